@@ -1,0 +1,38 @@
+# Every target does its own set-up: it needs Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench verify lock clean
+
+demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
+	$(BIN)/actorstream demo
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(READY)  ## formatting, lint, types, layers, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+bench: $(READY)  ## measure what a record costs, as a ratio to a plain Python loop
+	$(BIN)/python -m benchmarks cost
+
+lock:  ## renew requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --no-annotate --no-header -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "actorstream needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

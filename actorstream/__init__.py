@@ -1,0 +1,1 @@
+"""Flink's guarantees as a library that you can `await`."""

@@ -1,0 +1,1 @@
+"""The user's words, and the composition root."""

@@ -1,0 +1,1 @@
+"""The checkpoint store: manifests, layers, attempts, retention."""

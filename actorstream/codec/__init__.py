@@ -1,0 +1,1 @@
+"""Values, keys and channel items as bytes: the only place that sees msgpack and msgspec."""

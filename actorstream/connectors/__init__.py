@@ -1,0 +1,1 @@
+"""Sources and sinks for systems outside, one a file."""

@@ -1,0 +1,1 @@
+"""The embedded, durable, partitioned, replayable event log."""

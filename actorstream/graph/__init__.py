@@ -1,0 +1,1 @@
+"""The user's graph as values, checked, chained and planned; nothing here runs."""

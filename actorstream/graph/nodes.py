@@ -1,0 +1,171 @@
+"""The logical graph: what the user's words build, before anything is decided about actors.
+
+    source ──forward──> map ──keyed(fn)──> count ──forward──> sink
+
+A node is one operator; an edge says how records get from the node before to it.
+Specs hold the user's functions as they are; nothing here calls them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NewType, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from actorstream.model.connect import Sink, Source
+
+NodeId = NewType("NodeId", int)
+Function: TypeAlias = "Callable[..., object]"
+Replay: TypeAlias = Literal["replayable", "not replayable"]
+Guarantee: TypeAlias = Literal["exactly once", "at least once"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Reads records in."""
+
+    source: Source[object, object]
+    replay: Replay
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """One record in, one out."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class FilterSpec:
+    """One record in, the same or none out."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class FlatMapSpec:
+    """One record in, any number out."""
+
+    fn: Callable[..., Iterable[object] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CountSpec:
+    """Keyed: emits (key, count) for each record."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceSpec:
+    """Keyed: the first record is the value, then fn(value, record); emits (key, value)."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class FoldSpec:
+    """Keyed: value = fn(value, record), from a copy of `initial`; emits (key, value)."""
+
+    initial: object
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class LatestSpec:
+    """Keyed: value = fn(record), None deletes; emits (key, value) where it is not None."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class MapWithStateSpec:
+    """Keyed: (value, result) = fn(value, record), from a copy of `initial`; emits result."""
+
+    initial: object
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """Keyed: a `KeyedProcess`, built by `factory` once for each subtask.
+
+    `owner` is the class itself where the factory is one: queries by `Class.state` find it so.
+    """
+
+    factory: Callable[[], object]
+    owner: type | None
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSpec:
+    """Writes records out in step with checkpoints."""
+
+    sink: Sink[object]
+
+
+@dataclass(frozen=True, slots=True)
+class CallSpec:
+    """Calls a plain function, or awaits an async one, with each record: at least once."""
+
+    fn: Function
+    is_async: bool
+
+
+StatefulSpec: TypeAlias = CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec
+OutputSpec: TypeAlias = SinkSpec | CallSpec
+Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | StatefulSpec | OutputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """To the subtask of the same index; joins the two in one actor where nothing speaks against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """To the subtask that owns the record's key."""
+
+    key: Function
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """To each subtask in turn, a batch at a time."""
+
+
+Partitioning: TypeAlias = Forward | Keyed | Rebalance
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """How records get from node `source` to the node that holds this edge as an input."""
+
+    source: NodeId
+    partitioning: Partitioning
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator.
+
+    `named` tells a name given by the user from one made up by us; `parallelism`
+    None means the job's.
+    """
+
+    id: NodeId
+    name: str
+    spec: Spec
+    inputs: tuple[Edge, ...]
+    named: bool = False
+    parallelism: int | None = None
+    new_chain: bool = False
+
+
+@dataclass(slots=True)
+class LogicalGraph:
+    """All nodes of a pipeline, in the order in which they were added (inputs come first)."""
+
+    name: str
+    max_parallelism: int
+    nodes: list[Node] = field(default_factory=list)

@@ -1,0 +1,96 @@
+"""The physical plan: chains, the channels between their subtasks, and what each chain needs.
+
+    chain "source-0"  p=1        chain "views"  p=2
+    [source -> map]   ──keyed──> [views]  [views]      2 subtasks, 1 input channel each
+
+Channels of a subtask are numbered input edge by input edge, and within an edge
+by the index of the sending subtask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actorstream.graph.nodes import Forward
+from actorstream.model.ids import ChannelIndex, SubtaskId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from actorstream.graph.nodes import LogicalGraph, Node, NodeId, Partitioning
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An edge between two chains: what `sender` gives goes to the head of `receiver`.
+
+    `input` is the edge's place among the inputs of the receiving node, so that a
+    stream joined with itself gives two exchanges.
+    """
+
+    sender: NodeId
+    receiver: NodeId
+    input: int
+    partitioning: Partitioning
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operators that run in one actor for each subtask: a tree whose root is `nodes[0]`.
+
+    `children` holds, for each node of the chain, the nodes in the same chain that
+    it feeds directly, in graph order. `outputs` are the exchanges that leave the
+    chain, `inputs` those that enter at its head. `needs_timestamps`: something in
+    this chain or behind it asks for event time.
+    """
+
+    name: str
+    parallelism: int
+    nodes: tuple[Node, ...]
+    children: Mapping[NodeId, tuple[Node, ...]]
+    inputs: tuple[Exchange, ...]
+    outputs: tuple[Exchange, ...]
+    needs_timestamps: bool
+
+    @property
+    def head(self) -> Node:
+        """The node at which records enter."""
+        return self.nodes[0]
+
+    def subtasks(self) -> Iterator[SubtaskId]:
+        """Give the ids of the parallel instances."""
+        return (SubtaskId(self.name, index) for index in range(self.parallelism))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every chain, senders before receivers."""
+
+    graph: LogicalGraph
+    parallelism: int
+    chains: tuple[Chain, ...]
+    chain_of: Mapping[NodeId, Chain]
+
+    def subtasks(self) -> Iterator[SubtaskId]:
+        """Give every subtask of the job."""
+        for chain in self.chains:
+            yield from chain.subtasks()
+
+    def channel(self, receiver: Chain, exchange: Exchange, sender_subtask: int) -> ChannelIndex:
+        """Number the channel on which `sender_subtask` reaches any subtask of `receiver`.
+
+        On a forward exchange the sender's subtask i reaches only the receiver's
+        subtask i, so such an exchange takes one channel; the others take one for
+        each sender.
+        """
+        first = 0
+        for other in receiver.inputs:
+            if other == exchange:
+                break
+            first += self.channels_of(other)
+        return ChannelIndex(first + (0 if self.channels_of(exchange) == 1 else sender_subtask))
+
+    def channels_of(self, exchange: Exchange) -> int:
+        """Count the channels that `exchange` gives to one receiving subtask."""
+        return 1 if isinstance(exchange.partitioning, Forward) else self.chain_of[exchange.sender].parallelism

@@ -1,0 +1,1 @@
+"""Values that everything speaks in: ids, batches, signals, key groups, and what users connect."""

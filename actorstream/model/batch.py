@@ -1,0 +1,47 @@
+"""Records that travel together: a struct of lists, the only thing on the record path.
+
+One channel item is one batch, never one record, so that the cost of a hop is
+paid once for hundreds of records. The lists of one batch are of equal length:
+
+    values      v0   v1   v2        what the user's functions see
+    timestamps  t0   t1   t2        event time in microseconds, or None: nobody asks
+    keys        k0   k1   k2        on a keyed edge, else None
+
+Invariant: a batch and its lists are not changed after they were sent.
+"""
+
+from __future__ import annotations
+
+
+class Batch:
+    """Lists of one length, and where the records were read (`origin`, for error reports only)."""
+
+    __slots__ = ("keys", "origin", "timestamps", "values")
+
+    def __init__(
+        self,
+        values: list[object],
+        timestamps: list[int] | None = None,
+        keys: list[object] | None = None,
+        origin: tuple[str, object] | None = None,
+    ) -> None:
+        """Take the lists over: the caller does not change them any more.
+
+        Args:
+            values: The records.
+            timestamps: Event time of each, microseconds UTC.
+            keys: Key of each.
+            origin: (split, position of the last record read into this batch).
+        """
+        self.values = values
+        self.timestamps = timestamps
+        self.keys = keys
+        self.origin = origin
+
+    def __len__(self) -> int:
+        """Count the records."""
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        """Show the size, not the records: they may be secret."""
+        return f"Batch({len(self.values)} records, origin={self.origin!r})"

@@ -1,0 +1,127 @@
+"""What the outside world implements: sources that replay, sinks that commit in step with checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+T = TypeVar("T")
+Pos = TypeVar("Pos")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
+Pos_co = TypeVar("Pos_co", covariant=True)
+
+
+class Fetched(NamedTuple, Generic[Pos_co, T_co]):
+    """What a source reads at once: values, and the position of the last of them.
+
+    `timestamps` are Unix seconds, one a value; None where the source knows none.
+    """
+
+    values: Sequence[T_co]
+    position: Pos_co
+    timestamps: Sequence[float] | None = None
+
+
+@runtime_checkable
+class Source(Protocol[T_co, Pos]):
+    """Replayable input.
+
+    `read` is an async generator that goes on right after a position that a
+    checkpoint recorded (None: from the start); a split whose generator returns
+    is finished. It is never cancelled to take a barrier (T133).
+    """
+
+    async def splits(self) -> Sequence[str]:
+        """Name the parts that can be read independently."""
+        ...
+
+    def read(self, split: str, after: Pos | None, /) -> AsyncIterable[Fetched[Pos, T_co]]:
+        """Yield what follows `after` in `split`, in order."""
+        ...
+
+
+class SinkContext(Protocol):
+    """Who writes: part of every token, so that a target can refuse a zombie."""
+
+    @property
+    def job(self) -> str:
+        """The job's id, with the fork's name."""
+        ...
+
+    @property
+    def operator(self) -> str:
+        """The sink operator's name."""
+        ...
+
+    @property
+    def subtask(self) -> int:
+        """Index of the writing subtask."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Number of the deployment: only grows; a target refuses a writer with a lower one."""
+        ...
+
+
+class SinkWriter(Protocol[T_contra]):
+    """One subtask's end of a sink. Calls never overlap.
+
+    Order of calls: `commit` of what the restored checkpoint holds, `abort(None)`,
+    then `write`s, `pre_commit(n)` at each barrier, `commit` once n is complete.
+    """
+
+    async def write(self, values: Sequence[T_contra], /) -> None:
+        """Take records; they become visible with a commit only."""
+        ...
+
+    async def pre_commit(self, checkpoint: int, /) -> bytes | None:
+        """The barrier passed: make everything written so far durable, give what names it (≤ 4 KiB)."""
+        ...
+
+    async def commit(self, token: bytes, /) -> None:
+        """The checkpoint is complete: make it visible. Idempotent: comes again after a crash."""
+        ...
+
+    async def abort(self, token: bytes | None, /) -> None:
+        """Drop what `token` names; None: whatever an earlier attempt left open."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol[T_contra]):
+    """Output in step with checkpoints. One writer for each subtask, opened with its identity."""
+
+    def writer(self, ctx: SinkContext, /) -> AbstractAsyncContextManager[SinkWriter[T_contra]]:
+        """Open the writer of one subtask."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReplayableSource(Generic[T, Pos]):
+    """The source that `replayable` makes of an async generator function: one split."""
+
+    fn: Callable[[Pos | None], AsyncIterable[tuple[Pos, T]]]
+
+    async def splits(self) -> Sequence[str]:
+        """Name the one split."""
+        return ["0"]
+
+    async def read(self, split: str, after: Pos | None, /) -> AsyncIterable[Fetched[Pos, T]]:
+        """Yield what the generator yields after `after`."""
+        async for position, value in self.fn(after):
+            yield Fetched([value], position)
+
+
+def replayable(fn: Callable[[Pos | None], AsyncIterable[tuple[Pos, T]]]) -> Source[T, Pos]:
+    """Make a source of an async generator that can start after a position.
+
+    The generator yields (position, value) pairs; after a failure it is called
+    again with the position of the last value that the checkpoint holds.
+    """
+    return ReplayableSource(fn)

@@ -1,0 +1,148 @@
+"""What the runtime takes from outside: time, files, threads, randomness.
+
+Everything above takes a `World`, so that the simulation can hand in a virtual
+clock, a disk that loses power, and threads that are no threads. The real one is
+in actorstream/system/.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Clock(Protocol):
+    """Two readings of time; sleeping is the event loop's."""
+
+    def now_us(self) -> int:
+        """Wall clock, microseconds since 1970 UTC: data only, it may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for durations and deadlines."""
+        ...
+
+
+class FileLock(Protocol):
+    """An exclusive lock that ends with its process."""
+
+    def release(self) -> None:
+        """Let go; a second call does nothing."""
+        ...
+
+
+class NewFile(Protocol):
+    """A file being written for the first time."""
+
+    def write(self, data: bytes, /) -> None:
+        """Append all of `data`, or raise OSError."""
+        ...
+
+    def sync(self) -> None:
+        """Return once the content is durable (its name needs `sync_dir`)."""
+        ...
+
+    def close(self) -> None:
+        """Close; a second call does nothing."""
+        ...
+
+
+class FileSystem(Protocol):
+    """Blocking file calls, each one thing that can fail or be cut by a crash. Paths are absolute.
+
+    A name is durable after `sync_dir` of its folder, content after `sync`.
+    Files are made with mode 0600, folders 0700. Errors are OSError.
+    """
+
+    def make_dirs(self, path: str, /) -> None:
+        """Make a folder and its parents, durable names included; an existing one is fine."""
+        ...
+
+    def create(self, path: str, /) -> NewFile:
+        """Open a new file for writing; FileExistsError if the name is taken."""
+        ...
+
+    def read(self, path: str, /) -> bytes:
+        """Give a whole file."""
+        ...
+
+    def chunks(self, path: str, /) -> Iterator[bytes]:
+        """Give a file in pieces of at most 1 MiB."""
+        ...
+
+    def size(self, path: str, /) -> int:
+        """Give a file's length in bytes."""
+        ...
+
+    def exists(self, path: str, /) -> bool:
+        """Tell whether the name is there."""
+        ...
+
+    def list_dir(self, path: str, /) -> list[str]:
+        """Give the sorted names in a folder; empty where there is no such folder."""
+        ...
+
+    def link(self, source: str, target: str, /) -> None:
+        """Give a file a second name; FileExistsError if that is taken. The put-if-absent of a folder."""
+        ...
+
+    def unlink(self, path: str, /) -> None:
+        """Remove a name; a missing one is fine."""
+        ...
+
+    def sync(self, path: str, /) -> None:
+        """Return once an existing file's content is durable."""
+        ...
+
+    def sync_dir(self, path: str, /) -> None:
+        """Return once the names in a folder are durable."""
+        ...
+
+    def synced(self, path: str, /) -> None:
+        """Take note that LMDB itself has just made `path` durable. Does nothing on a real disk."""
+        ...
+
+    def lock(self, path: str, /) -> FileLock | None:
+        """Take an exclusive lock (the file is made if missing); None if another holds it."""
+        ...
+
+
+class Offload(Protocol):
+    """Runs blocking calls away from the event loop."""
+
+    @property
+    def busy(self) -> int:
+        """How many calls are at work: while above 0, saturated actors yield with a real sleep (SPEED §6)."""
+        ...
+
+    async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `fn` in a thread. Not cut short by cancellation: the call always ends first."""
+        ...
+
+
+class Random(Protocol):
+    """Ids and jitter."""
+
+    def token(self) -> str:
+        """Give 128 random bits as 32 hexadecimal digits."""
+        ...
+
+    def fraction(self) -> float:
+        """Give a number in [0, 1)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The four of them."""
+
+    clock: Clock
+    files: FileSystem
+    offload: Offload
+    random: Random

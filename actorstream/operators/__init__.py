@@ -1,0 +1,1 @@
+"""What runs inside an actor: one generated function for each chain."""

@@ -1,0 +1,1 @@
+"""Actors, channels and the supervisor of one process."""

@@ -1,0 +1,1 @@
+"""Keyed state: a memtable over immutable layers."""

@@ -1,0 +1,1 @@
+"""Simulation, faulty disks and what users test their pipelines with."""
