@@ -55,14 +55,18 @@ class UserCodeError(ActorstreamError):
         operator: Name of the operator whose function raised.
         subtask: Index of the subtask in which it ran.
         position: Where the record was read: (split, position), or None where that is unknown.
+        record: The record at hand, or None where that is unknown. Not in the message: it may be secret.
     """
 
-    def __init__(self, message: str, *, operator: str, subtask: int, position: object) -> None:
+    def __init__(
+        self, message: str, *, operator: str, subtask: int, position: object, record: object = None
+    ) -> None:
         """Keep what names the place beside the message."""
         super().__init__(message)
         self.operator = operator
         self.subtask = subtask
         self.position = position
+        self.record = record
 
 
 class StateAccessError(ActorstreamError):

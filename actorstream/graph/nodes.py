@@ -9,7 +9,7 @@ Specs hold the user's functions as they are; nothing here calls them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NewType, TypeAlias
+from typing import TYPE_CHECKING, Literal, NewType, TypeAlias, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -115,6 +115,35 @@ class CallSpec:
 StatefulSpec: TypeAlias = CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
 Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | StatefulSpec | OutputSpec
+
+
+def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911  (one line a spec)
+    """Give the word by which the user added the operator: what `describe` and made-up names say."""
+    match spec:
+        case SourceSpec():
+            return "source"
+        case MapSpec():
+            return "map"
+        case FilterSpec():
+            return "filter"
+        case FlatMapSpec():
+            return "flat_map"
+        case CountSpec():
+            return "count"
+        case ReduceSpec():
+            return "reduce"
+        case FoldSpec():
+            return "fold"
+        case LatestSpec():
+            return "latest"
+        case MapWithStateSpec():
+            return "map_with_state"
+        case ProcessSpec():
+            return "process"
+        case SinkSpec() | CallSpec():
+            return "sink"
+        case _:
+            assert_never(spec)
 
 
 @dataclass(frozen=True, slots=True)

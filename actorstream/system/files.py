@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from actorstream.model.world import FileLock, NewFile
 
 _CHUNK_BYTES = 1 << 20
 
@@ -44,18 +47,22 @@ class RealFiles:
     """`FileSystem` on the machine's own disk."""
 
     def make_dirs(self, path: str, /) -> None:
-        """Make a folder and its parents; sync each parent that got a new name."""
-        if os.path.isdir(path):
-            return
+        """Make a folder and its parents, each name durable before the next is made.
+
+        An existing folder's own name is synced too: whoever made it may have died before
+        that. A parent that may not be read was not made by us, so it is passed over.
+        """
         parent = os.path.dirname(path)
-        self.make_dirs(parent)
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
+        if os.path.isdir(path):
+            with suppress(PermissionError):
+                self.sync_dir(parent)
             return
+        self.make_dirs(parent)
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
         self.sync_dir(parent)
 
-    def create(self, path: str, /) -> _RealNewFile:
+    def create(self, path: str, /) -> NewFile:
         """Open a new file for writing."""
         return _RealNewFile(path)
 
@@ -90,11 +97,15 @@ class RealFiles:
         os.link(source, target, follow_symlinks=False)
 
     def unlink(self, path: str, /) -> None:
-        """Remove a name; a missing one is fine."""
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+        """Remove a name, an empty folder's too; a missing one is fine."""
+        with suppress(FileNotFoundError):
+            try:
+                os.unlink(path)
+            except (IsADirectoryError, PermissionError):
+                # Linux says the one for a folder, POSIX the other, which may also be meant.
+                if not os.path.isdir(path) or os.path.islink(path):
+                    raise
+                os.rmdir(path)
 
     def sync(self, path: str, /) -> None:
         """Fsync an existing file."""
@@ -107,7 +118,7 @@ class RealFiles:
     def synced(self, path: str, /) -> None:
         """Do nothing: the disk knows."""
 
-    def lock(self, path: str, /) -> _RealLock | None:
+    def lock(self, path: str, /) -> FileLock | None:
         """Take a flock: it ends with the process, however that ends."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -115,6 +126,9 @@ class RealFiles:
         except BlockingIOError:
             os.close(fd)
             return None
+        except OSError:
+            os.close(fd)
+            raise
         return _RealLock(fd)
 
     @staticmethod

@@ -1,0 +1,66 @@
+"""What kind of callable a user has given: plain, async, a class, an instance in place of its class."""
+
+from __future__ import annotations
+
+from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import get_origin
+
+from actorstream.errors import PlanError
+from actorstream.graph.nodes import ProcessSpec
+from actorstream.graph.render import function_name
+
+
+def is_async(fn: object) -> bool:
+    """Tell whether calling `fn` gives something to await or to iterate asynchronously.
+
+    Looks through partials and into `__call__` of objects. A plain function that
+    returns an awaitable cannot be told apart before it is called.
+    """
+    while isinstance(fn, partial):
+        fn = fn.func
+    if isinstance(fn, type) or not callable(fn):
+        return False
+    return any(iscoroutinefunction(part) or isasyncgenfunction(part) for part in (fn, type(fn).__call__))
+
+
+def require_plain(fn: object, operator: str) -> None:
+    """Refuse what is not a plain function.
+
+    Raises:
+        PlanError: `fn` is not callable, or async.
+    """
+    if not callable(fn):
+        raise PlanError(f"{operator}({fn!r}): expected a function, got a {type(fn).__name__}")
+    if is_async(fn):
+        raise PlanError(
+            f"{operator}({function_name(fn)}): async functions are not supported here yet; make it a plain function, "
+            "or await in a sink, which may be async"
+        )
+
+
+def process_spec(op: object) -> ProcessSpec:
+    """Make the spec of a process from its class, or from a function that builds one.
+
+    Raises:
+        PlanError: `op` is an instance, no process class, or its handler is async.
+    """
+    built = op
+    while isinstance(built, partial):
+        built = built.func
+    built = get_origin(built) or built  # Average[int] is Average
+    owner = built if isinstance(built, type) else None
+    if not callable(op) or (owner is None and hasattr(op, "on_element")):
+        kind = type(op).__name__
+        raise PlanError(
+            f"process was given the object {op!r}, which all subtasks would share: pass the class {kind}, or a "
+            f"function that builds one for each subtask, as in process(lambda: {kind}(...), name=...)"
+        )
+    if owner is not None and not hasattr(owner, "on_element"):
+        raise PlanError(f"process({owner.__name__}): the class has no on_element; derive it from KeyedProcess")
+    if owner is not None and is_async(getattr(owner, "on_element", None)):
+        raise PlanError(
+            f"process({owner.__name__}): on_element is async, which is not supported yet; make it a plain method that "
+            "returns a list or yields"
+        )
+    return ProcessSpec(op, owner)

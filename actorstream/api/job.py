@@ -1,0 +1,273 @@
+"""A running job, seen from the code beside it: wait, stop, look, ask."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overload
+
+from actorstream.api.subscription import Subscription
+from actorstream.api.table import Table
+from actorstream.codec.ordered_keys import encode_key
+from actorstream.codec.values import copy_value
+from actorstream.errors import PlanError
+from actorstream.graph.nodes import NodeId
+from actorstream.model.ids import SubtaskId
+from actorstream.model.key_groups import key_group_of, owner_of
+from actorstream.operators.state_declarations import ListState, MapState, StateRef, declarations_of, default_of
+from actorstream.state.memtable import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actorstream.api.stream import Stream
+    from actorstream.graph.plan import Chain, Plan
+    from actorstream.model.ids import CheckpointId
+    from actorstream.model.world import World
+    from actorstream.runtime.building import Built
+    from actorstream.runtime.statistics import JobStatistics
+    from actorstream.runtime.supervisor import Status, Supervisor
+    from actorstream.state.operator_state import OperatorState
+
+K = TypeVar("K")
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class Summary(NamedTuple):
+    """What a run did. Records in are those of the sources, out those given to sinks."""
+
+    records_in: int
+    records_out: int
+    checkpoints: int
+    restarts: int
+    seconds: float
+
+
+class Job:
+    """One running job. Once it has failed, every method raises its JobFailed."""
+
+    def __init__(self, plan: Plan, supervisor: Supervisor, statistics: JobStatistics, world: World) -> None:
+        """Look at a supervised run; made by `Run`."""
+        self._plan = plan
+        self._supervisor = supervisor
+        self._statistics = statistics
+        self._world = world
+        self._started = world.clock.monotonic()
+        self._subscriptions: list[tuple[tuple[NodeId, ...], Subscription[Any]]] = []
+        supervisor.on_built = self._attach_all
+        supervisor.on_ended = self._finish_subscriptions
+
+    # ---- life
+
+    @property
+    def status(self) -> Status:
+        """What the job is doing now."""
+        return self._supervisor.status
+
+    async def wait(self) -> Summary:
+        """Wait until every input has ended, or `stop`, and the final checkpoint has committed.
+
+        Raises:
+            JobFailed: Restarts are used up.
+        """
+        await self._supervisor.ended.wait()
+        self._raise_if_failed()
+        return self.summary()
+
+    async def stop(self) -> None:
+        """Stop the sources, take a final checkpoint and commit its output; the next run goes on from there."""
+        self.stop_soon()
+        await self._supervisor.ended.wait()
+        self._raise_if_failed()
+
+    def stop_soon(self) -> None:
+        """Ask for what `stop` does, without waiting: for signal handlers. `wait` tells when it is done."""
+        self.release_subscriptions()
+        self._supervisor.request_stop()
+
+    async def checkpoint(self) -> int:
+        """Take a checkpoint now, and give its id once it is complete.
+
+        Raises:
+            StoreError: It failed, or none can be taken now; the job goes on.
+        """
+        self._raise_if_failed()
+        future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
+        self._supervisor.request_checkpoint(future)
+        return await future
+
+    def summary(self) -> Summary:
+        """Give the counts so far."""
+        statistics = self._statistics
+        records_in, records_out = statistics.records_in, statistics.records_out
+        attempt = self._supervisor.attempt
+        if attempt is not None:
+            for subtask in attempt.built.subtasks.values():
+                records_in += 0 if subtask.chain.inputs else subtask.statistics.records_in
+                records_out += subtask.statistics.records_delivered
+        seconds = self._world.clock.monotonic() - self._started
+        return Summary(records_in, records_out, statistics.checkpoints, statistics.restarts, seconds)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Read every counter: `<chain>.<subtask>.<name>` for actors, `job.<name>` for the whole."""
+        self._raise_if_failed()
+        statistics = self._statistics
+        metrics: dict[str, float] = {
+            "job.checkpoints": statistics.checkpoints,
+            "job.failed_checkpoints": statistics.failed_checkpoints,
+            "job.restarts": statistics.restarts,
+            "job.last_checkpoint_id": statistics.last_checkpoint_id,
+            "job.last_checkpoint_seconds": statistics.last_checkpoint_seconds,
+            "job.last_checkpoint_entries": statistics.last_checkpoint_entries,
+        }
+        attempt = self._supervisor.attempt
+        for identity, subtask in attempt.built.subtasks.items() if attempt is not None else ():
+            prefix = f"{identity.chain}.{identity.subtask}."
+            counted = subtask.statistics
+            metrics[f"{prefix}records_in"] = counted.records_in
+            metrics[f"{prefix}records_out"] = counted.records_out
+            metrics[f"{prefix}busy_seconds"] = counted.busy_seconds
+            metrics[f"{prefix}idle_seconds"] = counted.idle_seconds
+            metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
+            metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
+            if subtask.state is not None:
+                metrics[f"{prefix}state_layers"] = subtask.state.stack.layers
+        return metrics
+
+    # ---- questions
+
+    @overload
+    async def get(self, of: Table[K, V], key: K, /) -> V | None: ...
+    @overload
+    async def get(self, of: StateRef[K, V], key: K, /, *, operator: str | None = ...) -> V: ...
+    async def get(
+        self, of: Table[Any, Any] | StateRef[Any, Any], key: object, /, *, operator: str | None = None
+    ) -> Any:
+        """Read one key's live value, as of the last record handled; waits while the job restarts.
+
+        A missing key gives None for a Table, the default for a state. What is given back is yours.
+
+        Raises:
+            PlanError: The table or state is not of this job, or several operators have it: say `operator`.
+            CodecError: The key is of a type that no key can have.
+        """
+        built = await self._supervisor.running()
+        if isinstance(of, StateRef):
+            return self._get_state(built, of, key, operator)
+        chain = self._chain_of(of)
+        row = self._state(built, chain, key).rows.peek(key)
+        return None if row is MISSING else copy_value(row)
+
+    def _get_state(self, built: Built, ref: StateRef[Any, Any], key: object, operator: str | None) -> object:
+        declared = declarations_of(ref.owner)[ref.name]
+        chain = self._chain_with(built, ref, operator)
+        state = self._state(built, chain, key)
+        if isinstance(declared, MapState):
+            return {item: copy_value(value) for item, value in state.maps[ref.name].items(key)}
+        names = [name for name, other in declarations_of(ref.owner).items() if not isinstance(other, MapState)]
+        row = state.rows.peek(key)
+        value = row if row is MISSING or len(names) == 1 else cast("tuple[object, ...]", row)[names.index(ref.name)]
+        if value is not MISSING:
+            return copy_value(value)
+        default, factory = ([], None) if isinstance(declared, ListState) else default_of(declared)
+        return default if factory is None else factory()
+
+    def _chain_of(self, table: Table[Any, Any]) -> Chain:
+        node = table.origin.node
+        chain = self._plan.chain_of.get(node.id)
+        if chain is None or self._plan.graph.nodes[node.id] is not node:
+            raise PlanError(f"table {node.name!r} is not of this job: use the one that its pipeline made")
+        return chain
+
+    def _chain_with(self, built: Built, ref: StateRef[Any, Any], operator: str | None) -> Chain:
+        found = [
+            subtask.chain
+            for identity, subtask in built.subtasks.items()
+            if identity.subtask == 0
+            and subtask.process_class is not None
+            and issubclass(subtask.process_class, ref.owner)
+            and operator in {None, subtask.chain.head.name}
+        ]
+        if len(found) != 1:
+            names = ", ".join(chain.head.name for chain in found) or "none"
+            raise PlanError(
+                f"{ref.owner.__name__}.{ref.name} is a state of these operators of the job: {names}; "
+                "expected exactly one: say operator=..."
+            )
+        return found[0]
+
+    def _state(self, built: Built, chain: Chain, key: object) -> OperatorState:
+        max_parallelism = self._plan.graph.max_parallelism
+        owner = owner_of(key_group_of(encode_key(key), max_parallelism), chain.parallelism, max_parallelism)
+        state = built.subtasks[SubtaskId(chain.name, owner)].state
+        if state is None:
+            raise PlanError(f"{chain.head.name} keeps no state")
+        return state
+
+    # ---- subscriptions
+
+    def subscribe(
+        self,
+        stream: Stream[T],
+        /,
+        *,
+        buffer: int = 1024,
+        overflow: Literal["wait", "drop_oldest", "error"] = "wait",
+    ) -> Subscription[T]:
+        """Follow a stream's elements from now on.
+
+        After a restart, elements since the last checkpoint come again. `wait` holds the job up while
+        `buffer` elements are unread; `drop_oldest` loses the oldest; `error` ends the subscription with StoreError.
+        """
+        self._raise_if_failed()
+        nodes = tuple(edge.source for edge in stream.origin.inputs)
+        for node in nodes:
+            if node not in self._plan.chain_of:
+                raise PlanError("the stream is not of this job: it was added after run()")
+        subscription: Subscription[T] = Subscription(buffer, overflow, self._unsubscribe, self._supervisor.ended)
+        self._subscriptions.append((nodes, subscription))
+        attempt = self._supervisor.attempt
+        if attempt is not None:
+            self._attach(attempt.built, nodes, subscription)
+        return subscription
+
+    def release_subscriptions(self) -> None:
+        """Let no subscriber hold the job up any more: it is about to stop."""
+        for _, subscription in self._subscriptions:
+            subscription.release()
+
+    def _finish_subscriptions(self) -> None:
+        for _, subscription in self._subscriptions:
+            subscription.finish()
+
+    def _attach_all(self, built: Built) -> None:
+        for nodes, subscription in self._subscriptions:
+            self._attach(built, nodes, subscription)
+
+    def _attach(self, built: Built, nodes: tuple[NodeId, ...], subscription: Subscription[Any]) -> None:
+        for subtask in built.subtasks.values():
+            for node in nodes:
+                if any(member.id == node for member in subtask.chain.nodes):
+                    subtask.runner.taps.setdefault(node, []).append(subscription.push)
+                    subtask.runner.compile()
+
+    def _unsubscribe(self, subscription: Subscription[Any]) -> None:
+        self._subscriptions = [pair for pair in self._subscriptions if pair[1] is not subscription]
+        attempt = self._supervisor.attempt
+        if attempt is None:
+            return
+        for subtask in attempt.built.subtasks.values():
+            taps = subtask.runner.taps
+            for node in list(taps):
+                left = [tap for tap in taps[node] if tap != subscription.push]
+                if len(left) == len(taps[node]):
+                    continue
+                if left:
+                    taps[node] = left
+                else:
+                    del taps[node]
+                subtask.runner.compile()
+
+    def _raise_if_failed(self) -> None:
+        if self._supervisor.failure is not None:
+            raise self._supervisor.failure

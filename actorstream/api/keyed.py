@@ -1,0 +1,115 @@
+"""Keyed streams: what can be remembered about the records of one key.
+
+    payments.key_by(lambda p: p.card)      KeyedStream[str, Payment]
+            .fold(0.0, add, name="spent")  Table[str, float]: a stream, and state to ask
+
+State is found by the operator's name: name what you want to find again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from actorstream.api.functions import process_spec, require_plain
+from actorstream.api.stream import Stream
+from actorstream.api.table import Table
+from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from actorstream.api.draft import Origin
+    from actorstream.api.options import Options
+    from actorstream.operators.keyed_process import KeyedProcess
+
+K = TypeVar("K")
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+U = TypeVar("U")
+V = TypeVar("V")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class KeyedStream(Generic[K, T_co]):
+    """Records with a key. Records of one key keep their order as long as one stream brings them.
+
+    The rolling operators emit one update for each record. A stateful operator
+    needs a name once the job has a store; `process` takes its class's.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        """Stand for the records of `origin`, whose edges carry the key; streams make keyed streams."""
+        self.origin = origin
+
+    def count(self, **options: Unpack[Options]) -> Table[K, int]:
+        """Count the records of each key.
+
+        Raises:
+            PlanError: An option is misspelt.
+        """
+        return Table(self.origin.then(CountSpec(), options))
+
+    def reduce(self: KeyedStream[K, T], fn: Callable[[T, T], T], **options: Unpack[Options]) -> Table[K, T]:
+        """Combine the records of each key: the first is the value, then it is fn(value, record).
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "reduce")
+        return Table(self.origin.then(ReduceSpec(fn), options))
+
+    def fold(self, initial: S, fn: Callable[[S, T_co], S], **options: Unpack[Options]) -> Table[K, S]:
+        """Combine the records of each key into a value of any type: value = fn(value, record).
+
+        `initial` is copied for each key.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "fold")
+        return Table(self.origin.then(FoldSpec(initial, fn), options))
+
+    def latest(self, fn: Callable[[T_co], V | None], **options: Unpack[Options]) -> Table[K, V]:
+        """Keep fn(record) of each key's newest record; None deletes the key.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "latest")
+        return Table(self.origin.then(LatestSpec(fn), options))
+
+    def map_with_state(self, initial: S, fn: Callable[[S, T_co], tuple[S, R]], **options: Unpack[Options]) -> Stream[R]:
+        """Turn each record into one, remembering something by key: (state, result) = fn(state, record).
+
+        `initial` is copied for each key.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "map_with_state")
+        return Stream(self.origin.then(MapWithStateSpec(initial, fn), options))
+
+    def process(self, op: Callable[[], KeyedProcess[K, T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
+        """Run a class of your own on the records of each key.
+
+        Args:
+            op: The class, or a function that builds one: it is called once for each subtask.
+            options: The name defaults to the class's.
+
+        Raises:
+            PlanError: `op` is an instance or has an async handler, or an option is misspelt.
+        """
+        spec = process_spec(op)
+        return Stream(self.origin.then(spec, options, None if spec.owner is None else spec.owner.__name__))
+
+    def union(self, other: KeyedStream[K, U], /) -> KeyedStream[K, T_co | U]:
+        """Give the records of both to one operator, each under its own key function; no order between them.
+
+        Raises:
+            PlanError: The other stream belongs to another pipeline.
+        """
+        return cast("KeyedStream[K, T_co | U]", KeyedStream(self.origin.joined([other.origin])))

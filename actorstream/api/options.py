@@ -1,0 +1,111 @@
+"""What can be said of one operator, and of one run: the words, and the check that no other word is used.
+
+A misspelt option that is silently ignored costs an evening, so names and values
+are checked where they are given. Type checkers find the same mistakes earlier.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from os import PathLike
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
+
+from actorstream.api.settings import Settings, duration_us
+from actorstream.errors import JobFailed, PlanError
+from actorstream.protocol.restart import Restart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+Duration: TypeAlias = timedelta | float
+"""A timedelta, or seconds."""
+
+StrPath: TypeAlias = str | PathLike[str]
+
+
+class Options(TypedDict, total=False):
+    """What every operator takes.
+
+    Attributes:
+        name: Unique in the pipeline; scopes the operator's state.
+        parallelism: How many subtasks; the job's if not said.
+        new_chain: Start a new actor here instead of joining the one before.
+    """
+
+    name: str
+    parallelism: int
+    new_chain: bool
+
+
+class RunOptions(TypedDict, total=False):
+    """What a run takes.
+
+    Attributes:
+        store: Root folder: the job lives in <store>/<pipeline name>. None: a private temporary folder, gone at the end.
+        checkpoint_interval: Default 1 s; None: only the final one and those asked for. Transactional output appears
+            at this pace.
+        restart: What to do when the job fails. Default: never without a store, else `Restart.exponential()`.
+        parallelism: Of operators that do not say their own; default 1.
+        on_failure: Called once when the job has given up: a web server must be stopped here.
+        settings: Everything rare.
+    """
+
+    store: StrPath | None
+    checkpoint_interval: Duration | None
+    restart: Restart
+    parallelism: int
+    on_failure: Callable[[JobFailed], object]
+    settings: Settings
+
+
+def check_options(options: Options, what: str) -> None:
+    """Refuse an operator's options that are misspelt or of a wrong type.
+
+    Raises:
+        PlanError: Names the operator by `what`, the option, and what is expected.
+    """
+    _check_known(what, options, Options.__optional_keys__)
+    if "name" in options and not isinstance(options["name"], str):
+        raise _wrong(what, "name", options["name"], "a str")
+    if "parallelism" in options:
+        _check_count(what, "parallelism", options["parallelism"])
+    if "new_chain" in options and not isinstance(options["new_chain"], bool):
+        raise _wrong(what, "new_chain", options["new_chain"], "True or False")
+
+
+def check_run_options(options: RunOptions) -> None:
+    """Refuse a run's options that are misspelt or of a wrong type.
+
+    Raises:
+        PlanError: Names the option and what is expected.
+    """
+    what = "run"
+    _check_known(what, options, RunOptions.__optional_keys__)
+    if not isinstance(options.get("store"), str | PathLike | None):
+        raise _wrong(what, "store", options["store"], "a folder's path, or None")
+    interval = options.get("checkpoint_interval")
+    if interval is not None:
+        duration_us(interval, "run: checkpoint_interval", least_us=1)
+    if not isinstance(options.get("restart", Restart.never()), Restart):
+        raise _wrong(what, "restart", options["restart"], "a Restart, for example Restart.never()")
+    if "parallelism" in options:
+        _check_count(what, "parallelism", options["parallelism"])
+    if not callable(options.get("on_failure", print)):
+        raise _wrong(what, "on_failure", options["on_failure"], "a function of one JobFailed")
+    if not isinstance(options.get("settings", Settings()), Settings):
+        raise _wrong(what, "settings", options["settings"], "a Settings")
+
+
+def _check_known(what: str, options: Mapping[str, object], known: Iterable[str]) -> None:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise PlanError(f"{what} takes no option {unknown[0]!r}: it knows {', '.join(sorted(known))}")
+
+
+def _check_count(what: str, name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _wrong(what, name, value, "an int of at least 1")
+
+
+def _wrong(what: str, name: str, value: object, expected: str) -> PlanError:
+    return PlanError(f"{what}: {name} is {value!r}, expected {expected}")

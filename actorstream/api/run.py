@@ -1,0 +1,214 @@
+"""The composition root: one run of a pipeline, from its options to a supervised root task.
+
+    async with pipeline.run(store="data") as job: ...        beside your code
+    await pipeline.run()                                     to the end
+
+The job has a root task of its own, the library's only `create_task`, so the block
+may be entered and left in different tasks, as fixtures and exit stacks do (T138).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from typing import TYPE_CHECKING
+
+import structlog
+
+from actorstream.api.job import Job
+from actorstream.api.settings import Settings, duration_us
+from actorstream.checkpoints.directory import CheckpointDirectory
+from actorstream.errors import InvariantError, JobFailed, PlanError, RestoreError, StoreError
+from actorstream.graph.chaining import plan_graph
+from actorstream.protocol.restart import Restart
+from actorstream.runtime.building import JobContext
+from actorstream.runtime.job_settings import JobSettings
+from actorstream.runtime.statistics import JobStatistics
+from actorstream.runtime.supervisor import Supervisor
+from actorstream.system.current import current_world
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+    from actorstream.api.job import Summary
+    from actorstream.api.options import RunOptions
+    from actorstream.graph.nodes import LogicalGraph
+    from actorstream.model.ids import JobId
+
+_log = structlog.get_logger("actorstream")
+
+
+class Run:
+    """One use of a pipeline, in one of two ways.
+
+    `await pipeline.run()`: until every input has ended; gives counts and durations, or raises JobFailed.
+    `async with pipeline.run() as job`: beside your code. Entering returns once state is restored and every operator
+    is open. Leaving the block stops the job: sources stop, one final checkpoint, its output is committed. A bounded
+    job is not waited for: say `await job.wait()`. Leaving by an exception cancels at once, with no checkpoint.
+    A failed job cancels the task that entered the block, if it is still inside, and leaving raises JobFailed: one
+    exception, never a group, the operator's error as its cause. A web server goes on serving after its lifespan was
+    cancelled: see `on_failure`.
+
+    What is found before the job is up is raised as it is: PlanError, RestoreError, StoreError.
+    """
+
+    def __init__(self, graph: LogicalGraph, options: RunOptions, *, wire: bool = False) -> None:
+        """Plan the graph; nothing runs yet.
+
+        Args:
+            graph: The pipeline.
+            options: As given to `Pipeline.run`.
+            wire: Send every channel item through the codec of the wire: a test's switch.
+
+        Raises:
+            PlanError: The pipeline cannot run.
+        """
+        store = options.get("store")
+        self._store = None if store is None else os.path.abspath(os.fspath(store))
+        self._plan = plan_graph(graph, parallelism=options.get("parallelism", 1), has_store=store is not None)
+        self._on_failure = options.get("on_failure")
+        default = Restart.never() if store is None else Restart.exponential()
+        self._settings = _job_settings(options, wire=wire)
+        self._world = current_world()
+        self._supervisor = Supervisor(options.get("restart", default), self._world.random.fraction)
+        self._statistics = JobStatistics()
+        self._root: asyncio.Task[None] | None = None
+        self._inside: asyncio.Task[object] | None = None
+        self._cancelled_host = False
+        self._leaving = False
+        self._job: Job | None = None
+
+    def __await__(self) -> Generator[object, None, Summary]:
+        """Run until every input has ended."""
+        return self._to_end().__await__()
+
+    async def _to_end(self) -> Summary:
+        async with self as job:
+            return await job.wait()
+
+    async def __aenter__(self) -> Job:
+        """Start the job; returns once it is up."""
+        if self._root is not None:
+            raise PlanError("this run was used already: call pipeline.run() again")
+        loop = asyncio.get_running_loop()
+        self._root = loop.create_task(self._body(), name=f"actorstream {self._plan.graph.name}")  # the only one
+        self._root.add_done_callback(self._on_end)
+        try:
+            await self._supervisor.opened.wait()
+        except BaseException:
+            self._root.cancel()
+            await _outcome(self._root)
+            raise
+        if self._root.done() or self._supervisor.failure is not None:
+            await _outcome(self._root)
+            raise self._first_error()
+        self._inside = asyncio.current_task()
+        self._job = Job(self._plan, self._supervisor, self._statistics, self._world)
+        return self._job
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        """Stop the job, or cancel it where the block was left by an exception."""
+        root = self._root
+        if root is None:
+            raise InvariantError("a run was left that was not entered")
+        self._leaving = True
+        if self._job is not None:
+            self._job.release_subscriptions()
+        if kind is None:
+            self._supervisor.request_stop()
+        elif not self._supervisor.ended.is_set():
+            root.cancel()
+        try:
+            await _outcome(root)
+        except asyncio.CancelledError:
+            root.cancel()
+            await _outcome(root)
+            raise
+        failure = self._supervisor.failure
+        if self._cancelled_host and self._inside is not None and self._inside.uncancel() > 0:
+            return
+        if failure is not None and error is not failure:
+            raise failure
+
+    def _on_end(self, root: asyncio.Task[None]) -> None:
+        """Tell the host that the job has given up: nobody may be waiting for it."""
+        if root.cancelled() or root.exception() is None or self._supervisor.failure is None:
+            return
+        if self._on_failure is not None and self._inside is not None:
+            self._on_failure(self._supervisor.failure)
+        host = self._inside
+        if host is not None and not self._leaving and not host.done():
+            self._cancelled_host = True
+            host.cancel(f"job {self._plan.graph.name} has failed")
+
+    def _first_error(self) -> Exception:
+        """Give why the job never came up."""
+        failure = self._supervisor.failure
+        if failure is None:
+            error = None if self._root is None or self._root.cancelled() else self._root.exception()
+            return error if isinstance(error, Exception) else InvariantError("the job ended before it was up")
+        cause = failure.__cause__
+        return cause if isinstance(cause, PlanError | RestoreError | StoreError) else failure
+
+    # ---- the root task
+
+    async def _body(self) -> None:
+        world, offload = self._world, self._world.offload
+        folder = self._store
+        temporary = None
+        if folder is None:
+            folder = temporary = await offload.run(tempfile.mkdtemp, prefix="actorstream-")
+        root = os.path.join(folder, self._plan.graph.name)
+        directory = CheckpointDirectory(world.files, root)
+        try:
+            job = await offload.run(_open, directory, world.random.token())
+            await self._supervisor.run(
+                JobContext(
+                    plan=self._plan,
+                    settings=self._settings,
+                    world=world,
+                    job=job,
+                    directory=directory,
+                    layers_folder=os.path.join(root, "layers"),
+                    statistics=self._statistics,
+                    answer=self._supervisor.answer,
+                )
+            )
+        finally:
+            self._supervisor.opened.set()
+            directory.close()
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _open(directory: CheckpointDirectory, token: str) -> JobId:
+    job = directory.open(token)
+    directory.lock()
+    return job
+
+
+async def _outcome(task: asyncio.Task[None]) -> None:
+    """Wait for a task to end, however it ends."""
+    await asyncio.wait([task])
+
+
+def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
+    resolved = options.get("settings", Settings()).resolved()
+    interval = options.get("checkpoint_interval", 1.0)
+    return JobSettings(
+        checkpoint_interval_us=None if interval is None else duration_us(interval, "run: checkpoint_interval"),
+        checkpoint_timeout_us=resolved.checkpoint_timeout_us,
+        checkpoint_pause_us=resolved.checkpoint_pause_us,
+        tolerated_failures=resolved.tolerated_failures,
+        retained=resolved.retained,
+        burst_us=resolved.burst_us,
+        wire=wire,
+    )
+
+
+__all__ = ["JobFailed", "Run"]

@@ -1,0 +1,172 @@
+"""Rare knobs, and where their values come from.
+
+    Settings(retained=5)  >  ACTORSTREAM_RETAINED=4  >  retained = 3 in actorstream.toml  >  the default
+
+Environment and file are read when a run starts, not when `Settings` is made, so
+that importing a module touches no disk. An unknown name anywhere is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import timedelta
+from math import isfinite
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from actorstream.errors import PlanError
+from actorstream.system.current import current_world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX = "ACTORSTREAM_"
+_FILE = "actorstream.toml"
+_YEAR_US = 366 * 86_400 * 1_000_000
+
+
+class SettingValues(TypedDict, total=False):
+    """What `Settings` takes: durations are timedelta or seconds."""
+
+    checkpoint_timeout: timedelta | float
+    checkpoint_pause: timedelta | float
+    tolerated_failures: int
+    retained: int
+    burst: timedelta | float
+    record_bytes_max: int
+
+
+class Settings:
+    """Rare knobs; frozen. Order: code, then ACTORSTREAM_* in the environment, then actorstream.toml.
+
+    Args:
+        checkpoint_timeout: A checkpoint that takes longer is given up and counts as failed; default 60 s.
+        checkpoint_pause: Least time from the end of one checkpoint to the start of the next; default 0.
+        tolerated_failures: So many checkpoints in a row may fail before the job does; default 3, negative: any number.
+        retained: How many checkpoints are kept; default 3.
+        burst: How long an actor works before others have their turn; default 5 ms.
+        record_bytes_max: The largest encoded record; default 16 MiB.
+
+    Raises:
+        PlanError: A name is unknown, or a value is out of its range.
+    """
+
+    __slots__ = ("_given",)
+
+    _given: Mapping[str, object]
+
+    def __init__(self, **given: Unpack[SettingValues]) -> None:
+        """Take what the code decides; all else is left to environment, file and defaults."""
+        object.__setattr__(self, "_given", dict(given))
+        _read("Settings", self._given)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse: a running job would not see it."""
+        raise AttributeError(f"Settings is frozen: make a new one to change {name}")
+
+    def __repr__(self) -> str:
+        """Show what was given."""
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self._given.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        """Compare what was given."""
+        return isinstance(other, Settings) and self._given == other._given
+
+    def __hash__(self) -> int:
+        """Agree with equality."""
+        return hash(frozenset(self._given.items()))
+
+    def resolved(self, environ: Mapping[str, str] | None = None, folder: str | None = None) -> ResolvedSettings:
+        """Add what environment and file say.
+
+        Args:
+            environ: The environment; that of the process if not given.
+            folder: Where actorstream.toml may lie; the working directory if not given.
+
+        Raises:
+            PlanError: A name is unknown, a value out of its range, or the file no TOML; the message says where.
+        """
+        environ = os.environ if environ is None else environ
+        path = os.path.join(os.getcwd() if folder is None else folder, _FILE)
+        said = {name.removeprefix(_PREFIX).lower(): text for name, text in environ.items() if name.startswith(_PREFIX)}
+        values = _read(path, _load(path))
+        values |= _read("the environment (ACTORSTREAM_*)", {name: _number(text) for name, text in said.items()})
+        values |= _read("Settings", self._given)
+        return ResolvedSettings(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSettings:
+    """What a run goes by: every value decided, durations in microseconds."""
+
+    checkpoint_timeout_us: int = 60_000_000
+    checkpoint_pause_us: int = 0
+    tolerated_failures: int = 3
+    retained: int = 3
+    burst_us: int = 5_000
+    record_bytes_max: int = 16 * 1024 * 1024
+
+
+def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
+    """Turn a duration as users write it into microseconds.
+
+    Args:
+        value: A timedelta, or seconds.
+        what: Names the value in errors.
+        least_us: The smallest that makes sense.
+
+    Raises:
+        PlanError: Neither of the two, NaN, below `least_us`, or over a year.
+    """
+    if isinstance(value, timedelta):
+        us = value // timedelta(microseconds=1)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        us = round(value * 1_000_000)
+    else:
+        raise PlanError(f"{what} is {value!r}, expected a timedelta or seconds as a number")
+    if not least_us <= us <= _YEAR_US:
+        raise PlanError(f"{what} is {value!r}, expected {least_us / 1e6:g} seconds to one year")
+    return us
+
+
+# The bounds of each whole number; a negative tolerance means any number of failures.
+_BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000), "record_bytes_max": (1, (1 << 31) - 1)}
+_LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
+
+
+def _read(where: str, given: Mapping[str, object]) -> dict[str, int]:
+    """Check one layer; give it under the names of `ResolvedSettings`."""
+    values: dict[str, int] = {}
+    for name, value in given.items():
+        if name in _LEAST_US:
+            values[f"{name}_us"] = duration_us(value, f"{where}: {name}", least_us=_LEAST_US[name])
+        elif name in _BOUNDS:
+            least, most = _BOUNDS[name]
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise PlanError(f"{where}: {name} is {value!r}, expected a whole number from {least} to {most}")
+            values[name] = value
+        else:
+            known = ", ".join(sorted([*_LEAST_US, *_BOUNDS]))
+            raise PlanError(f"{where}: there is no setting {name!r}; known are {known}")
+    return values
+
+
+def _load(path: str) -> Mapping[str, object]:
+    files = current_world().files
+    if not files.exists(path):
+        return {}
+    try:
+        return tomllib.loads(files.read(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path} cannot be read as TOML: {error}; correct it or remove it") from error
+
+
+def _number(text: str) -> object:
+    """Read an environment variable; what is no number is left to the check of its setting."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

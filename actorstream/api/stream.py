@@ -1,0 +1,123 @@
+"""Streams: lazy, immutable values that say where records come from.
+
+    lines = pipeline.source(...)           Stream[str]
+    words = lines.flat_map(str.split)      Stream[str], one operator more
+    words.map(len) ; words.key_by(...)     `words` used twice: both get every record
+
+A method adds an operator to the pipeline's graph and gives back a new stream.
+Nothing runs, and no function is called, before `run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
+
+from actorstream.api.functions import is_async, require_plain
+from actorstream.errors import PlanError
+from actorstream.graph.nodes import CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec
+from actorstream.graph.render import function_name
+from actorstream.model.connect import Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Unpack
+
+    from actorstream.api.draft import Origin
+    from actorstream.api.keyed import KeyedStream
+    from actorstream.api.options import Options
+
+K = TypeVar("K")
+R = TypeVar("R")
+U = TypeVar("U")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Stream(Generic[T_co]):
+    """Records of one type.
+
+    Functions given to a stream must be plain functions that do not block.
+    Records are values: do not change one after emitting it.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        """Stand for the records of `origin`; pipelines and streams make streams, users do not."""
+        self.origin = origin
+
+    def map(self, fn: Callable[[T_co], R], **options: Unpack[Options]) -> Stream[R]:
+        """Turn each record into one.
+
+        `fn` may be called again with the same record when another one of its batch fails.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "map")
+        return Stream(self.origin.then(MapSpec(fn), options))
+
+    def filter(self, fn: Callable[[T_co], bool], **options: Unpack[Options]) -> Stream[T_co]:
+        """Keep the records for which `fn` is true.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "filter")
+        return Stream(self.origin.then(FilterSpec(fn), options))
+
+    def flat_map(self, fn: Callable[[T_co], Iterable[R] | None], **options: Unpack[Options]) -> Stream[R]:
+        """Turn each record into any number: `fn` returns a list, is a generator, or returns None.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "flat_map")
+        return Stream(self.origin.then(FlatMapSpec(fn), options))
+
+    def union(self, *others: Stream[U]) -> Stream[T_co | U]:
+        """Give the records of all: each stream's in its order, no order between them.
+
+        A stream joined with itself gives every record twice.
+
+        Raises:
+            PlanError: A stream belongs to another pipeline.
+        """
+        return Stream(self.origin.joined([other.origin for other in others]))
+
+    def key_by(self, fn: Callable[[T_co], K]) -> KeyedStream[K, T_co]:
+        """Send all records of one key to one subtask, where the next operator keeps state for it.
+
+        A key is an int, str, bytes, bool, float, date, aware datetime, timedelta,
+        UUID or Enum member, or a tuple of these; all keys of a stream are of one type.
+
+        Raises:
+            PlanError: `fn` is async.
+        """
+        require_plain(fn, "key_by")
+        return self.origin.draft.keyed(self.origin.through(Keyed(fn)))
+
+    def rebalance(self) -> Stream[T_co]:
+        """Spread the records evenly over the subtasks of the next operator, which starts an actor of its own."""
+        return Stream(self.origin.through(Rebalance()))
+
+    @overload
+    def sink(self, sink: Sink[T_co], /, **options: Unpack[Options]) -> None: ...
+    @overload
+    def sink(self, sink: Callable[[T_co], object], /, **options: Unpack[Options]) -> None: ...
+    def sink(self, sink: Sink[T_co] | Callable[[T_co], object], /, **options: Unpack[Options]) -> None:
+        """Write the records out.
+
+        A `Sink` (an EventLog is one) is transactional: exactly once. A function,
+        plain or async, is called with each record: at least once.
+
+        Raises:
+            PlanError: It is neither, or an option is misspelt.
+        """
+        if isinstance(sink, type) and isinstance(sink, Sink):
+            raise PlanError(f"sink({function_name(sink)}): that is the class of a sink: pass an instance")
+        if isinstance(sink, Sink):
+            self.origin.then(SinkSpec(cast("Sink[object]", sink)), options)
+        elif callable(sink):
+            self.origin.then(CallSpec(sink, is_async(sink)), options)
+        else:
+            raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")

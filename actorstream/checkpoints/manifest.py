@@ -1,0 +1,164 @@
+"""What a checkpoint consists of: one JSON document, sealed by a digest, published once.
+
+    layers      L0 L1 L2 …                     each file once, with size and digest
+    operators   views: [0,64)   -> L2 L0       newest first, by index into `layers`
+                       [64,128) -> L1 L0
+    sources     orders: partition 0 -> position
+    sinks       tokens not yet known committed
+
+A stack belongs to a range of key groups, so what a subtask sees is decided here,
+never by what a file holds (T134), and a run serves any number of neighbours that
+share one stack. Nothing in a published manifest ever changes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from actorstream.checkpoints.numbers import Numbers
+from actorstream.checkpoints.sealed import seal as seal_document
+from actorstream.checkpoints.sealed import unseal as unseal_document
+from actorstream.errors import InvariantError, StoreError
+from actorstream.model.ids import AttemptNumber, LayerName
+
+FORMAT = 1
+_LAYER_NAME = re.compile(r"([1-9][0-9]{0,17})-[A-Za-z0-9_.]{1,64}-[0-9]{1,18}\.lmdb")
+_REMEDY = "put it back from a copy, or name an older checkpoint to restore (`checkpoints list` shows them)"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEntry:
+    """One immutable file of state: what must be found under its name."""
+
+    name: LayerName
+    size: int
+    digest: str
+    entries: int
+
+
+class StackRun(NamedTuple):
+    """The stack of the key groups in [start, end): indexes into the manifest's layers, newest first."""
+
+    start: int
+    end: int
+    layers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """One state of an operator: its number in layer keys, and the schema its values were written with."""
+
+    number: int
+    kind: Literal["value", "map"]
+    fingerprint: str
+    shape: object
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorEntry:
+    """One stateful operator."""
+
+    number: int
+    parallelism: int
+    stacks: list[StackRun]
+    states: dict[str, StateEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitEntry:
+    """How far a split was read: the encoded position of the last emitted record, None before the first."""
+
+    position: bytes | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingToken:
+    """What a sink pre-committed and is not yet known to have committed."""
+
+    operator: str
+    subtask: int
+    checkpoint: int
+    attempt: int
+    token: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One checkpoint. `digest` is written by `seal`; leave it empty."""
+
+    format: int
+    job: str
+    pipeline: str
+    attempt: int
+    checkpoint: int
+    final: bool
+    created_us: int
+    max_parallelism: int
+    numbers: Numbers = field(default_factory=Numbers)
+    layers: list[LayerEntry] = field(default_factory=list)
+    operators: dict[str, OperatorEntry] = field(default_factory=dict)
+    sources: dict[str, dict[str, SplitEntry]] = field(default_factory=dict)
+    sinks: list[PendingToken] = field(default_factory=list)
+    duration_us: int = 0
+    digest: str = ""
+
+
+def seal(manifest: Manifest) -> bytes:
+    """Write the document with its digest.
+
+    Raises:
+        InvariantError: The manifest contradicts itself.
+    """
+    problem = _problem(manifest) if manifest.format == FORMAT else f"format {manifest.format} is not {FORMAT}"
+    if problem is not None:
+        raise InvariantError(f"the manifest of checkpoint {manifest.checkpoint} is wrong: {problem}")
+    return seal_document(manifest)
+
+
+def unseal(path: str, data: bytes) -> Manifest:
+    """Read a manifest of this format or an older one.
+
+    Raises:
+        StoreError: Damaged, of a newer format, or contradicting itself; names the file and the remedy.
+    """
+    manifest = unseal_document(Manifest, path, data, newest=FORMAT, remedy=_REMEDY)
+    problem = _problem(manifest)
+    if problem is not None:
+        raise StoreError(f"{path} contradicts itself: {problem}; {_REMEDY}")
+    return manifest
+
+
+def attempt_of(name: str) -> AttemptNumber | None:
+    """Give the attempt that wrote a layer, from `<attempt>-<host>-<n>.lmdb`; None for any other name."""
+    match = _LAYER_NAME.fullmatch(name)
+    return AttemptNumber(int(match[1])) if match else None
+
+
+def _problem(manifest: Manifest) -> str | None:
+    if min(manifest.attempt, manifest.checkpoint, manifest.max_parallelism) < 1:
+        return "attempt, checkpoint and max_parallelism start at 1"
+    if len({layer.name for layer in manifest.layers}) != len(manifest.layers):
+        return "a layer is listed twice"
+    for layer in manifest.layers:
+        # A name also says where a file is opened: nothing here may lead out of the store.
+        if attempt_of(layer.name) is None:
+            return f"{layer.name!r} is no layer name: expected <attempt>-<host>-<n>.lmdb"
+    for name, operator in manifest.operators.items():
+        problem = _stack_problem(operator, len(manifest.layers), manifest.max_parallelism)
+        if problem is not None:
+            return f"operator {name!r}: {problem}"
+    return manifest.numbers.problem()
+
+
+def _stack_problem(operator: OperatorEntry, layers: int, max_parallelism: int) -> str | None:
+    end_before = 0
+    for start, end, stack in operator.stacks:
+        if not end_before <= start < end <= max_parallelism:
+            return f"key groups [{start}, {end}) overlap, are out of order or not below {max_parallelism}"
+        if stack and not 0 <= min(stack) <= max(stack) < layers:
+            return f"key groups [{start}, {end}) refer to a layer that is not among the {layers} listed"
+        end_before = end
+    return None

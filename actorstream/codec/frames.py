@@ -1,0 +1,109 @@
+"""One channel item as bytes, so that a channel may cross a process boundary.
+
+    version 1 | kind 1 | length of body 4 | xxh32 of kind, length and body 4 | body
+
+    kind  0 Batch  [values, timestamps, keys, origin]   1 Barrier      checkpoint
+          3 EndOfInput  (empty)                         2 CancelBarrier  checkpoint
+
+The body is self-describing: it carries whatever the records are. The checksum
+makes any flipped bit an error and not another record.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from xxhash import xxh32_intdigest
+
+from actorstream.codec.self_describing import SELF_DESCRIBING
+from actorstream.errors import CodecError
+from actorstream.model.batch import Batch
+from actorstream.model.ids import CheckpointId
+from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
+
+if TYPE_CHECKING:
+    from actorstream.model.signals import ChannelItem
+
+_VERSION: Final = 1
+_BATCH, _BARRIER, _CANCEL_BARRIER, _END_OF_INPUT = range(4)
+_head = Struct(">BBII")
+_summed = Struct(">BI")
+
+
+def encode_item(item: ChannelItem) -> bytes:
+    """Give the frame of a channel item.
+
+    Raises:
+        CodecError: a record in it cannot be encoded; names its place, as in `value[0][17].price`
+            (0 values, 1 timestamps, 2 keys, 3 origin).
+    """
+    match item:
+        case Batch():
+            content = [item.values, item.timestamps, item.keys, item.origin]
+            return _framed(_BATCH, SELF_DESCRIBING.encode(content))
+        case Barrier(checkpoint):
+            return _framed(_BARRIER, SELF_DESCRIBING.encode(checkpoint))
+        case CancelBarrier(checkpoint):
+            return _framed(_CANCEL_BARRIER, SELF_DESCRIBING.encode(checkpoint))
+        case EndOfInput():
+            return _framed(_END_OF_INPUT, b"")
+
+
+def decode_item(data: bytes) -> ChannelItem:
+    """Give the channel item of a whole frame.
+
+    Raises:
+        CodecError: `data` is cut short, too long, damaged, or of a newer version.
+    """
+    kind, body = _unframed(data)
+    if kind == _END_OF_INPUT:
+        if body:
+            raise CodecError(f"an end of input carries {len(body)} bytes: the frame is damaged")
+        return EndOfInput()
+    content = SELF_DESCRIBING.decode(body)
+    if kind == _BATCH:
+        return _batch(content)
+    if type(content) is not int or content < 1:
+        raise CodecError(f"a barrier names {content!r:.50} as its checkpoint: the frame is damaged")
+    if kind == _BARRIER:
+        return Barrier(CheckpointId(content))
+    if kind == _CANCEL_BARRIER:
+        return CancelBarrier(CheckpointId(content))
+    raise CodecError(f"a frame has kind {kind}, expected 0 to 3: it is damaged")
+
+
+def _framed(kind: int, body: bytes) -> bytes:
+    return _head.pack(_VERSION, kind, len(body), _sum(kind, body)) + body
+
+
+def _unframed(data: bytes) -> tuple[int, bytes]:
+    if len(data) < _head.size:
+        raise CodecError(f"a frame of {len(data)} bytes is cut short: its head takes {_head.size}")
+    version, kind, length, checksum = _head.unpack_from(data)
+    if version != _VERSION:
+        raise CodecError(f"a frame has version {version}, expected {_VERSION}: run the same actorstream on both ends")
+    body = data[_head.size :]
+    if len(body) != length:
+        raise CodecError(f"a frame has {len(body)} bytes after its head, expected {length}: it is cut or damaged")
+    if _sum(kind, body) != checksum:
+        raise CodecError(f"a frame of {len(data)} bytes does not match its checksum: it is damaged")
+    return kind, body
+
+
+def _sum(kind: int, body: bytes) -> int:
+    return xxh32_intdigest(body, xxh32_intdigest(_summed.pack(kind, len(body))))
+
+
+def _batch(content: object) -> Batch:
+    match content:
+        case [list(values), list() | None as timestamps, list() | None as keys, tuple() | None as origin]:
+            if _as_long(timestamps, values) and _as_long(keys, values) and (origin is None or len(origin) == 2):
+                return Batch(values, timestamps, keys, origin)
+        case _:
+            pass
+    raise CodecError("a batch is not four parts of one length: the frame is damaged")
+
+
+def _as_long(column: list[object] | None, values: list[object]) -> bool:
+    return column is None or len(column) == len(values)

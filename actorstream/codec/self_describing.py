@@ -1,0 +1,292 @@
+"""Bytes that say themselves what they hold: MessagePack with extension types.
+
+    plain MessagePack           None bool int(64 bits) float str bytes list, dict with such keys, instant (ext -1)
+    ext  1 tuple      [items]       5 int         two's complement     9 Decimal  text
+    ext  2 set        [items]       6 date        ordinal             10 UUID     16 bytes
+    ext  3 frozenset  [items]       7 time        text                11 Enum     [class, member]
+    ext  4 dict       [k, v, ...]   8 timedelta   microseconds        12 record   [class, {field: value}]
+
+A set's items stand in the order of their bytes, so that equal sets give equal
+bytes in every process. A record is a dataclass, NamedTuple or Struct; classes go
+by "module:qualname" and are found among loaded modules only. Types are kept
+exactly: a subclass of list, or any object not named here, is refused and not
+flattened. An aware datetime keeps its instant and comes back in UTC.
+
+Encoding goes down the value once and hands whole flat parts to msgspec as they
+are. Hostile bytes cost no more than their own length, and end as CodecError.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from uuid import UUID
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from actorstream.codec.classes import find_class, find_enum, find_member, name_of_class
+from actorstream.codec.contract import Schema
+from actorstream.codec.records import record_class
+from actorstream.errors import CodecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_TUPLE, _SET, _FROZENSET, _DICT, _INT, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _ENUM, _RECORD = range(1, 13)
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_MICROSECOND = timedelta(microseconds=1)
+_INSTANT_MIN = datetime.min.replace(tzinfo=UTC)
+_INSTANT_MAX = datetime.max.replace(tzinfo=UTC)
+_DECODING_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+
+_pack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
+
+
+class _Lowering:
+    """One way down a value, giving what msgspec can pack as it is.
+
+    `plain` holds the classes that msgspec takes as they are: with int in it a
+    flat list is not walked, and an int over 64 bits shows as an OverflowError.
+    """
+
+    def __init__(self, plain: frozenset[type]) -> None:
+        self._plain = plain
+        self._ways: dict[type, Callable[[Any], object]] = {
+            list: self._list,
+            dict: self._dict,
+            tuple: self._tuple,
+            set: lambda value: Ext(_SET, self._sorted(value)),
+            frozenset: lambda value: Ext(_FROZENSET, self._sorted(value)),
+            int: _lower_int,
+            datetime: _lower_datetime,
+            date: lambda value: Ext(_DATE, value.toordinal().to_bytes(4, "big")),
+            time: _lower_time,
+            timedelta: lambda value: Ext(_TIMEDELTA, _signed(value // _MICROSECOND)),
+            Decimal: lambda value: Ext(_DECIMAL, str(value).encode()),
+            UUID: lambda value: Ext(_UUID, value.bytes),
+        }
+
+    def lower(self, value: object) -> object:
+        kind = value.__class__
+        if kind in self._plain:
+            return value
+        way = self._ways.get(kind)
+        if way is None:
+            way = self._ways[kind] = self._way_of(kind)
+        return way(value)
+
+    def _way_of(self, kind: type) -> Callable[[Any], object]:
+        if issubclass(kind, Enum):
+            return _lower_member
+        record = record_class(kind)
+        if record is None:
+            raise CodecError(
+                f"a {kind.__module__}.{kind.__qualname__} cannot be kept: use plain values, containers, "
+                f"dataclasses, NamedTuples, Enums or Structs"
+            )
+        name, names, parts, plain = name_of_class(kind), record.names, record.parts, self._plain
+
+        def lower_record(value: object) -> Ext:
+            values = parts(value)
+            if not plain.issuperset(map(type, values)):
+                values = tuple(map(self.lower, values))
+            return Ext(_RECORD, _pack((name, dict(zip(names, values, strict=True)))))
+
+        return lower_record
+
+    def _list(self, value: list[object]) -> list[object]:
+        return value if self._plain.issuperset(map(type, value)) else [self.lower(item) for item in value]
+
+    def _tuple(self, value: tuple[object, ...]) -> Ext:
+        if self._plain.issuperset(map(type, value)):
+            return Ext(_TUPLE, _pack(value))
+        return Ext(_TUPLE, _pack([self.lower(item) for item in value]))
+
+    def _sorted(self, value: set[object] | frozenset[object]) -> bytes:
+        packed = sorted([_pack(self.lower(item)) for item in value])
+        return _pack([msgspec.Raw(item) for item in packed])
+
+    def _dict(self, value: dict[object, object]) -> object:
+        plain = self._plain
+        if not plain.issuperset(map(type, value)):
+            return Ext(_DICT, _pack([self.lower(part) for item in value.items() for part in item]))
+        if plain.issuperset(map(type, value.values())):
+            return value
+        return {key: self.lower(item) for key, item in value.items()}
+
+
+def _signed(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _lower_int(value: int) -> object:
+    return value if -(1 << 63) <= value < 1 << 64 else Ext(_INT, _signed(value))
+
+
+def _lower_datetime(value: datetime) -> datetime:
+    if value.utcoffset() is None:
+        raise CodecError(f"{value!r} is a naive datetime: give it a time zone, as in datetime.now(UTC)")
+    if not _INSTANT_MIN <= value <= _INSTANT_MAX:
+        raise CodecError(f"{value!r} is outside of the years 1 to 9999 UTC")
+    return value
+
+
+def _lower_time(value: time) -> Ext:
+    if value.tzinfo is not None:
+        raise CodecError(f"{value!r} has a time zone, which a time without a date cannot keep: use a datetime")
+    return Ext(_TIME, value.isoformat().encode())
+
+
+def _lower_member(value: Enum) -> Ext:
+    if type(value).__members__.get(value.name) is not value:
+        raise CodecError(f"{value!r} is a combination of flags without a name of its own: keep its .value")
+    return Ext(_ENUM, _pack((name_of_class(type(value)), value.name)))
+
+
+_fast = _Lowering(_SCALARS)
+_careful = _Lowering(_SCALARS - {int})
+
+
+def _encode(value: object) -> bytes:
+    try:
+        return _pack(_fast.lower(value))
+    except OverflowError:
+        return _pack(_careful.lower(value))
+
+
+class SelfDescribingCodec:
+    """The codec of this module; `SELF_DESCRIBING` is the one instance."""
+
+    schema: Schema = Schema("0" * 16, "any")
+
+    def encode(self, value: object, /) -> bytes:
+        """Give the bytes of any supported value; CodecError names the place of what is not."""
+        if value.__class__ in _SCALARS:
+            try:
+                return _pack(value)
+            except (OverflowError, UnicodeEncodeError):
+                pass
+        try:
+            if value.__class__ is tuple and _SCALARS.issuperset(map(type, value)):
+                return _pack(Ext(_TUPLE, _pack(value)))
+        except (OverflowError, UnicodeEncodeError):
+            pass
+        try:
+            return _encode(value)
+        except RecursionError:
+            raise CodecError("a value is nested too deeply to be encoded, or holds itself") from None
+        except (CodecError, UnicodeEncodeError, AttributeError, RuntimeError) as error:
+            _refuse(value, error)
+
+    def decode(self, data: bytes, /) -> object:
+        """Give the value back; CodecError if the bytes are damaged or name a class that is not loaded."""
+        try:
+            return _decode(data)
+        except CodecError:
+            raise
+        except RecursionError:
+            raise CodecError("the bytes of a value are nested too deeply: they are damaged") from None
+        except _DECODING_ERRORS as error:
+            raise CodecError(f"{len(data)} bytes are no value: they are damaged ({error})") from error
+
+
+SELF_DESCRIBING: Final = SelfDescribingCodec()
+
+
+# ---- saying where an encoding failed: walks down to the smallest part that cannot be encoded -------------------------
+
+
+def _refuse(value: object, error: Exception) -> NoReturn:
+    place = ""
+    inner = _failing_part(value)
+    while inner is not None:
+        step, value, error = inner
+        place += step
+        inner = _failing_part(value)
+    raise CodecError(f"value{place}: {error}") from error
+
+
+def _failing_part(value: object) -> tuple[str, object, Exception] | None:
+    for step, part in _parts_of(value):
+        try:
+            _encode(part)
+        except (CodecError, UnicodeEncodeError, AttributeError, RuntimeError) as error:
+            return step, part, error
+    return None
+
+
+def _parts_of(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            yield f"[{index}]", item
+    elif isinstance(value, set | frozenset):
+        for item in value:
+            yield " item", item
+    elif isinstance(value, dict):
+        for key, item in list(value.items()):
+            yield f" key {key!r:.50}", key
+            yield f"[{key!r:.50}]", item
+    elif (record := record_class(type(value))) is not None:
+        for name in record.names:
+            if hasattr(value, name):
+                yield f".{name}", getattr(value, name)
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read_set(data: memoryview) -> set[object]:
+    items = _decode_tuple(data)
+    found = set(items)
+    if len(found) != len(items):
+        raise ValueError("a set holds an item twice")
+    return found
+
+
+def _read_pairs(data: memoryview) -> dict[object, object]:
+    flat = _decode_tuple(data)
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _read_member(data: memoryview) -> Enum:
+    name, member = _decode_names(data)
+    return find_member(find_enum(name), member)
+
+
+def _read_record(data: memoryview) -> object:
+    name, fields = _decode_record(data)
+    cls = find_class(name)
+    record = record_class(cls)
+    if record is None:
+        raise CodecError(f"the bytes hold a record of {name!r}, which is no dataclass, NamedTuple or Struct any more")
+    return record.build(fields)
+
+
+def _read_ext(code: int, data: memoryview) -> object:
+    return _READERS[code](data)
+
+
+_decode: Callable[[bytes], object] = msgspec.msgpack.Decoder(object, ext_hook=_read_ext).decode
+_decode_tuple: Callable[[memoryview], tuple[Any, ...]] = msgspec.msgpack.Decoder(
+    tuple[Any, ...], ext_hook=_read_ext
+).decode
+_decode_names = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_decode_record = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]], ext_hook=_read_ext).decode
+
+_READERS: dict[int, Callable[[memoryview], object]] = {
+    _TUPLE: _decode_tuple,
+    _SET: _read_set,
+    _FROZENSET: lambda data: frozenset(_read_set(data)),
+    _DICT: _read_pairs,
+    _INT: lambda data: int.from_bytes(data, "big", signed=True),
+    _DATE: lambda data: date.fromordinal(int.from_bytes(data, "big")),
+    _TIME: lambda data: time.fromisoformat(str(data, "ascii")),
+    _TIMEDELTA: lambda data: int.from_bytes(data, "big", signed=True) * _MICROSECOND,
+    _DECIMAL: lambda data: Decimal(str(data, "ascii")),
+    _UUID: lambda data: UUID(bytes=bytes(data)),
+    _ENUM: _read_member,
+    _RECORD: _read_record,
+}

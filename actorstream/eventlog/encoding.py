@@ -1,0 +1,100 @@
+"""Values as the bodies of records, sorted by the partition they go to.
+
+Runs on the event loop, because `key` and `timestamp` are the user's functions; a call
+takes a slice of at most a few hundred values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from actorstream.codec.contract import RECORD_BYTES_MAX, check_size
+from actorstream.codec.ordered_keys import encode_key
+from actorstream.eventlog.instants import instant_us
+from actorstream.eventlog.positions import dealt_partitions, in_array, same_partition
+from actorstream.eventlog.records import encode_time
+from actorstream.model.key_groups import key_group_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from actorstream.codec.contract import Codec
+    from actorstream.eventlog.instants import Time
+
+T = TypeVar("T")
+
+_ROW_BYTES = 44
+"""What LMDB and the envelope add to a record."""
+
+
+class Encoded(NamedTuple):
+    """Records ready to be placed: the partition of each, the bodies by partition, and their size."""
+
+    partitions: Sequence[int]
+    bodies: dict[int, list[bytes]]
+    size: int
+
+
+class RecordEncoder(Generic[T]):
+    """Encodes values for one log.
+
+    Args:
+        codec: For the payload.
+        partitions: How many the log has.
+        key: Records of equal key go to one partition, by the stable hash of the encoded key; None: in turn.
+        timestamp: Gives a record's time; None: the clock's at the call.
+        what: Names the log in errors.
+    """
+
+    def __init__(
+        self,
+        codec: Codec[T],
+        partitions: int,
+        *,
+        key: Callable[[T], Hashable] | None,
+        timestamp: Callable[[T], Time] | None,
+        what: str,
+    ) -> None:
+        """Begin the round of partitions at 0."""
+        self._encode = codec.encode
+        self._partitions = partitions
+        self._key = key
+        self._timestamp = timestamp
+        self._what = what
+        self._turn = 0
+
+    def encode(self, values: Sequence[T], now_us: int) -> Encoded:
+        """Encode a slice.
+
+        Raises:
+            CodecError: A value or its key cannot be encoded; a RecordTooLargeError if it is over 16 MiB.
+            PlanError: `timestamp` gave no time.
+        """
+        payloads = list(map(self._encode, values))
+        longest = max(payloads, key=len, default=b"")
+        check_size(longest, RECORD_BYTES_MAX, f"a record for {self._what}")
+        if self._timestamp is None:
+            now = encode_time(now_us)
+            bodies = [now + payload for payload in payloads]
+        else:
+            stamp = self._timestamp
+            bodies = [
+                encode_time(instant_us(stamp(v))) + payload for v, payload in zip(values, payloads, strict=True)
+            ]
+        size = sum(map(len, bodies)) + _ROW_BYTES * len(bodies)
+        return Encoded(*self._place(values, bodies), size)
+
+    def _place(self, values: Sequence[T], bodies: list[bytes]) -> tuple[Sequence[int], dict[int, list[bytes]]]:
+        count = self._partitions
+        if count == 1:
+            return same_partition(0, len(bodies)), {0: bodies}
+        if self._key is None:
+            start, self._turn = self._turn, (self._turn + len(bodies)) % count
+            dealt = {(start + i) % count: bodies[i::count] for i in range(min(count, len(bodies)))}
+            return dealt_partitions(start, len(bodies), count), dealt
+        key = self._key
+        partitions = [key_group_of(encode_key(key(value)), count) for value in values]
+        sorted_out: dict[int, list[bytes]] = {}
+        for partition, body in zip(partitions, bodies, strict=True):
+            sorted_out.setdefault(partition, []).append(body)
+        return in_array(partitions), sorted_out

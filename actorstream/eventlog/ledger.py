@@ -1,0 +1,184 @@
+"""The segment's own rows: what it is, where it starts, and what the log must remember.
+
+    key        value
+    0000 a     Birth: format, log id, segment number, partitions
+    0000 b     first offset of each partition in this file, 8 bytes each
+    0000 n     next offset of each partition, 8 bytes each: in the newest file the ends of the log
+    0000 t P B newest timestamp among the records of block B (2048 offsets) of partition P
+    0000 z     the seal: time at which the file became immutable
+    --- carried over at roll-over, so that the newest file has all of it ---
+    0000 o     number of the oldest segment that must exist
+    0000 s N   Sealed: size, digest and offsets of sealed segment N
+    0000 f H   Fence: highest attempt of one (job, operator)
+    0000 m H   Committed: last committed checkpoint of one (job, operator, subtask)
+    0000 c H   Consumer: who still needs which offsets
+    0000 y H   DeclaredType: a type of which records were written
+
+H is a digest of the name, which stands in the document: names may be of any length.
+Rows that change stay small: LMDB then never leaves the file shorter than it says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, TypeVar
+
+from xxhash import xxh3_128_digest
+
+from actorstream.codec.documents import decode_json, encode_json
+from actorstream.errors import CodecError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorstream.state.lmdb_env import Transaction
+
+D = TypeVar("D")
+
+FORMAT = 1
+TIME_BLOCK = 2048
+
+OWN = b"\0\0"
+BIRTH = OWN + b"a"
+FIRST_OFFSETS = OWN + b"b"
+NEXT_OFFSETS = OWN + b"n"
+BLOCK_TIMES = OWN + b"t"
+SEAL = OWN + b"z"
+OLDEST = OWN + b"o"
+SEALED = OWN + b"s"
+FENCES = OWN + b"f"
+COMMITTED = OWN + b"m"
+CONSUMERS = OWN + b"c"
+TYPES = OWN + b"y"
+CARRIED = (OLDEST, SEALED, FENCES, COMMITTED, CONSUMERS, TYPES)
+_BLOCK = Struct(">HQ")
+
+
+@dataclass(frozen=True)
+class Birth:
+    """What a segment is; written once, when it is made."""
+
+    format: int
+    log: str
+    segment: int
+    partitions: int
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed segment: how to prove it, and what is in it (offsets half-open, a list index is a partition)."""
+
+    segment: int
+    size: int
+    digest: str
+    starts: list[int]
+    ends: list[int]
+    newest_us: list[int]
+    sealed_us: int
+
+
+@dataclass(frozen=True)
+class Fence:
+    """The highest attempt that has opened a writer for this operator."""
+
+    job: str
+    operator: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The last checkpoint whose records of this subtask are in the log."""
+
+    job: str
+    operator: str
+    subtask: int
+    checkpoint: int
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A job that may come back to read on behind `positions`; -1: it has read nothing yet."""
+
+    name: str
+    store: str
+    positions: list[int]
+    registered_us: int
+
+
+@dataclass(frozen=True)
+class DeclaredType:
+    """A type of which records were written: its fingerprint and shape."""
+
+    fingerprint: str
+    shape: object
+
+
+def name_key(kind: bytes, *names: object) -> bytes:
+    """Give the key of a row that stands for `names`."""
+    return kind + xxh3_128_digest("\0".join(str(name) for name in names).encode())
+
+
+def number_key(kind: bytes, number: int) -> bytes:
+    """Give the key of a row that stands for a segment."""
+    return kind + number.to_bytes(4, "big")
+
+
+def block_key(partition: int, block: int) -> bytes:
+    """Give the key of a block's newest time."""
+    return BLOCK_TIMES + _BLOCK.pack(partition, block)
+
+
+def block_of(key: bytes) -> int:
+    """Read the block's number from its key."""
+    return int(_BLOCK.unpack(key[len(BLOCK_TIMES) :])[1])
+
+
+def pack_offsets(offsets: Sequence[int]) -> bytes:
+    """Write one offset a partition."""
+    return b"".join(offset.to_bytes(8, "big") for offset in offsets)
+
+
+def unpack_offsets(data: bytes) -> list[int]:
+    """Read one offset a partition."""
+    return [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)]
+
+
+def scan(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give the rows whose keys start with `prefix`, in order."""
+    with txn.cursor() as cursor:
+        if not cursor.set_range(prefix):
+            return
+        for key, value in cursor:
+            if not key.startswith(prefix):
+                return
+            yield key, value
+
+
+def documents(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> list[D]:
+    """Read all documents of one kind."""
+    return [read_document(path, type_, value) for _, value in scan(txn, kind)]
+
+
+def document(path: str, txn: Transaction, key: bytes, type_: type[D]) -> D | None:
+    """Read one document; None where there is none."""
+    value = txn.get(key)
+    return None if value is None else read_document(path, type_, value)
+
+
+def read_document(path: str, type_: type[D], value: bytes) -> D:
+    """Read a document of the log.
+
+    Raises:
+        StoreError: The bytes are damaged.
+    """
+    try:
+        return decode_json(type_, value)
+    except CodecError as error:
+        raise StoreError(f"{path}: its {type_.__name__} entry is damaged ({error}): restore the file from a copy") from error
+
+
+def put_document(txn: Transaction, key: bytes, entry: object) -> None:
+    """Write one document."""
+    txn.put(key, encode_json(entry))

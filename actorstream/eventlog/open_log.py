@@ -1,0 +1,178 @@
+"""A log in use: its folder, its segments, its writers' queue, its bell."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
+
+from actorstream.errors import ActorstreamError
+from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.folder import lock_path, map_size_for, room_for
+from actorstream.eventlog.group_commit import GroupCommit
+from actorstream.eventlog.ledger import SEALED, TYPES, Consumer, DeclaredType, documents, number_key
+from actorstream.eventlog.ledger import CONSUMERS as CONSUMER_ROWS
+from actorstream.eventlog.row import SegmentRow
+from actorstream.eventlog.tail import Bell, bell_of
+from actorstream.eventlog.transaction import LogTransaction, Retire
+from actorstream.state.lmdb_env import MapFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorstream.eventlog.folder import LogDocument, LogSettings
+    from actorstream.eventlog.group_commit import Request
+    from actorstream.eventlog.segment import Segment
+    from actorstream.eventlog.transaction import Write
+    from actorstream.model.world import World
+
+R = TypeVar("R")
+
+_CHECK_READERS_S = 60.0
+
+
+class _RejectedError(Exception):
+    """One write of a transaction raised: the others run again without it."""
+
+    def __init__(self, request: Request[object]) -> None:
+        super().__init__()
+        self.request = request
+
+
+class OpenLog:
+    """One log, opened in one world; usable from several event loops."""
+
+    def __init__(
+        self, world: World, folder: str, document: LogDocument, settings: LogSettings, retention_us: int | None
+    ) -> None:
+        """Take what `open_folder` gave."""
+        self.world = world
+        self.folder = folder
+        self.document = document
+        self.row = SegmentRow(world.files, folder, document.id, document.partitions)
+        self._settings = settings
+        self._retention_us = retention_us
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[GroupCommit, Bell]] = WeakKeyDictionary()
+        self._readers_checked = world.clock.monotonic()
+        self._rolled_over = True
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the log has."""
+        return self.document.partitions
+
+    @property
+    def bell(self) -> Bell:
+        """What wakes this loop's readers."""
+        return self._queue()[1]
+
+    async def submit(self, write: Write[R]) -> R:
+        """Return what `write` gives once it is durable, together with whatever else waits."""
+        result = await self._queue()[0].submit(write)
+        if self._rolled_over and self._retention_us is not None:
+            self._rolled_over = False
+            await self.retire()
+        return result
+
+    async def retire(self) -> None:
+        """Unlink the segments that are older than the retention and that no consumer needs."""
+        if self._retention_us is None:
+            return
+        before_us = self.world.clock.now_us() - self._retention_us
+        gone = await self._queue()[0].submit(Retire(before_us))
+        if gone:
+            await self.world.offload.run(self.row.remove, gone)
+
+    def consumers(self) -> list[Consumer]:
+        """Read who is registered. Blocking."""
+        newest = self.row.newest()
+        with newest.env.transaction() as txn:
+            return documents(newest.path, txn, CONSUMER_ROWS, Consumer)
+
+    def declared_types(self) -> list[DeclaredType]:
+        """Read the types of which records were written. Blocking."""
+        newest = self.row.newest()
+        with newest.env.transaction() as txn:
+            return documents(newest.path, txn, TYPES, DeclaredType)
+
+    def close(self) -> None:
+        """Close what is open; readers keep what they read."""
+        self.row.close()
+
+    def _queue(self) -> tuple[GroupCommit, Bell]:
+        loop = asyncio.get_running_loop()
+        found = self._queues.get(loop)
+        if found is None:
+            bell = bell_of(self.folder)
+            queue = GroupCommit(
+                self.world.offload,
+                self._commit,
+                bell.ring,
+                name=self.folder,
+                lock_timeout_s=self._settings.lock_timeout_s,
+            )
+            self._queues[loop] = found = (queue, bell)
+        return found
+
+    def _commit(self, requests: Sequence[Request[object]]) -> bool:
+        """Commit all requests, each with its own result or error; False if another process holds the lock."""
+        with disk_errors(self.folder):
+            lock = self.world.files.lock(lock_path(self.folder))
+            if lock is None:
+                return False
+            try:
+                self._commit_locked(list(requests))
+            finally:
+                lock.release()
+        return True
+
+    def _commit_locked(self, pending: list[Request[object]]) -> None:
+        size = sum(request.write.size for request in pending)
+        while pending:
+            segment = self._segment_with_room(size)
+            try:
+                self._transact(segment, pending)
+            except _RejectedError as rejected:
+                rejected.request.error = rejected.__cause__
+                pending.remove(rejected.request)
+            except MapFullError:
+                size *= 2
+                self._roll_over(size)
+            else:
+                return
+
+    def _transact(self, segment: Segment, pending: list[Request[object]]) -> None:
+        unlisted = self.row.unlisted()
+        with segment.env.transaction(write=True) as txn:
+            log_txn = LogTransaction(segment, txn)
+            for entry in unlisted:
+                log_txn.put_document(number_key(SEALED, entry.segment), entry)
+            for request in pending:
+                try:
+                    request.result = request.write.apply(log_txn)
+                except (ActorstreamError, OSError) as error:
+                    raise _RejectedError(request) from error
+            log_txn.finish()
+        self.world.files.synced(segment.path)
+        self.row.forget(unlisted)
+        self._check_readers(segment)
+
+    def _segment_with_room(self, size: int) -> Segment:
+        segment = self.row.newest()
+        used = self.world.files.size(segment.path)
+        if used + room_for(self.partitions, size) <= segment.env.map_size:
+            return segment
+        return self._roll_over(size)
+
+    def _roll_over(self, size: int) -> Segment:
+        map_size = map_size_for(self.document.segment_bytes, self.partitions, size)
+        self.row.roll_over(map_size, self.world.clock.now_us())
+        self._rolled_over = True
+        return self.row.newest()
+
+    def _check_readers(self, segment: Segment) -> None:
+        """Free the slots of readers that died, once a minute."""
+        now = self.world.clock.monotonic()
+        if now - self._readers_checked > _CHECK_READERS_S:
+            self._readers_checked = now
+            segment.env.clear_dead_readers()

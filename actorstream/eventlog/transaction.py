@@ -1,0 +1,240 @@
+"""One write transaction of a log, and what can be written in one.
+
+A transaction carries the writes of many callers; each `apply` sees what those before
+it wrote. An error of one write aborts the transaction, and the others run again
+without it (open_log.py), so a write may raise at any point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from actorstream.errors import FencedError, StoreError
+from actorstream.eventlog.ledger import (
+    COMMITTED,
+    CONSUMERS,
+    FENCES,
+    NEXT_OFFSETS,
+    OLDEST,
+    SEALED,
+    TIME_BLOCK,
+    TYPES,
+    Committed,
+    Consumer,
+    DeclaredType,
+    Fence,
+    Sealed,
+    block_key,
+    document,
+    documents,
+    name_key,
+    number_key,
+    pack_offsets,
+    put_document,
+    unpack_offsets,
+)
+from actorstream.eventlog.records import TIME_BYTES, rows_of
+from actorstream.eventlog.retention import removable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from actorstream.eventlog.segment import Segment
+    from actorstream.state.lmdb_env import Transaction
+
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Write(Protocol[R_co]):
+    """Something to be written, all of it or nothing."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of records it adds."""
+        ...
+
+    def apply(self, txn: LogTransaction, /) -> R_co:
+        """Write it; what it gives or raises goes to the caller once the transaction is durable."""
+        ...
+
+
+class LogTransaction:
+    """The newest segment, open for writing."""
+
+    def __init__(self, segment: Segment, txn: Transaction) -> None:
+        """Wrap an LMDB write transaction of `segment`."""
+        self.path = segment.path
+        self.txn = txn
+        self._next = unpack_offsets(txn.get(NEXT_OFFSETS))
+        self._appended = False
+
+    def append(self, partition: int, bodies: Sequence[bytes]) -> int:
+        """Add records behind the last one; give the offset of the first."""
+        first = offset = self._next[partition]
+        at = 0
+        with self.txn.cursor() as cursor:
+            while at < len(bodies):
+                block = offset // TIME_BLOCK
+                part = bodies[at : at + (block + 1) * TIME_BLOCK - offset]
+                written, added = cursor.putmulti(rows_of(partition, offset, part), overwrite=False)
+                if written != len(part) or added != len(part):
+                    raise StoreError(
+                        f"{self.path}: partition {partition} has records behind its end, {offset}: the file is damaged;"
+                        " restore it from a copy"
+                    )
+                key = block_key(partition, block)
+                newest = max([body[:TIME_BYTES] for body in part])
+                if newest > (self.txn.get(key) or b""):
+                    self.txn.put(key, newest)
+                at += len(part)
+                offset += len(part)
+        self._next[partition] = offset
+        self._appended = True
+        return first
+
+    def document(self, key: bytes, type_: type[R_co]) -> R_co | None:
+        """Read a document of the ledger."""
+        return document(self.path, self.txn, key, type_)
+
+    def documents(self, kind: bytes, type_: type[R_co]) -> list[R_co]:
+        """Read all documents of one kind."""
+        return documents(self.path, self.txn, kind, type_)
+
+    def put_document(self, key: bytes, entry: object) -> None:
+        """Write a document of the ledger."""
+        put_document(self.txn, key, entry)
+
+    def refuse_older(self, job: str, operator: str, attempt: int) -> None:
+        """Refuse an attempt below the highest that has opened a writer for this operator.
+
+        Raises:
+            FencedError: A newer attempt has taken over.
+        """
+        fence = self.document(name_key(FENCES, job, operator), Fence)
+        if fence is not None and fence.attempt > attempt:
+            raise FencedError(
+                f"{self.path}: attempt {fence.attempt} of job {job} writes here for operator {operator!r}, this is attempt"
+                f" {attempt}: a newer deployment has taken over, so this one must stop"
+            )
+
+    def finish(self) -> None:
+        """Write what all appends share; call it last."""
+        if self._appended:
+            self.txn.put(NEXT_OFFSETS, pack_offsets(self._next))
+
+
+@dataclass(frozen=True)
+class Append:
+    """Records, by partition; gives the offset of each partition's first."""
+
+    bodies: Mapping[int, Sequence[bytes]]
+    size: int
+
+    def apply(self, txn: LogTransaction, /) -> dict[int, int]:
+        """Write them."""
+        return {partition: txn.append(partition, bodies) for partition, bodies in self.bodies.items()}
+
+
+@dataclass(frozen=True)
+class RaiseFence:
+    """From now on nobody with a lower attempt writes for this operator."""
+
+    job: str
+    operator: str
+    attempt: int
+    size: int = 0
+
+    def apply(self, txn: LogTransaction, /) -> None:
+        """Store the attempt if it is the highest."""
+        txn.refuse_older(self.job, self.operator, self.attempt)
+        fence = Fence(self.job, self.operator, self.attempt)
+        key = name_key(FENCES, self.job, self.operator)
+        if txn.document(key, Fence) != fence:
+            txn.put_document(key, fence)
+
+
+@dataclass(frozen=True)
+class CommitOnce:
+    """The records that one subtask wrote for one checkpoint: added by the first commit, by no later one.
+
+    `records` reads them, in pieces, and raises StoreError at its end if they were not what was staged.
+    Gives False where the checkpoint, or a later one, was committed before.
+    """
+
+    mark: Committed
+    attempt: int
+    size: int
+    records: Callable[[Callable[[int, Sequence[bytes]], object]], None]
+
+    def apply(self, txn: LogTransaction, /) -> bool:
+        """Check the fence, then the mark, then write records and mark."""
+        mark = self.mark
+        txn.refuse_older(mark.job, mark.operator, self.attempt)
+        key = name_key(COMMITTED, mark.job, mark.operator, mark.subtask)
+        last = txn.document(key, Committed)
+        if last is not None and last.checkpoint >= mark.checkpoint:
+            return False
+        self.records(txn.append)
+        txn.put_document(key, mark)
+        return True
+
+
+@dataclass(frozen=True)
+class DeclareType:
+    """Records of this type will be written, unless it contradicts one that was declared before."""
+
+    declared: DeclaredType
+    contradiction: Callable[[DeclaredType], str | None]
+    size: int = 0
+
+    def apply(self, txn: LogTransaction, /) -> None:
+        """Compare with every declared type, then store it."""
+        for earlier in txn.documents(TYPES, DeclaredType):
+            if (problem := self.contradiction(earlier)) is not None:
+                raise StoreError(problem)
+        key = name_key(TYPES, self.declared.fingerprint)
+        if txn.document(key, DeclaredType) is None:
+            txn.put_document(key, self.declared)
+
+
+@dataclass(frozen=True)
+class Register:
+    """A consumer and what it has read."""
+
+    consumer: Consumer
+    size: int = 0
+
+    def apply(self, txn: LogTransaction, /) -> None:
+        """Store it, in place of what it said before."""
+        txn.put_document(name_key(CONSUMERS, self.consumer.name), self.consumer)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A consumer that will not come back."""
+
+    name: str
+    size: int = 0
+
+    def apply(self, txn: LogTransaction, /) -> bool:
+        """Remove it; False if there is none of that name."""
+        return bool(txn.txn.delete(name_key(CONSUMERS, self.name)))
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Take the segments that may go out of the ledger; gives them, to be unlinked."""
+
+    sealed_before_us: int
+    size: int = 0
+
+    def apply(self, txn: LogTransaction, /) -> list[Sealed]:
+        """Decide and note in one transaction, so that no consumer registers in between."""
+        sealed = txn.documents(SEALED, Sealed)
+        gone = removable(sealed, txn.documents(CONSUMERS, Consumer), sealed_before_us=self.sealed_before_us)
+        for entry in gone:
+            txn.txn.delete(number_key(SEALED, entry.segment))
+        if gone:
+            txn.txn.put(OLDEST, (gone[-1].segment + 1).to_bytes(4, "big"))
+        return gone

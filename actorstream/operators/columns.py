@@ -1,0 +1,96 @@
+"""Which states an operator has, with their names and codecs: what layers and manifests are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from actorstream.codec.values import SELF_DESCRIBING, codec_for, codec_of
+from actorstream.errors import CodecError, PlanError
+from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ProcessSpec, ReduceSpec
+from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
+
+if TYPE_CHECKING:
+    from actorstream.codec.values import Codec
+    from actorstream.graph.nodes import Node, Spec
+
+VALUE = "value"
+"""The name of the one state of a rolling aggregate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One state of an operator."""
+
+    name: str
+    kind: Literal["value", "map"]
+    codec: Codec[Any]
+
+
+def is_stateful(spec: Spec) -> bool:
+    """Tell whether an operator keeps keyed state, and so heads a keyed chain."""
+    return isinstance(spec, CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec)
+
+
+def columns_of(node: Node, process: object | None) -> list[Column]:
+    """Give the states of an operator, none for a stateless one.
+
+    Args:
+        node: The operator.
+        process: Its process object, where it is a `process` operator.
+
+    Raises:
+        PlanError: A state's annotation is missing, cannot be resolved, or has no codec.
+    """
+    match node.spec:
+        case CountSpec():
+            return [Column(VALUE, "value", codec_for(int))]
+        case ReduceSpec() | LatestSpec():
+            return [Column(VALUE, "value", SELF_DESCRIBING)]
+        case FoldSpec(initial) | MapWithStateSpec(initial):
+            return [Column(VALUE, "value", _codec_of_initial(node.name, initial))]
+        case ProcessSpec():
+            return _declared(node.name, type(process))
+        case _:
+            return []
+
+
+def _codec_of_initial(operator: str, initial: object) -> Codec[Any]:
+    codec = codec_of(initial)
+    try:
+        codec.encode(initial)
+    except CodecError as error:
+        raise PlanError(f"{operator}: its initial value cannot be stored: {error}") from error
+    return codec
+
+
+def _declared(operator: str, owner: type) -> list[Column]:
+    declared = declarations_of(owner)
+    if not declared:
+        return []
+    try:
+        hints = get_type_hints(owner)
+    except NameError as error:
+        raise PlanError(
+            f"{owner.__name__} ({operator}): an annotation cannot be resolved: {error}; "
+            "define the types of states at the top of a module"
+        ) from error
+    columns = []
+    for name, declaration in declared.items():
+        arguments = get_args(hints.get(name)) if get_origin(hints.get(name)) is type(declaration) else ()
+        try:
+            match declaration:
+                case ValueState(default=default, factory=None) if not arguments:
+                    columns.append(Column(name, "value", codec_of(default)))
+                case ValueState() if arguments:
+                    columns.append(Column(name, "value", codec_for(arguments[0])))
+                case ListState():
+                    element = arguments[0] if arguments else object
+                    columns.append(Column(name, "value", codec_for(list[element])))  # type: ignore[valid-type]
+                case MapState():
+                    columns.append(Column(name, "map", codec_for(arguments[1] if arguments else object)))
+                case _:
+                    raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: ValueState[...] = ...")
+        except CodecError as error:
+            raise PlanError(f"{owner.__name__}.{name} ({operator}) cannot be stored: {error}") from error
+    return columns

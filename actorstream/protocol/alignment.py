@@ -1,0 +1,229 @@
+"""Barrier alignment: decides when a subtask may snapshot.
+
+A subtask may snapshot once the barrier of one checkpoint has come in on every
+open channel. Until then a channel that has delivered its barrier stays blocked:
+what follows the barrier belongs to the next checkpoint.
+
+    channel 0   a  b  |1  c  d        |1 is the barrier of checkpoint 1
+    channel 1   x  |1  y              the snapshot holds {a, b, x}; c, d, y wait
+
+A subtask without open channels (a source, or one whose inputs have all ended)
+gets no barrier: the coordinator triggers it directly.
+
+    newest seen       3      barriers and cancels at or below it are stale, but for the one in progress
+    aborted through   5      known from the coordinator before any barrier: 4 and 5 are never started
+
+Ids only grow and the coordinator runs one checkpoint at a time, so an abort of 5
+says that everything up to 5 is over: one number remembers all aborted ids (T09).
+
+Pure: no clock, no I/O, no asyncio. The caller feeds one event at a time and
+carries out the returned effects in order, before it feeds the next event.
+
+Sources: Chandy & Lamport 1985 (markers); Carbone et al. 2015, "Lightweight
+Asynchronous Snapshots for Distributed Dataflows" (alignment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from actorstream.errors import InvariantError
+from actorstream.model.ids import ChannelIndex, CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Take nothing more from `channel` until it is unblocked."""
+
+    channel: ChannelIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Unblock:
+    """Take from `channels` again, in any order. Never empty."""
+
+    channels: frozenset[ChannelIndex]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Send the barrier to all outputs, then freeze the state, with nothing in between (T11)."""
+
+    checkpoint: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardCancel:
+    """Send a `CancelBarrier` to all outputs: this subtask will never send that barrier."""
+
+    checkpoint: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Tell the coordinator that this subtask will never complete `checkpoint`."""
+
+    checkpoint: CheckpointId
+    reason: str
+
+
+Effect: TypeAlias = Block | Unblock | Snapshot | ForwardCancel | Decline
+
+
+class Alignment:
+    """State of one subtask's alignment. At most one checkpoint is in progress.
+
+    Invariants:
+        - Blocked channels are a strict subset of the open ones, and there are none when idle.
+        - Of one id there is at most one `Snapshot` or `ForwardCancel`, and ids only grow.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Start idle with channels 0..channels-1 open.
+
+        Args:
+            channels: Number of input channels; 0 for a source.
+
+        Raises:
+            InvariantError: `channels` is negative.
+        """
+        if channels < 0:
+            raise InvariantError(f"a subtask has 0 or more input channels, got {channels}")
+        self._open = {ChannelIndex(index) for index in range(channels)}
+        self._aligned: set[ChannelIndex] = set()
+        self._current: CheckpointId | None = None
+        self._newest = CheckpointId(0)
+        self._aborted_through = CheckpointId(0)
+        self._unable: str | None = None
+
+    @property
+    def blocked(self) -> frozenset[ChannelIndex]:
+        """Channels that must not be read now."""
+        return frozenset(self._aligned)
+
+    @property
+    def all_ended(self) -> bool:
+        """Tell whether no channel is open: such a subtask is triggered by the coordinator."""
+        return not self._open
+
+    def on_barrier(self, channel: ChannelIndex, checkpoint: CheckpointId) -> list[Effect]:
+        """Take in the barrier of `checkpoint` that arrived on `channel`.
+
+        Raises:
+            InvariantError: The channel has ended, or is blocked.
+        """
+        self._require_readable(channel, f"barrier {checkpoint}")
+        if checkpoint == self._current:
+            return self._align(channel)
+        if self._is_stale(checkpoint):
+            return []
+        effects = self._subsume(checkpoint)
+        if checkpoint <= self._aborted_through:
+            return [*effects, ForwardCancel(checkpoint)]
+        self._current = checkpoint
+        return effects + self._align(channel)
+
+    def on_cancel(self, channel: ChannelIndex, checkpoint: CheckpointId) -> list[Effect]:
+        """Take in a `CancelBarrier` that arrived on `channel`: upstream gave `checkpoint` up.
+
+        Raises:
+            InvariantError: The channel has ended, or is blocked.
+        """
+        self._require_readable(channel, f"cancel of {checkpoint}")
+        reason = f"input channel {channel} cancelled it"
+        if checkpoint == self._current:
+            return self._give_up(reason)
+        if self._is_stale(checkpoint):
+            return []
+        return [*self._subsume(checkpoint), ForwardCancel(checkpoint), Decline(checkpoint, reason)]
+
+    def on_end_of_input(self, channel: ChannelIndex) -> list[Effect]:
+        """Stop waiting for `channel`: it has delivered its last record.
+
+        Raises:
+            InvariantError: The channel has ended already, or is blocked (a
+                blocked channel is not read, so it cannot deliver its end).
+        """
+        self._require_readable(channel, "end of input")
+        self._open.remove(channel)
+        return self._complete_if_aligned()
+
+    def on_trigger(self, checkpoint: CheckpointId) -> list[Effect]:
+        """Snapshot for `checkpoint` without a barrier, by order of the coordinator.
+
+        Ignored while a channel is open (its barrier will come, or its end), and
+        for an id that is old, done or aborted: a trigger may be repeated.
+        """
+        if self._open or self._is_stale(checkpoint) or checkpoint <= self._aborted_through:
+            return []
+        self._current = self._newest = checkpoint
+        return self._complete_if_aligned()
+
+    def on_abort(self, checkpoint: CheckpointId) -> list[Effect]:
+        """Give `checkpoint` up by order of the coordinator, and whatever is older.
+
+        It may come before the first barrier (then that barrier starts nothing),
+        while aligning, or after the snapshot (then nothing is left to do).
+        """
+        self._aborted_through = max(self._aborted_through, checkpoint)
+        if self._current is None or self._current > checkpoint:
+            return []
+        given_up = self._current
+        return [ForwardCancel(given_up), *self._release()]
+
+    def on_unable(self, reason: str) -> None:
+        """From now on no snapshot can be taken (restoring, closing): decline each one instead (T10)."""
+        self._unable = reason
+
+    def on_able(self) -> None:
+        """Snapshots can be taken again."""
+        self._unable = None
+
+    def _require_readable(self, channel: ChannelIndex, what: str) -> None:
+        if channel not in self._open or channel in self._aligned:
+            raise InvariantError(
+                f"{what} came on channel {channel}, which is closed or blocked; only open channels may be read, "
+                f"and those are {sorted(self._open - self._aligned)}"
+            )
+
+    def _is_stale(self, checkpoint: CheckpointId) -> bool:
+        return checkpoint <= self._newest
+
+    def _subsume(self, checkpoint: CheckpointId) -> list[Effect]:
+        """Make `checkpoint` the newest one: it proves that the coordinator gave the older one up (T03)."""
+        effects = self._give_up(f"subsumed by checkpoint {checkpoint}")
+        self._newest = checkpoint
+        return effects
+
+    def _align(self, channel: ChannelIndex) -> list[Effect]:
+        return [*self._block(channel), *self._complete_if_aligned()]
+
+    def _block(self, channel: ChannelIndex) -> list[Effect]:
+        self._aligned.add(channel)
+        return [Block(channel)]
+
+    def _is_aligned(self) -> bool:
+        return self._aligned == self._open
+
+    def _complete_if_aligned(self) -> list[Effect]:
+        if self._current is None or not self._is_aligned():
+            return []
+        if self._unable is not None:
+            return self._give_up(self._unable)
+        done = self._current
+        return [Snapshot(done), *self._release()]
+
+    def _give_up(self, reason: str) -> list[Effect]:
+        """Abandon the checkpoint in progress, if there is one."""
+        if self._current is None:
+            return []
+        given_up = self._current
+        return [ForwardCancel(given_up), Decline(given_up, reason), *self._release()]
+
+    def _release(self) -> list[Effect]:
+        """Become idle."""
+        blocked = frozenset(self._aligned)
+        self._aligned.clear()
+        self._current = None
+        return [Unblock(blocked)] if blocked else []

@@ -1,0 +1,130 @@
+"""The recovery decision: from which checkpoint a job starts, or why it must not.
+
+    manifests   3   4   5!  6v        5 is unreadable, 6 is void (a zombie's)
+    decision    refuse: name 5 and what is wrong with it; 4 only if a person asks for it
+
+The newest manifest that is not void is the job's state. If it cannot be read,
+nothing older is taken silently (T90): sinks may have committed what an older one
+does not know of, and would commit it twice. For the same reason an older one that
+a person asks for needs a second yes where later output may have been committed.
+
+Pure: the caller reads the manifests and carries the decision out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from actorstream.protocol.attempts import is_void
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorstream.model.ids import AttemptNumber, CheckpointId
+    from actorstream.protocol.attempts import Claim
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestFact:
+    """What is known of one manifest in the store.
+
+    Attributes:
+        checkpoint: Its id, from its place in the store.
+        attempt: Who published it; None where that cannot be read.
+        problem: Why it, or a layer that it lists, cannot be used, naming the file; None: it is good.
+    """
+
+    checkpoint: CheckpointId
+    attempt: AttemptNumber | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartEmpty:
+    """There is no state yet: read from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreFrom:
+    """Restore this checkpoint, and commit the tokens that it holds first."""
+
+    checkpoint: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Do not start. `reason` says what was found, and what a person can do."""
+
+    reason: str
+
+
+Decision: TypeAlias = StartEmpty | RestoreFrom | Refuse
+
+
+def decide(
+    manifests: Sequence[ManifestFact],
+    attempts: Sequence[Claim],
+    *,
+    restore: CheckpointId | None = None,
+    accept_duplicates: bool = False,
+    newest_committed: CheckpointId | None = None,
+) -> Decision:
+    """Decide what to start from.
+
+    Args:
+        manifests: Every manifest found, in any order.
+        attempts: Every claim found.
+        restore: The checkpoint that a person asks for; None: the newest.
+        accept_duplicates: A person accepts that output is written twice.
+        newest_committed: The newest checkpoint of which a sink is known to have committed. None: not
+            known, then every newer manifest counts as committed; 0: nothing was ever committed.
+    """
+    valid = {fact.checkpoint: fact for fact in manifests if not _is_void(fact, attempts)}
+    newest = max(valid, default=None)
+    chosen = newest if restore is None else restore
+    if restore is not None and restore not in valid:
+        return _refuse_absent(restore, manifests, sorted(valid))
+    committed = newest if newest_committed is None else newest_committed
+    if committed is not None and (chosen is None or chosen < committed) and not accept_duplicates and committed > 0:
+        return _refuse_duplicates(chosen, committed, valid)
+    if chosen is None:
+        return StartEmpty()
+    problem = valid[chosen].problem
+    return RestoreFrom(chosen) if problem is None else _refuse_unreadable(chosen, problem, valid)
+
+
+def _is_void(fact: ManifestFact, attempts: Sequence[Claim]) -> bool:
+    # Of an unreadable one it is unknown: taking it for void could hide the newest state.
+    return fact.attempt is not None and is_void(fact.attempt, fact.checkpoint, attempts)
+
+
+def _refuse_absent(
+    restore: CheckpointId, manifests: Sequence[ManifestFact], available: Sequence[CheckpointId]
+) -> Refuse:
+    found = "is void: an attempt that had been replaced published it" if _listed(restore, manifests) else "is not there"
+    return Refuse(f"checkpoint {restore} {found}; choose one of {list(available)}")
+
+
+def _listed(checkpoint: CheckpointId, manifests: Sequence[ManifestFact]) -> bool:
+    return any(fact.checkpoint == checkpoint for fact in manifests)
+
+
+def _refuse_duplicates(
+    chosen: CheckpointId | None, committed: CheckpointId, valid: dict[CheckpointId, ManifestFact]
+) -> Refuse:
+    start = "from the beginning" if chosen is None else f"from checkpoint {chosen}"
+    usable = committed in valid and valid[committed].problem is None
+    remedy = f"restore checkpoint {committed}" if usable else f"bring checkpoint {committed} back from a copy"
+    return Refuse(
+        f"output up to checkpoint {committed} may be committed already, so a start {start} would write some of it "
+        f"twice; {remedy}, or pass --accept-duplicates (accept_duplicates=True)"
+    )
+
+
+def _refuse_unreadable(chosen: CheckpointId, problem: str, valid: dict[CheckpointId, ManifestFact]) -> Refuse:
+    older = [checkpoint for checkpoint in sorted(valid) if checkpoint < chosen and valid[checkpoint].problem is None]
+    remedy = (
+        f"name an older one yourself, the newest good one is {older[-1]}" if older else "there is no older good one"
+    )
+    return Refuse(f"checkpoint {chosen} cannot be restored: {problem}; bring the file back from a copy, or {remedy}")

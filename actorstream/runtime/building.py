@@ -1,0 +1,292 @@
+"""From a plan and a store to actors: claim an attempt, decide what to restore, open layers, wire lanes.
+
+claim ─> decide ─> load manifest ─> open layers (verified) ─> states, positions, tokens ─> actors and lanes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+from actorstream.errors import RestoreError
+from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
+from actorstream.model.ids import LayerName, SubtaskId
+from actorstream.model.key_groups import range_of
+from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.generate import Bindings
+from actorstream.operators.routing import Router
+from actorstream.protocol.attempts import next_claim
+from actorstream.protocol.coordinator import Coordinator
+from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
+from actorstream.runtime.coordinator import CoordinatorActor
+from actorstream.runtime.deployment import Deployment
+from actorstream.runtime.messages import SplitPosition
+from actorstream.runtime.outputs import ExchangeOutput
+from actorstream.runtime.pace import Pace
+from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, restore
+from actorstream.runtime.source import SourceSubtask
+from actorstream.runtime.subtask import Subtask
+from actorstream.state.operator_state import OperatorState, StateColumn
+from actorstream.state.stack import LayerStack
+from actorstream.state.writer import LayerWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.checkpoints.numbers import Numbers
+    from actorstream.graph.plan import Chain, Exchange, Plan
+    from actorstream.model.ids import CheckpointId, JobId
+    from actorstream.model.world import World
+    from actorstream.operators.columns import Column
+    from actorstream.protocol.attempts import Claim
+    from actorstream.runtime.job_settings import JobSettings
+    from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport
+    from actorstream.runtime.statistics import JobStatistics
+
+HOST = "0"
+"""Names the one process that runs the actors; worker processes get numbers of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What every attempt of one run has in common."""
+
+    plan: Plan
+    settings: JobSettings
+    world: World
+    job: JobId
+    directory: CheckpointDirectory
+    layers_folder: str
+    statistics: JobStatistics
+    answer: Callable[[int, CheckpointId | None, str | None], None]
+
+
+@dataclass(slots=True)
+class Built:
+    """The actors of one attempt, wired and ready to run."""
+
+    claim: Claim
+    restored_from: CheckpointId | None
+    coordinator: CoordinatorActor
+    subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
+    plan_columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Let go of every layer."""
+        for subtask in self.subtasks.values():
+            if subtask.state is not None:
+                subtask.state.stack.release()
+
+    def layers_in_use(self) -> set[LayerName]:
+        """Name every layer that a subtask can still read."""
+        return {
+            layer.file.name
+            for subtask in self.subtasks.values()
+            if subtask.state is not None
+            for _, layers in subtask.state.stack.runs()
+            for layer in layers
+        }
+
+
+async def build(context: JobContext) -> Built:
+    """Claim the next attempt and make its actors.
+
+    Raises:
+        FencedError: Another process took the attempt's number.
+        RestoreError: The newest checkpoint cannot be restored, or not into this plan.
+        StoreError: A file of it is missing or damaged.
+    """
+    offload = context.world.offload
+    claim = await offload.run(_claim, context.directory)
+    processes = {
+        subtask: chain.head.spec.factory()
+        for chain in context.plan.chains
+        if isinstance(chain.head.spec, ProcessSpec)
+        for subtask in chain.subtasks()
+    }
+    columns = {
+        chain.head.name: columns_of(chain.head, processes.get(SubtaskId(chain.name, 0)))
+        for chain in context.plan.chains
+        if is_stateful(chain.head.spec)
+    }
+    restored = await offload.run(_restore, context, columns)
+    try:
+        splits = await _assign_splits(context.plan, restored)
+        return _Builder(context, claim, restored, columns, processes).build(splits)
+    finally:
+        restored.close()
+
+
+def _claim(directory: CheckpointDirectory) -> Claim:
+    return directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
+
+
+def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
+    directory = context.directory
+    match decide(directory.manifests(), directory.claims()):
+        case RestoreFrom(checkpoint):
+            manifest = directory.load(checkpoint)
+            check_restorable(manifest, context.plan, columns)
+            return restore(context.world.files, directory, manifest)
+        case Refuse(reason):
+            raise RestoreError(reason)
+        case _:
+            return Restored()
+
+
+async def _assign_splits(plan: Plan, restored: Restored) -> dict[SubtaskId, dict[str, SplitPosition]]:
+    """Ask every source for its splits and deal them to its subtasks, restored positions with them."""
+    assigned: dict[SubtaskId, dict[str, SplitPosition]] = {}
+    for chain in plan.chains:
+        if not isinstance(chain.head.spec, SourceSpec):
+            continue
+        known = restored.splits.get(chain.head.name, {})
+        found = list(await chain.head.spec.source.splits())
+        missing = sorted(split for split, place in known.items() if split not in found and not place.finished)
+        if missing:
+            raise RestoreError(
+                f"source {chain.head.name!r} has no split {missing[0]!r} any more (it has {found[:10]}), but the "
+                "checkpoint holds a position in it: bring it back, or start in another store"
+            )
+        for subtask in chain.subtasks():
+            assigned[subtask] = {}
+        for number, split in enumerate(sorted({*found, *known})):
+            subtask = SubtaskId(chain.name, number % chain.parallelism)
+            assigned[subtask][split] = known.get(split, SplitPosition(None, finished=False))
+    return assigned
+
+
+class _Builder:
+    """Makes the actors of one attempt."""
+
+    def __init__(
+        self,
+        context: JobContext,
+        claim: Claim,
+        restored: Restored,
+        columns: Mapping[str, Sequence[Column]],
+        processes: Mapping[SubtaskId, object],
+    ) -> None:
+        self._context = context
+        self._claim = claim
+        self._restored = restored
+        self._columns = columns
+        self._processes = processes
+        self._numbers = _number(restored.numbers, columns)
+        self._subtasks: dict[SubtaskId, Subtask] = {}
+        names = count(1)
+        world, settings = context.world, context.settings
+        self._deployment = Deployment(
+            world=world,
+            pace=Pace(world.clock, world.offload, settings.burst_us / 1e6),
+            layers=LayerWriter(
+                world, context.layers_folder, lambda: LayerName(f"{claim.attempt}-{HOST}-{next(names)}.lmdb")
+            ),
+            job=context.job,
+            attempt=claim.attempt,
+            restored_tokens=restored.tokens,
+            tell=self._tell,
+        )
+
+    def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:
+        plan = self._context.plan
+        for chain in plan.chains:
+            for identity in chain.subtasks():
+                self._subtasks[identity] = self._subtask(chain, identity, splits.get(identity))
+        for chain in plan.chains:
+            for identity in chain.subtasks():
+                self._connect(chain, identity)
+        self._coordinator = self._make_coordinator(frozenset(splits))
+        self._built = Built(self._claim, self._restored.checkpoint, self._coordinator, self._subtasks, self._columns)
+        return self._built
+
+    def _layers_in_use(self) -> set[LayerName]:
+        return self._built.layers_in_use()
+
+    def _tell(self, message: CoordinatorMessage) -> None:
+        self._coordinator.tell(message)
+
+    def _subtask(self, chain: Chain, identity: SubtaskId, splits: Mapping[str, SplitPosition] | None) -> Subtask:
+        if splits is not None:
+            return SourceSubtask(self._deployment, chain, identity, splits)
+        channels = sum(map(self._context.plan.channels_of, chain.inputs))
+        return Subtask(
+            self._deployment, chain, identity, self._state(chain, identity), channels, self._processes.get(identity)
+        )
+
+    def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
+        name = chain.head.name
+        columns = self._columns.get(name)
+        if columns is None:
+            return None
+        max_parallelism = self._context.plan.graph.max_parallelism
+        key_groups = range_of(identity.subtask, chain.parallelism, max_parallelism)
+        states = self._numbers.states[name]
+        return OperatorState(
+            operator=self._numbers.number_operator(name)[1],
+            columns=[
+                StateColumn(self._numbers.number_state(name, column.name)[1], column.name, column.kind, column.codec)
+                for column in columns
+                if column.name in states
+            ],
+            key_groups=key_groups,
+            max_parallelism=max_parallelism,
+            stack=LayerStack.covering(key_groups, self._restored.stacks.get(name, ())),
+            name=name,
+        )
+
+    def _connect(self, chain: Chain, identity: SubtaskId) -> None:
+        plan = self._context.plan
+        outputs: dict[Exchange, ExchangeOutput] = {}
+        routers: dict[Exchange, Router] = {}
+        timed: set[Exchange] = set()
+        for exchange in chain.outputs:
+            receiver = plan.chain_of[exchange.receiver]
+            channel = plan.channel(receiver, exchange, identity.subtask)
+            if isinstance(exchange.partitioning, Forward):
+                indexes: Sequence[int] = [identity.subtask]
+            else:
+                indexes = range(receiver.parallelism)
+            lanes = [self._subtasks[SubtaskId(receiver.name, index)].mailbox.lanes[channel] for index in indexes]
+            outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire)
+            if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
+                routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
+            if receiver.needs_timestamps:
+                timed.add(exchange)
+        subtask = self._subtasks[identity]
+        subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed))
+
+    def _make_coordinator(self, sources: frozenset[SubtaskId]) -> CoordinatorActor:
+        context, settings = self._context, self._context.settings
+        protocol: Coordinator[SnapshotReport] = Coordinator(
+            subtasks=list(self._subtasks),
+            sources=sources,
+            first_checkpoint=self._claim.first_checkpoint,
+            interval_us=settings.checkpoint_interval_us,
+            timeout_us=settings.checkpoint_timeout_us,
+            pause_us=settings.checkpoint_pause_us,
+            tolerated_failures=settings.tolerated_failures,
+            latest_completed=self._restored.checkpoint,
+        )
+        return CoordinatorActor(
+            world=context.world,
+            protocol=protocol,
+            directory=context.directory,
+            manifests=ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns),
+            tell={identity: subtask.mailbox.tell for identity, subtask in self._subtasks.items()},
+            answer=context.answer,
+            in_use=self._layers_in_use,
+            retained=settings.retained,
+            statistics=context.statistics,
+        )
+
+
+def _number(numbers: Numbers, columns: Mapping[str, Sequence[Column]]) -> Numbers:
+    """Give every operator and state that has none a number."""
+    for name, states in columns.items():
+        numbers, _ = numbers.number_operator(name)
+        for column in states:
+            numbers, _ = numbers.number_state(name, column.name)
+    return numbers

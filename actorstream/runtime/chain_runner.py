@@ -1,0 +1,203 @@
+"""Runs a chain's generated step over batches and hands on what it gives.
+
+    batch ──cut to fit a burst──> step ──> exchange outputs (sent at once, credit was waited for before)
+                                      ├──> sink writers, async calls (awaited)
+                                      └──> subscribers
+
+Knows nothing of barriers: its actor (subtask.py) calls it between two of them.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from actorstream.errors import (
+    ActorstreamError,
+    CodecError,
+    InvariantError,
+    MissingTimestampError,
+    StateAccessError,
+    UserCodeError,
+)
+from actorstream.graph.nodes import CallSpec
+from actorstream.operators.generate import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from actorstream.graph.nodes import NodeId
+    from actorstream.graph.plan import Chain, Exchange
+    from actorstream.model.batch import Batch
+    from actorstream.operators.generate import Bindings, Lists, Outlet
+    from actorstream.runtime.outputs import ExchangeOutput
+    from actorstream.runtime.pace import Pace
+    from actorstream.runtime.sinks import SinkPort
+    from actorstream.runtime.statistics import SubtaskStatistics
+
+Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
+SLICE_RECORDS_FIRST = 16
+SLICE_RECORDS_MAX = 512
+
+
+class ChainRunner:
+    """One chain in one subtask."""
+
+    def __init__(self, chain: Chain, subtask: int, pace: Pace, statistics: SubtaskStatistics) -> None:
+        """Start unbound: `bind` comes before the first batch."""
+        self.chain = chain
+        self.outputs: Mapping[Exchange, ExchangeOutput] = {}
+        self.ports: dict[NodeId, SinkPort] = {}
+        self.taps: dict[NodeId, list[Tap]] = {}
+        self.calling: str | None = None
+        self._subtask = subtask
+        self._pace = pace
+        self._statistics = statistics
+        self._bindings: Bindings | None = None
+        self._step: Step | None = None
+        self._deliveries: list[tuple[Outlet, ExchangeOutput | None]] = []
+        self._names = {node.id: node.name for node in chain.nodes}
+        self._calls = {
+            node.id: cast("Callable[[object], Awaitable[object]]", node.spec.fn)
+            for node in chain.nodes
+            if isinstance(node.spec, CallSpec)
+        }
+        self._key_type: type | None = None
+        self._slice = SLICE_RECORDS_FIRST
+        self._origin: tuple[str, object] | None = None
+
+    def bind(self, bindings: Bindings) -> None:
+        """Compile the step for these bindings."""
+        self._bindings = bindings
+        self.compile()
+
+    def compile(self) -> None:
+        """Write the step anew: at the start, and when a subscription comes or goes."""
+        if self._bindings is None:
+            return
+        self.forget()
+        self._bindings.taps = tuple(self.taps)
+        self._step = Step(self.chain, self._bindings)
+        self._deliveries = [
+            (outlet, self.outputs[outlet.exchange] if outlet.exchange is not None else None)
+            for outlet in self._step.outlets
+        ]
+
+    def forget(self) -> None:
+        """Drop the step's source text."""
+        if self._step is not None:
+            self._step.forget()
+
+    async def work(self, batch: Batch) -> None:
+        """Run the step over a batch, in pieces that keep within a burst.
+
+        Raises:
+            CodecError: A key is None, or of another type than the keys before.
+            Exception: Whatever a user's function raises; `blame` says whose it was.
+        """
+        values, keys, timestamps = batch.values, batch.keys, batch.timestamps
+        self._origin = batch.origin
+        if keys is not None:
+            self._check_keys(keys)
+        total = len(values)
+        self._statistics.records_in += total
+        if total <= self._slice:
+            await self._piece(values, keys, timestamps)
+            return
+        start = 0
+        while start < total:
+            if start:
+                await self._pace.give_way()
+            end = start + self._slice
+            await self._piece(
+                values[start:end],
+                keys[start:end] if keys is not None else None,
+                timestamps[start:end] if timestamps is not None else None,
+            )
+            start = end
+
+    async def _piece(self, values: list[object], keys: list[object] | None, timestamps: list[int] | None) -> None:
+        step = self._step
+        if step is None:
+            raise InvariantError(f"chain {self.chain.name} takes records before it is open")
+        statistics, clock = self._statistics, self._pace.clock.monotonic
+        began = clock()
+        for output in self.outputs.values():
+            if not output.has_credit():
+                await output.wait_credit()
+        working = clock()
+        times = repeat(None) if timestamps is None and self.chain.needs_timestamps else timestamps
+        results = step.run(values, keys, cast("list[int] | None", times))
+        now = clock()
+        statistics.backpressured_seconds += working - began
+        statistics.busy_seconds += now - working
+        self._fit(len(values), now - working)
+        for (outlet, output), lists in zip(self._deliveries, results, strict=True):
+            if output is not None:
+                statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin)
+            elif outlet.kind == "called":
+                statistics.records_delivered += cast("int", lists)
+            else:
+                await self._hand_over(outlet, cast("Lists", lists).values)
+
+    async def _hand_over(self, outlet: Outlet, values: list[object]) -> None:
+        if not values:
+            return
+        if outlet.kind == "tap":
+            for tap in self.taps.get(outlet.node, ()):
+                await tap(values)
+            return
+        self._statistics.records_delivered += len(values)
+        self.calling = self._names[outlet.node]
+        if outlet.kind == "sink":
+            await self.ports[outlet.node].write(values)
+        else:
+            call = self._calls[outlet.node]
+            for value in values:
+                await call(value)
+        self.calling = None
+
+    def _fit(self, records: int, seconds: float) -> None:
+        """Choose how many records the next piece may have, from what this one cost."""
+        burst = self._pace.burst
+        if seconds > burst:
+            self._slice = max(1, int(records * burst / seconds))
+        elif records >= self._slice < SLICE_RECORDS_MAX and seconds < burst / 4:
+            self._slice = min(SLICE_RECORDS_MAX, self._slice * 4)
+
+    def _check_keys(self, keys: list[object]) -> None:
+        """Refuse None and a second type of key: 1, 1.0 and True would share state (T137)."""
+        types = set(map(type, keys))
+        if len(types) == 1 and self._key_type in types:
+            return
+        expected = self._key_type or type(keys[0])
+        for key in keys:
+            if key is None:
+                raise CodecError(
+                    f"{self.chain.head.name}: key_by gave None; filter such records out before, or give them a key"
+                )
+            if type(key) is not expected:
+                raise CodecError(
+                    f"{self.chain.head.name}: key_by gave {key!r}, a {type(key).__name__}, after keys of type "
+                    f"{expected.__name__}; all keys of one key_by are of one type: convert in the key function"
+                )
+        self._key_type = expected
+
+    def blame(self, error: Exception) -> Exception:
+        """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself."""
+        place = self._step.locate(error.__traceback__) if self._step is not None else None
+        operator = place.operator if place is not None else self.calling
+        ours = isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError | MissingTimestampError)
+        if operator is None or ours:
+            return error
+        record = f" at record {place.index + 1} of a batch, a {type(place.record).__name__}" if place else ""
+        read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
+        failure = UserCodeError(
+            f"{operator} (subtask {self._subtask}) raised {type(error).__name__}: {error}{record}{read}",
+            operator=operator,
+            subtask=self._subtask,
+            position=self._origin,
+            record=place.record if place is not None else None,
+        )
+        failure.__cause__ = error
+        return failure

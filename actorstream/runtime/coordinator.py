@@ -1,0 +1,192 @@
+"""The coordinator's actor: carries out what the protocol decides (protocol/coordinator.py).
+
+messages from actors ─┐                      ┌─> Trigger, Abort, Complete into control lanes
+time                 ─┴─> Coordinator ──────> ├─> publish the manifest, in a thread
+publish outcome      ─┘   (sans I/O)          └─> answers, failure, the end
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+from anyio import move_on_after
+
+from actorstream.checkpoints.directory import PublishUnknownError
+from actorstream.errors import FencedError, StoreError
+from actorstream.protocol import coordinator as decide
+from actorstream.runtime.mailbox import Wakeup
+from actorstream.runtime.messages import (
+    AbortCheckpoint,
+    Acked,
+    CheckpointRequest,
+    Committed,
+    CompleteCheckpoint,
+    Declined,
+    Finished,
+    TriggerCheckpoint,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.checkpoints.manifest import Manifest
+    from actorstream.model.ids import CheckpointId, LayerName, SubtaskId
+    from actorstream.model.world import World
+    from actorstream.protocol.coordinator import Coordinator
+    from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport
+    from actorstream.runtime.restoring import ManifestWriter
+    from actorstream.runtime.statistics import JobStatistics
+
+_log = structlog.get_logger("actorstream")
+
+
+class CheckpointsFailedError(StoreError):
+    """More checkpoints failed in a row than the settings tolerate; the reason of the last one is in the message."""
+
+
+class CoordinatorActor:
+    """One attempt's coordinator. `run` ends when the job has finished; it raises when the attempt must."""
+
+    def __init__(  # noqa: PLR0913  (what an attempt consists of)
+        self,
+        *,
+        world: World,
+        protocol: Coordinator[SnapshotReport],
+        directory: CheckpointDirectory,
+        manifests: ManifestWriter,
+        tell: Mapping[SubtaskId, Callable[[ControlMessage], None]],
+        answer: Callable[[int, CheckpointId | None, str | None], None],
+        in_use: Callable[[], set[LayerName]],
+        retained: int,
+        statistics: JobStatistics,
+    ) -> None:
+        """Take the protocol and everything that its effects reach."""
+        self._world = world
+        self._protocol = protocol
+        self._directory = directory
+        self._manifests = manifests
+        self._tell = tell
+        self._answer = answer
+        self._in_use = in_use
+        self._retained = retained
+        self._statistics = statistics
+        self._messages: deque[CoordinatorMessage] = deque()
+        self._arrival = Wakeup()
+        self._started_us: dict[CheckpointId, int] = {}
+        self._finished = False
+
+    def tell(self, message: CoordinatorMessage) -> None:
+        """Take a message from an actor, or a request."""
+        self._messages.append(message)
+        self._arrival.wake()
+
+    async def run(self) -> None:
+        """Coordinate until the final checkpoint is complete and committed.
+
+        Raises:
+            CheckpointsFailedError: Too many checkpoints failed in a row.
+            FencedError: A newer attempt has taken over.
+            PublishUnknownError: A checkpoint may or may not be complete: only a recovery can tell.
+        """
+        await self._carry_out(self._protocol.on_start(self._now_us()))
+        while not self._finished:
+            if self._messages:
+                await self._carry_out(self._on_message(self._messages.popleft()))
+                continue
+            wake_at_us = self._protocol.wake_at_us
+            if wake_at_us is None:
+                await self._arrival.wait()
+                continue
+            with move_on_after(max(0, wake_at_us - self._now_us()) / 1e6):
+                await self._arrival.wait()
+            if not self._messages:
+                await self._carry_out(self._protocol.on_time(self._now_us()))
+
+    def _now_us(self) -> int:
+        return int(self._world.clock.monotonic() * 1e6)
+
+    def _on_message(self, message: CoordinatorMessage) -> Iterable[decide.Effect[SnapshotReport]]:
+        protocol, now = self._protocol, self._now_us()
+        match message:
+            case Acked(subtask, checkpoint, report):
+                return protocol.on_ack(now, subtask, checkpoint, report)
+            case Declined(subtask, checkpoint, reason):
+                return protocol.on_decline(now, subtask, checkpoint, reason)
+            case Finished(subtask):
+                return protocol.on_finished(now, subtask)
+            case Committed(subtask, checkpoint):
+                return protocol.on_committed(now, subtask, checkpoint)
+            case CheckpointRequest(request, stop):
+                return protocol.on_stop(now, request) if stop else protocol.on_request(now, request)
+
+    async def _carry_out(self, effects: Iterable[decide.Effect[SnapshotReport]]) -> None:
+        for effect in effects:
+            match effect:
+                case decide.Trigger(checkpoint, subtasks, stop):
+                    self._started_us.setdefault(checkpoint, self._now_us())
+                    for subtask in subtasks:
+                        self._tell[subtask](TriggerCheckpoint(checkpoint, stop))
+                case decide.Abort(checkpoint, reason, latest):
+                    self._started_us.pop(checkpoint, None)
+                    self._statistics.failed_checkpoints += 1
+                    _log.warning("checkpoint failed", checkpoint=checkpoint, reason=reason)
+                    self._tell_all(AbortCheckpoint(checkpoint, latest))
+                case decide.Publish(checkpoint, reports, final):
+                    await self._publish(checkpoint, reports, final=final)
+                case decide.Complete(checkpoint):
+                    self._tell_all(CompleteCheckpoint(checkpoint))
+                    await self._retire()
+                case decide.Answer(request, checkpoint, error):
+                    self._answer(request, checkpoint, error)
+                case decide.Fail(reason):
+                    raise CheckpointsFailedError(f"{reason}; free the disk or raise Settings(tolerated_failures=...)")
+                case decide.Finish():
+                    self._finished = True
+
+    def _tell_all(self, message: ControlMessage) -> None:
+        for tell in self._tell.values():
+            tell(message)
+
+    async def _publish(
+        self, checkpoint: CheckpointId, reports: Mapping[SubtaskId, SnapshotReport], *, final: bool
+    ) -> None:
+        started_us = self._started_us.pop(checkpoint)
+        manifest = self._manifests.assemble(
+            checkpoint,
+            reports,
+            final=final,
+            created_us=self._world.clock.now_us(),
+            duration_us=self._now_us() - started_us,
+        )
+        problem = await self._try_publish(manifest)
+        if problem is not None:
+            await self._carry_out(self._protocol.on_publish_failed(self._now_us(), checkpoint, problem))
+            return
+        statistics = self._statistics
+        statistics.checkpoints += 1
+        statistics.last_checkpoint_id = checkpoint
+        statistics.last_checkpoint_seconds = (self._now_us() - started_us) / 1e6
+        statistics.last_checkpoint_entries = sum(report.entries for report in reports.values())
+        _log.debug("checkpoint complete", checkpoint=checkpoint, seconds=statistics.last_checkpoint_seconds)
+        await self._carry_out(self._protocol.on_published(self._now_us(), checkpoint))
+
+    async def _try_publish(self, manifest: Manifest) -> str | None:
+        try:
+            await self._world.offload.run(self._directory.publish, manifest)
+        except (FencedError, PublishUnknownError):
+            raise
+        except (OSError, StoreError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    async def _retire(self) -> None:
+        """Delete what nobody needs any more; a disk that refuses is asked again after the next checkpoint."""
+        try:
+            await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
+        except FencedError:
+            raise
+        except (OSError, StoreError) as error:
+            _log.warning("old checkpoints stay", reason=str(error))

@@ -1,0 +1,39 @@
+"""What all actors of one attempt share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from actorstream.model.ids import AttemptNumber, JobId
+    from actorstream.model.world import World
+    from actorstream.protocol.commit import PendingCommit
+    from actorstream.runtime.messages import CoordinatorMessage
+    from actorstream.runtime.pace import Pace
+    from actorstream.state.writer import LayerWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One attempt, seen from its actors.
+
+    `restored_tokens` holds, by sink operator and the subtask that wrote them, the
+    tokens that the restored checkpoint carries. `tell` reaches the coordinator.
+    """
+
+    world: World
+    pace: Pace
+    layers: LayerWriter
+    job: JobId
+    attempt: AttemptNumber
+    restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
+    tell: Callable[[CoordinatorMessage], None]
+
+    def deadline(self, seconds: float) -> float:
+        """Give the loop time at which `seconds` are over."""
+        return anyio.current_time() + seconds

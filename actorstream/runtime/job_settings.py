@@ -1,0 +1,21 @@
+"""What a job goes by, every value decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobSettings:
+    """Settings of one run.
+
+    `wire` sends every channel item through the codec of the wire: a test's switch.
+    """
+
+    checkpoint_interval_us: int | None = 1_000_000
+    checkpoint_timeout_us: int = 60_000_000
+    checkpoint_pause_us: int = 0
+    tolerated_failures: int = 3
+    retained: int = 3
+    burst_us: int = 5_000
+    wire: bool = False

@@ -1,0 +1,110 @@
+"""What actors and the coordinator say to each other: the whole control plane, as values.
+
+coordinator -> actor     Trigger  Abort  Complete        by the control lane
+actor -> coordinator     Acked  Declined  Finished  Committed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actorstream.model.ids import CheckpointId, SubtaskId
+    from actorstream.model.key_groups import KeyGroupRange
+    from actorstream.protocol.commit import PendingCommit
+    from actorstream.state.layer import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerCheckpoint:
+    """Snapshot now; `stop`: read nothing more after it."""
+
+    checkpoint: CheckpointId
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AbortCheckpoint:
+    """This checkpoint will not be; `latest` is the newest that is, so that a lost notice heals (T83)."""
+
+    checkpoint: CheckpointId
+    latest: CheckpointId | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteCheckpoint:
+    """This checkpoint is durable: commit what it covers."""
+
+    checkpoint: CheckpointId
+
+
+ControlMessage: TypeAlias = TriggerCheckpoint | AbortCheckpoint | CompleteCheckpoint
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPosition:
+    """How far a split was emitted; `position` None: nothing yet."""
+
+    position: object
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotReport:
+    """One subtask's part of a checkpoint, once everything in it is durable.
+
+    `stacks` are the layers its key groups see as of the barrier; `positions` are a
+    source's splits; `pending` are the tokens not known committed, by sink operator.
+    """
+
+    stacks: tuple[tuple[KeyGroupRange, tuple[Layer, ...]], ...] = ()
+    positions: Mapping[str, SplitPosition] = field(default_factory=dict)
+    pending: Mapping[str, tuple[PendingCommit, ...]] = field(default_factory=dict)
+    entries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The subtask's snapshot is durable."""
+
+    subtask: SubtaskId
+    checkpoint: CheckpointId
+    report: SnapshotReport
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The subtask cannot complete this checkpoint."""
+
+    subtask: SubtaskId
+    checkpoint: CheckpointId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All inputs of the subtask have ended and been processed."""
+
+    subtask: SubtaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Every output of the subtask up to this checkpoint is committed."""
+
+    subtask: SubtaskId
+    checkpoint: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRequest:
+    """Somebody wants a checkpoint (`stop`: the last one)."""
+
+    request: int
+    stop: bool
+
+
+CoordinatorMessage: TypeAlias = Acked | Declined | Finished | Committed | CheckpointRequest

@@ -1,0 +1,32 @@
+"""How long our own work holds the event loop, and how it lets go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actorstream.model.world import Clock, Offload
+
+BURST_SECONDS = 0.005
+_ROOM_FOR_THREADS = 0.0001
+
+
+class Pace:
+    """Shared by all actors of a job.
+
+    A thread beside a loop that yields with `sleep(0)` starves: the loop lets go
+    of the interpreter for microseconds only, and the thread loses that race. So
+    while a thread of ours has work, we yield with a short real sleep (measured:
+    a 10 ms job took 2.5 s without it).
+    """
+
+    def __init__(self, clock: Clock, offload: Offload, burst: float = BURST_SECONDS) -> None:
+        """Work for at most `burst` seconds between two yields."""
+        self.clock = clock
+        self.burst = burst
+        self._offload = offload
+
+    async def give_way(self) -> None:
+        """Let every other ready task, and a thread of ours, run."""
+        await asyncio.sleep(_ROOM_FOR_THREADS if self._offload.busy else 0)

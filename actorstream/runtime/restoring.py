@@ -1,0 +1,229 @@
+"""From a manifest to what each subtask starts with, and from their reports to the next manifest.
+
+    manifest ──restore──> numbers, layer stacks, split positions, tokens
+    reports  ──assemble─> manifest
+
+Everything is found by the operator's name. What the plan no longer has is refused
+with its name, never dropped silently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actorstream.checkpoints.manifest import (
+    FORMAT,
+    LayerEntry,
+    Manifest,
+    OperatorEntry,
+    PendingToken,
+    SplitEntry,
+    StackRun,
+    StateEntry,
+)
+from actorstream.checkpoints.numbers import Numbers
+from actorstream.codec.schema import Schema, difference
+from actorstream.codec.values import SELF_DESCRIBING
+from actorstream.errors import CodecError, RestoreError
+from actorstream.graph.nodes import SinkSpec, SourceSpec
+from actorstream.model.ids import CheckpointId
+from actorstream.model.key_groups import KeyGroupRange
+from actorstream.protocol.commit import PendingCommit
+from actorstream.runtime.messages import SplitPosition
+from actorstream.state.layer import LayerFile, open_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.graph.plan import Plan
+    from actorstream.model.ids import AttemptNumber, JobId, SubtaskId
+    from actorstream.model.world import FileSystem
+    from actorstream.operators.columns import Column
+    from actorstream.runtime.messages import SnapshotReport
+    from actorstream.state.layer import Layer
+
+
+@dataclass(slots=True)
+class Restored:
+    """What an attempt starts from. `close` gives up the layers that no stack took."""
+
+    checkpoint: CheckpointId | None = None
+    numbers: Numbers = field(default_factory=Numbers)
+    stacks: dict[str, list[tuple[KeyGroupRange, list[Layer]]]] = field(default_factory=dict)
+    splits: dict[str, dict[str, SplitPosition]] = field(default_factory=dict)
+    tokens: dict[str, dict[int, list[PendingCommit]]] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of this object's own hold on the layers."""
+        for layer in self.layers:
+            layer.release()
+        self.layers = []
+
+
+def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Sequence[Column]]) -> None:
+    """Refuse a manifest that this plan cannot go on from.
+
+    Raises:
+        RestoreError: Another max_parallelism, state or tokens of an operator that is gone, or a changed schema.
+    """
+    if manifest.max_parallelism != plan.graph.max_parallelism:
+        raise RestoreError(
+            f"checkpoint {manifest.checkpoint} was taken with max_parallelism {manifest.max_parallelism}, the pipeline "
+            f"has {plan.graph.max_parallelism}: it is fixed for the life of the state; "
+            f"say Pipeline({plan.graph.name!r}, max_parallelism={manifest.max_parallelism})"
+        )
+    for name, operator in manifest.operators.items():
+        if name not in columns:
+            raise RestoreError(
+                f"checkpoint {manifest.checkpoint} holds state of operator {name!r}, which the pipeline does not have "
+                f"(it has {sorted(columns)}): keep the operator's name, or start in another store"
+            )
+        _check_states(name, operator, {column.name: column for column in columns[name]})
+    nodes = plan.graph.nodes
+    _check_present("pending output of sink", {token.operator for token in manifest.sinks}, nodes, SinkSpec)
+    _check_present("positions of source", manifest.sources, nodes, SourceSpec)
+
+
+def _check_present(what: str, names: Mapping[str, object] | set[str], nodes: Sequence[object], spec: type) -> None:
+    present = {node.name for node in nodes if isinstance(node.spec, spec)}  # type: ignore[attr-defined]
+    for name in sorted(names):
+        if name not in present:
+            raise RestoreError(
+                f"the checkpoint holds {what} {name!r}, which the pipeline does not have (it has {sorted(present)}): "
+                "keep its name, or start in another store"
+            )
+
+
+def _check_states(operator: str, entry: OperatorEntry, columns: Mapping[str, Column]) -> None:
+    for state, old in entry.states.items():
+        column = columns.get(state)
+        if column is None:
+            raise RestoreError(
+                f"operator {operator!r} had a state {state!r}, which its class does not declare any more: "
+                "keep the declaration, or start in another store"
+            )
+        if column.kind != old.kind:
+            raise RestoreError(f"state {operator}.{state} was a {old.kind} state and is now a {column.kind} state")
+        problem = difference(Schema(old.fingerprint, old.shape), column.codec.schema)
+        if problem is not None:
+            raise RestoreError(f"state {operator}.{state} changed its type: {problem}; give the new type a new name")
+
+
+def restore(files: FileSystem, directory: CheckpointDirectory, manifest: Manifest) -> Restored:
+    """Open everything that a manifest lists; blocking, for a thread.
+
+    Raises:
+        StoreError: A layer is missing or damaged; names the file, what was found and the remedy.
+    """
+    restored = Restored(CheckpointId(manifest.checkpoint), manifest.numbers)
+    for entry in manifest.layers:
+        file = LayerFile(entry.name, entry.size, entry.digest, entry.entries)
+        restored.layers.append(open_checked(files, directory.layer_path(entry.name), file))
+    for name, operator in manifest.operators.items():
+        restored.stacks[name] = [
+            (KeyGroupRange(run.start, run.end), [restored.layers[index] for index in run.layers])
+            for run in operator.stacks
+        ]
+    for name, splits in manifest.sources.items():
+        restored.splits[name] = {
+            split: SplitPosition(
+                None if entry.position is None else SELF_DESCRIBING.decode(entry.position), finished=entry.finished
+            )
+            for split, entry in splits.items()
+        }
+    for token in manifest.sinks:
+        by_subtask = restored.tokens.setdefault(token.operator, {})
+        by_subtask.setdefault(token.subtask, []).append(PendingCommit(CheckpointId(token.checkpoint), token.token))
+    return restored
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestWriter:
+    """Puts the subtasks' reports of one checkpoint together."""
+
+    job: JobId
+    attempt: AttemptNumber
+    plan: Plan
+    numbers: Numbers
+    columns: Mapping[str, Sequence[Column]]
+
+    def assemble(
+        self,
+        checkpoint: CheckpointId,
+        reports: Mapping[SubtaskId, SnapshotReport],
+        *,
+        final: bool,
+        created_us: int,
+        duration_us: int,
+    ) -> Manifest:
+        """Give the manifest of `checkpoint`.
+
+        Raises:
+            CodecError: A source's position cannot be encoded.
+        """
+        layers: dict[str, int] = {}
+        entries: list[LayerEntry] = []
+        operators: dict[str, OperatorEntry] = {}
+        sources: dict[str, dict[str, SplitEntry]] = {}
+        sinks: list[PendingToken] = []
+        for chain in self.plan.chains:
+            head = chain.head.name
+            runs: list[StackRun] = []
+            for subtask in chain.subtasks():
+                report = reports[subtask]
+                for key_groups, stack in report.stacks:
+                    indexes = []
+                    for layer in stack:
+                        if layer.file.name not in layers:
+                            layers[layer.file.name] = len(entries)
+                            file = layer.file
+                            entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
+                        indexes.append(layers[layer.file.name])
+                    runs.append(StackRun(key_groups.start, key_groups.end, indexes))
+                if report.positions:
+                    sources.setdefault(head, {}).update(_splits(head, report.positions))
+                for operator, pending in report.pending.items():
+                    sinks += [
+                        PendingToken(operator, subtask.subtask, commit.checkpoint, self.attempt, commit.token)
+                        for commit in pending
+                    ]
+            if head in self.columns:
+                operators[head] = self._operator(head, chain.parallelism, runs)
+        return Manifest(
+            format=FORMAT,
+            job=self.job,
+            pipeline=self.plan.graph.name,
+            attempt=self.attempt,
+            checkpoint=checkpoint,
+            final=final,
+            created_us=created_us,
+            max_parallelism=self.plan.graph.max_parallelism,
+            numbers=self.numbers,
+            layers=entries,
+            operators=operators,
+            sources=sources,
+            sinks=sinks,
+            duration_us=duration_us,
+        )
+
+    def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:
+        states = {}
+        for column in self.columns[name]:
+            schema = column.codec.schema
+            number = self.numbers.states[name][column.name]
+            states[column.name] = StateEntry(number, column.kind, schema.fingerprint, schema.shape)
+        return OperatorEntry(self.numbers.operators[name], parallelism, sorted(runs), states)
+
+
+def _splits(source: str, positions: Mapping[str, SplitPosition]) -> dict[str, SplitEntry]:
+    entries = {}
+    for split, place in positions.items():
+        try:
+            encoded = None if place.position is None else SELF_DESCRIBING.encode(place.position)
+        except CodecError as error:
+            raise CodecError(f"source {source}, split {split!r}: its position cannot be stored: {error}") from error
+        entries[split] = SplitEntry(encoded, place.finished)
+    return entries

@@ -1,0 +1,34 @@
+"""What an actor counts, free when nobody reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class SubtaskStatistics:
+    """Counters of one subtask since its attempt started; seconds are of monotonic time.
+
+    `records_out` went to other actors, `records_delivered` to sinks and called functions.
+    """
+
+    records_in: int = 0
+    records_out: int = 0
+    records_delivered: int = 0
+    busy_seconds: float = 0.0
+    idle_seconds: float = 0.0
+    backpressured_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class JobStatistics:
+    """Counters of one job, over all its attempts."""
+
+    records_in: int = 0
+    records_out: int = 0
+    checkpoints: int = 0
+    failed_checkpoints: int = 0
+    restarts: int = 0
+    last_checkpoint_id: int = 0
+    last_checkpoint_seconds: float = 0.0
+    last_checkpoint_entries: int = 0

@@ -1,0 +1,254 @@
+"""The actor: one subtask's loop over its mailbox.
+
+    control lane   Trigger  Abort  Complete ──┐
+    lane 0..n      Batch … |barrier| … end  ──┴─> one item at a time ──> chain ──> outputs, sinks
+
+Between two awaits nothing else runs, so a step is atomic. The loop takes nothing
+until every output has credit and yields after a burst of 5 ms. What the
+alignment decides (protocol/alignment.py) it carries out in order: at a barrier
+first what sinks must flush, then the barrier to all outputs, then the O(1)
+freeze (T11). The loop never ends by itself: the attempt cancels it when the job
+is over, so an actor that ends otherwise has failed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from anyio import CancelScope
+
+from actorstream.errors import InvariantError
+from actorstream.graph.nodes import SinkSpec
+from actorstream.model.batch import Batch
+from actorstream.model.ids import ChannelIndex
+from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
+from actorstream.operators.keyed_process import ProcessBinding
+from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
+from actorstream.runtime.chain_runner import ChainRunner
+from actorstream.runtime.mailbox import Mailbox
+from actorstream.runtime.messages import (
+    AbortCheckpoint,
+    Committed,
+    CompleteCheckpoint,
+    ControlMessage,
+    Declined,
+    Finished,
+    SnapshotReport,
+    TriggerCheckpoint,
+)
+from actorstream.runtime.sinks import SinkPort, WriterContext
+from actorstream.runtime.snapshots import Snapshots
+from actorstream.runtime.statistics import SubtaskStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from actorstream.graph.plan import Chain, Exchange
+    from actorstream.model.connect import SinkContext, SinkWriter
+    from actorstream.model.ids import CheckpointId, SubtaskId
+    from actorstream.model.signals import ChannelItem, Signal
+    from actorstream.operators.generate import Bindings
+    from actorstream.operators.keyed_process import KeyedProcess
+    from actorstream.protocol.alignment import Effect
+    from actorstream.protocol.commit import PendingCommit
+    from actorstream.runtime.deployment import Deployment
+    from actorstream.runtime.outputs import ExchangeOutput
+    from actorstream.state.operator_state import OperatorState
+
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPlace:
+    """The `OperatorContext` of one subtask."""
+
+    name: str
+    subtask: int
+    parallelism: int
+
+
+class Subtask:
+    """One actor. Made by the attempt, wired by `connect`, run as one task."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        chain: Chain,
+        identity: SubtaskId,
+        state: OperatorState | None,
+        channels: int,
+        process: object | None = None,
+    ) -> None:
+        """Take what the attempt restored for this subtask; `channels` 0 makes a source."""
+        self.deployment = deployment
+        self.chain = chain
+        self.identity = identity
+        self.state = state
+        self.statistics = SubtaskStatistics()
+        self.alignment = Alignment(channels)
+        self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
+        self.runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
+        self.snapshots = Snapshots(identity, state, deployment.layers, deployment.pace, deployment.tell)
+        self.parked = False
+        self._bindings: Bindings | None = None
+        self.process_class = None if process is None else type(process)
+        self._process = cast("KeyedProcess[object, object, object] | None", process)
+        self._is_open = False
+        self._ended = False
+
+    # ---- life
+
+    def connect(self, outputs: Mapping[Exchange, ExchangeOutput], bindings: Bindings) -> None:
+        """Tie the chain's exchanges to other actors' lanes; before `run`."""
+        self.runner.outputs = outputs
+        self._bindings = bindings
+
+    async def run(self, opened: Callable[[], None], start: Callable[[], Awaitable[object]]) -> None:
+        """Open, say so, and work until cancelled.
+
+        Args:
+            opened: Called once every sink has committed what was restored and every operator is open.
+            start: Awaited before the first item is taken: by then all actors are open.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                await self._open(stack)
+                opened()
+                await start()
+                await self._loop()
+            finally:
+                self.runner.forget()
+                if self._process is not None and self._is_open:
+                    with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
+                        await self._process.close()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Open the operators from the tail to the head, so that each finds those behind it ready."""
+        deployment, runner = self.deployment, self.runner
+        for node in reversed(self.chain.nodes):
+            if isinstance(node.spec, SinkSpec):
+                runner.calling = node.name
+                context = WriterContext(deployment.job, node.name, self.identity.subtask, deployment.attempt)
+                writer: SinkWriter[object] = await stack.enter_async_context(
+                    node.spec.sink.writer(cast("SinkContext", context))
+                )
+                port = SinkPort(context, writer)
+                await port.restore(self._restored_tokens(node.name))
+                runner.ports[node.id] = port
+        if self._bindings is None:
+            raise InvariantError(f"{self.identity} runs before it is connected")
+        head = self.chain.head
+        if self._process is not None and self.state is not None:
+            runner.calling = head.name
+            self._bindings.process = ProcessBinding(head.name, self._process, self.state, deployment.world.clock)
+            self._is_open = True
+            await self._process.open(OperatorPlace(head.name, self.identity.subtask, self.chain.parallelism))
+        runner.calling = None
+        runner.bind(self._bindings)
+
+    def _restored_tokens(self, operator: str) -> Sequence[PendingCommit]:
+        """Give the tokens of this sink that fall to this subtask, also after its parallelism changed (T109)."""
+        mine: list[PendingCommit] = []
+        for subtask, pending in self.deployment.restored_tokens.get(operator, {}).items():
+            if subtask % self.chain.parallelism == self.identity.subtask:
+                mine += pending
+        return sorted(mine, key=lambda token: token.checkpoint)
+
+    # ---- the loop
+
+    async def _loop(self) -> None:
+        mailbox, pace, statistics = self.mailbox, self.deployment.pace, self.statistics
+        clock = pace.clock.monotonic
+        turn = clock() + pace.burst
+        while True:
+            if mailbox.control:
+                await self._on_control(mailbox.control.popleft())
+            elif not self.parked and (lane := mailbox.next_lane()) is not None:
+                await self._on_item(ChannelIndex(lane), mailbox.lanes[lane].take())
+            else:
+                idle = clock()
+                await mailbox.arrival.wait()
+                now = clock()
+                statistics.idle_seconds += now - idle
+                turn = now + pace.burst
+                continue
+            if clock() > turn:
+                await pace.give_way()
+                turn = clock() + pace.burst
+
+    async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
+        match item:
+            case Batch():
+                await self.runner.work(item)
+            case Barrier(checkpoint):
+                await self._carry_out(self.alignment.on_barrier(channel, checkpoint))
+            case CancelBarrier(checkpoint):
+                await self._carry_out(self.alignment.on_cancel(channel, checkpoint))
+            case EndOfInput():
+                await self._carry_out(self.alignment.on_end_of_input(channel))
+                if self.alignment.all_ended:
+                    self._end()
+
+    async def _on_control(self, message: ControlMessage) -> None:
+        match message:
+            case TriggerCheckpoint(checkpoint, stop):
+                await self._carry_out(self.alignment.on_trigger(checkpoint))
+                self.parked = self.parked or stop
+            case AbortCheckpoint(checkpoint, latest):
+                await self._carry_out(self.alignment.on_abort(checkpoint))
+                if latest is not None:
+                    await self._complete(latest)
+            case CompleteCheckpoint(checkpoint):
+                await self._complete(checkpoint)
+                self.deployment.tell(Committed(self.identity, checkpoint))
+
+    async def _complete(self, checkpoint: CheckpointId) -> None:
+        for port in self.runner.ports.values():
+            self.runner.calling = port.context.operator
+            await port.complete(checkpoint)
+        self.runner.calling = None
+
+    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Block(channel):
+                    self.mailbox.block(channel)
+                case Unblock(channels):
+                    self.mailbox.unblock(channels)
+                case Snapshot(checkpoint):
+                    await self._snapshot(checkpoint)
+                case ForwardCancel(checkpoint):
+                    self._send(CancelBarrier(checkpoint))
+                case Decline(checkpoint, reason):
+                    self.deployment.tell(Declined(self.identity, checkpoint, reason))
+
+    async def _snapshot(self, checkpoint: CheckpointId) -> None:
+        for port in self.runner.ports.values():
+            self.runner.calling = port.context.operator
+            await port.pre_commit(checkpoint)
+        self.runner.calling = None
+        self._send(Barrier(checkpoint))
+        generation = self.state.freeze() if self.state is not None else None
+        self.snapshots.submit(checkpoint, generation, self.report())
+
+    def report(self) -> SnapshotReport:
+        """Give this subtask's part of a snapshot taken now, but for the stacks."""
+        ports = self.runner.ports.values()
+        pending = {port.context.operator: tokens for port in ports if (tokens := port.pending())}
+        return SnapshotReport(pending=pending)
+
+    def _send(self, signal: Signal) -> None:
+        """Send a signal down every output; nothing follows the end of input."""
+        if not self._ended:
+            for output in self.runner.outputs.values():
+                output.signal(signal)
+
+    def _end(self) -> None:
+        """All inputs have ended: pass it on, and let the coordinator know."""
+        if self._ended:
+            raise InvariantError(f"{self.identity} ended twice")
+        self._send(EndOfInput())
+        self._ended = True
+        self.deployment.tell(Finished(self.identity))

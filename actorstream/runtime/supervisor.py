@@ -1,0 +1,202 @@
+"""The supervisor: attempt after attempt, until the job is over, is stopped, or gives up.
+
+starting ──> running ──> finished
+   ^            │ failure: ask the restart strategy
+   └─ restarting ┘─────> failed (JobFailed)
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import anyio
+import structlog
+from xxhash import xxh3_64_hexdigest
+
+from actorstream.codec.values import SELF_DESCRIBING
+from actorstream.errors import CodecError, FencedError, JobFailed, PlanError, RestoreError, StoreError, UserCodeError
+from actorstream.protocol.restart import GiveUp, RestartAfter, RestartState
+from actorstream.runtime.attempt import Attempt
+from actorstream.runtime.building import build
+from actorstream.runtime.messages import CheckpointRequest
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Hashable
+
+    from actorstream.model.ids import CheckpointId
+    from actorstream.protocol.restart import Restart
+    from actorstream.runtime.building import Built, JobContext
+
+Status: TypeAlias = Literal["starting", "running", "restarting", "stopping", "finished", "failed"]
+_log = structlog.get_logger("actorstream")
+
+
+class Supervisor:
+    """One run of a job. `run` is the body of its root task."""
+
+    def __init__(self, restart: Restart, jitter: Callable[[], float]) -> None:
+        """Start with nothing tried."""
+        self.status: Status = "starting"
+        self.opened = anyio.Event()
+        self.ended = anyio.Event()
+        self.attempt: Attempt | None = None
+        self.failure: JobFailed | None = None
+        self.on_built: Callable[[Built], None] = lambda _: None
+        self.on_ended: Callable[[], None] = lambda: None
+        self._restarts = RestartState(restart)
+        self._jitter = jitter
+        self._requests: dict[int, asyncio.Future[CheckpointId]] = {}
+        self._numbers = count(1)
+        self._stop_requested = False
+        self._hurry = anyio.Event()
+        self._up = anyio.Event()
+
+    async def run(self, context: JobContext) -> None:
+        """Run the job to its end.
+
+        Raises:
+            JobFailed: Restarts are used up; the failure is its cause.
+        """
+        try:
+            while True:
+                failure = await self._try(context)
+                if failure is None:
+                    self.status = "finished"
+                    return
+                await self._after(failure, context)
+        except JobFailed as error:
+            self.status = "failed"
+            self.failure = error
+            raise
+        finally:
+            self._refuse_requests("the job has ended")
+            self.ended.set()
+            self.opened.set()
+            self._up.set()
+            self.on_ended()
+
+    async def _try(self, context: JobContext) -> Exception | None:
+        """Run one attempt; give its failure, None if the job is over."""
+        try:
+            built = await build(context)
+            self.on_built(built)
+            self.attempt = Attempt(built)
+            await self.attempt.run(self._opened)
+        except Exception as error:  # noqa: BLE001  (the supervisor's: the restart strategy decides)
+            return error
+        finally:
+            self._collect(context)
+            self.attempt = None
+        return None
+
+    def _opened(self) -> None:
+        if self.attempt is None:
+            return
+        built = self.attempt.built
+        _log.info("job runs", attempt=built.claim.attempt, restored_from=built.restored_from)
+        self.status = "stopping" if self._stop_requested else "running"
+        self.opened.set()
+        self._up.set()
+        if self._stop_requested:
+            built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
+
+    async def _after(self, failure: Exception, context: JobContext) -> None:
+        self._refuse_requests(f"the attempt failed: {failure}")
+        if isinstance(failure, FencedError | RestoreError | PlanError) or not self.opened.is_set():
+            # Trying again cannot help: somebody else owns the job, or it never came up.
+            raise _job_failed(f"{type(failure).__name__}: {failure}", failure)
+        now_us = int(context.world.clock.monotonic() * 1e6)
+        match self._restarts.on_failure(now_us, _place(failure), self._jitter()):
+            case GiveUp(reason):
+                raise _job_failed(f"{failure} (not tried again: {reason})", failure)
+            case RestartAfter(delay_us):
+                _log.warning(
+                    "job restarts", after_seconds=delay_us / 1e6, failure=f"{type(failure).__name__}: {failure}"
+                )
+                self.status = "restarting"
+                self._up = anyio.Event()
+                context.statistics.restarts += 1
+                with anyio.move_on_after(delay_us / 1e6):
+                    await self._hurry.wait()
+
+    def _collect(self, context: JobContext) -> None:
+        """Keep an ended attempt's counters."""
+        if self.attempt is not None:
+            for subtask in self.attempt.built.subtasks.values():
+                if not subtask.chain.inputs:
+                    context.statistics.records_in += subtask.statistics.records_in
+                context.statistics.records_out += subtask.statistics.records_delivered
+
+    async def running(self) -> Built:
+        """Give the attempt that runs; wait for it while the job restarts.
+
+        Raises:
+            JobFailed: The job has given up.
+            StoreError: The job has ended.
+        """
+        await self._up.wait()
+        if self.failure is not None:
+            raise self.failure
+        if self.attempt is None:
+            raise StoreError("the job has ended: its state is in the store, run it again to ask it")
+        return self.attempt.built
+
+    # ---- requests
+
+    def request_checkpoint(self, future: asyncio.Future[CheckpointId]) -> None:
+        """Ask the running attempt for a checkpoint; `future` gets its id, or StoreError."""
+        if self.attempt is None or self.status not in {"running", "stopping"}:
+            future.set_exception(
+                StoreError(f"no checkpoint can be taken now: the job is {self.status}; ask again later")
+            )
+            return
+        number = next(self._numbers)
+        self._requests[number] = future
+        self.attempt.built.coordinator.tell(CheckpointRequest(number, stop=False))
+
+    def request_stop(self) -> None:
+        """Let the sources stop and the job end with a final checkpoint."""
+        if self._stop_requested or self.ended.is_set():
+            return
+        self._stop_requested = True
+        self._hurry.set()
+        if self.status == "running" and self.attempt is not None:
+            self.status = "stopping"
+            self.attempt.built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
+
+    def answer(self, request: int, checkpoint: CheckpointId | None, error: str | None) -> None:
+        """Take the coordinator's answer to a request."""
+        future = self._requests.pop(request, None)
+        if future is None or future.done():
+            return
+        if checkpoint is not None:
+            future.set_result(checkpoint)
+        else:
+            future.set_exception(StoreError(f"the checkpoint failed: {error}"))
+
+    def _refuse_requests(self, reason: str) -> None:
+        for request in list(self._requests):
+            self.answer(request, None, reason)
+
+
+def _job_failed(message: str, cause: Exception) -> JobFailed:
+    failure = JobFailed(message)
+    failure.__cause__ = cause
+    for note in getattr(cause, "__notes__", ()):
+        failure.add_note(note)
+    return failure
+
+
+def _place(failure: Exception) -> Hashable | None:
+    """Identify the record that a user's function failed on, the same in every attempt."""
+    if not isinstance(failure, UserCodeError):
+        return None
+    if failure.record is None:
+        return failure.operator, failure.subtask, repr(failure.position)
+    try:
+        encoded = SELF_DESCRIBING.encode(failure.record)
+    except CodecError:
+        encoded = repr(failure.record).encode()
+    return failure.operator, failure.subtask, xxh3_64_hexdigest(encoded)

@@ -1,0 +1,176 @@
+"""How an entry of keyed state lies in a layer file: its key, its value, and how a long key is found.
+
+    key     operator number 2 | key group 2 | state number 2 | key part | map-key part      big-endian
+    value   tag 1 | [length 4 | whole key] | [length 4 | whole map key] | codec bytes
+    tag     0 value, 1 tombstone, 2 clear mark (at a map's own prefix: hides the map in older layers)
+            + 0x40 the key part is shortened, + 0x80 the map-key part is
+
+A part is what `encode_key` gives: prefix-free and sorted as the values are. LMDB
+takes keys of at most 511 bytes, so a part over 200 bytes is shortened:
+
+    first 200 bytes | 16 bytes xxh3_128 of the whole | slot 1
+
+Invariants (T130):
+- The whole part stands in the value, so that two parts with one digest are told
+  apart. In one file each part has a slot of its own (`Slots`); another file may
+  give it another one, so merging layers gives slots anew.
+- No whole part begins with a shortened one's 200 bytes (codes are prefix-free),
+  so neither an entry nor a scan can mistake one form for the other, and only
+  shortened parts that share 200 bytes can be out of order (`map_entries` sorts them).
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from xxhash import xxh3_128_digest
+
+from actorstream.errors import InvariantError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorstream.state.layer import Layer
+
+Entry: TypeAlias = tuple[bytes, bytes]
+
+PART_BYTES_MAX = 200
+VALUE, TOMBSTONE, CLEAR_MARK = 0, 1, 2
+VALUE_TAG, TOMBSTONE_TAG, CLEAR_TAG = b"\x00", b"\x01", b"\x02"
+_LONG_KEY, _LONG_MAP_KEY = 0x40, 0x80
+_KIND = 0x3F
+_SLOTS = 256
+_BEHIND = b"\xff" * 18  # after every digest and slot
+
+
+def digest_of(part: bytes) -> bytes:
+    """Give the 16 bytes that stand for the rest of a long part."""
+    return xxh3_128_digest(part)
+
+
+def head_of(operator: int, key_group: int, state: int) -> bytes:
+    """Give the six bytes with which every entry of a state in a key group begins."""
+    return operator.to_bytes(2) + key_group.to_bytes(2) + state.to_bytes(2)
+
+
+class Slots:
+    """Tells shortened parts with one digest apart, within the one file that is being written."""
+
+    def __init__(self) -> None:
+        """Start a file."""
+        self._parts: dict[bytes, list[bytes]] = {}
+
+    def entry(self, head: bytes, key: bytes, map_key: bytes, tagged: bytes) -> Entry:
+        """Make an entry of a key part, a map-key part (empty where there is none), and tag and codec bytes."""
+        if len(key) <= PART_BYTES_MAX and len(map_key) <= PART_BYTES_MAX:
+            return head + key + map_key, tagged
+        tag, whole = tagged[0], b""
+        if len(key) > PART_BYTES_MAX:
+            tag |= _LONG_KEY
+            whole += len(key).to_bytes(4) + key
+            key = self._shorten(key)
+        if len(map_key) > PART_BYTES_MAX:
+            tag |= _LONG_MAP_KEY
+            whole += len(map_key).to_bytes(4) + map_key
+            map_key = self._shorten(map_key)
+        return head + key + map_key, bytes((tag,)) + whole + tagged[1:]
+
+    def _shorten(self, part: bytes) -> bytes:
+        short = _stem(part)
+        parts = self._parts.setdefault(short, [])
+        if part not in parts:
+            if len(parts) == _SLOTS:
+                raise InvariantError(f"{_SLOTS} long keys with one 128-bit digest in one freeze: the hash is broken")
+            parts.append(part)
+        return short + bytes((parts.index(part),))
+
+
+class Wholes(NamedTuple):
+    """An entry's value, taken apart: what was shortened is None where it was not."""
+
+    key: bytes | None
+    map_key: bytes | None
+    tagged: bytes
+
+
+def take_apart(value: bytes) -> Wholes:
+    """Give the whole parts that an entry's value carries, and its tag and codec bytes without them."""
+    tag, at = value[0], 1
+    key = map_key = None
+    if tag & _LONG_KEY:
+        end = at + 4 + int.from_bytes(value[at : at + 4])
+        key, at = value[at + 4 : end], end
+    if tag & _LONG_MAP_KEY:
+        end = at + 4 + int.from_bytes(value[at : at + 4])
+        map_key, at = value[at + 4 : end], end
+    return Wholes(key, map_key, value if at == 1 else bytes((tag & _KIND,)) + value[at:])
+
+
+def find(layer: Layer, head: bytes, key: bytes, map_key: bytes = b"") -> bytes | None:
+    """Give the tag and codec bytes that one layer holds, or None where it says nothing."""
+    prefix = prefix_in(layer, head, key)
+    if prefix is None:
+        return None
+    if len(map_key) <= PART_BYTES_MAX:
+        value = layer.get(prefix + map_key)
+    else:
+        found = _slot_in(layer, prefix, map_key, of_map=True)
+        value = layer.get(found) if found is not None else None
+    return None if value is None else take_apart(value).tagged
+
+
+def prefix_in(layer: Layer, head: bytes, key: bytes) -> bytes | None:
+    """Give the prefix of a key's entries in one layer; None where a long key has none there."""
+    return head + key if len(key) <= PART_BYTES_MAX else _slot_in(layer, head, key, of_map=False)
+
+
+def map_entries(
+    layer: Layer, prefix: bytes, start: bytes | None, stop: bytes | None, *, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """Give (whole map-key part, tag and codec bytes) of one map in one layer, sorted by the part.
+
+    The range is start <= part < stop; the map's own clear mark is left out.
+    """
+    cut = len(prefix)
+    lower = start[:PART_BYTES_MAX] if start is not None else b"\x00"
+    upper = stop if stop is None or len(stop) <= PART_BYTES_MAX else stop[:PART_BYTES_MAX] + _BEHIND
+    rows = layer.scan(prefix, lower, upper, reverse=reverse)
+    for stem, run in groupby(rows, lambda row: row[0][cut : cut + PART_BYTES_MAX]):
+        parts: list[tuple[bytes, bytes]] = []
+        for entry_key, value in run:
+            _, whole, tagged = take_apart(value)
+            parts.append((entry_key[cut:] if whole is None else whole, tagged))
+        if len(stem) == PART_BYTES_MAX:
+            parts.sort(reverse=reverse)
+        for part, tagged in parts:
+            if (start is None or part >= start) and (stop is None or part < stop):
+                yield part, tagged
+
+
+def newer_format(where: str, kind: int) -> StoreError:
+    """Make the error for an entry of a kind that this version does not know."""
+    return StoreError(
+        f"{where}: an entry of kind {kind} was found, 0 to 2 are known: "
+        "a newer version of actorstream wrote it; run that version, or restore an older checkpoint"
+    )
+
+
+def _stem(part: bytes) -> bytes:
+    return part[:PART_BYTES_MAX] + digest_of(part)
+
+
+def _slot_in(layer: Layer, before: bytes, part: bytes, *, of_map: bool) -> bytes | None:
+    stem = before + _stem(part)
+    cut = len(stem)
+    slot = 0
+    while slot < _SLOTS:
+        found = next(layer.scan(stem, bytes((slot,)), None), None)
+        if found is None:
+            return None
+        key, value = found
+        whole = take_apart(value)
+        if (whole.map_key if of_map else whole.key) == part:
+            return key[: cut + 1]
+        slot = key[cut] + 1
+    return None

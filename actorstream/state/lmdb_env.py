@@ -1,0 +1,180 @@
+"""The one place that sees LMDB: environments opened by purpose, once a file and process.
+
+    layer     immutable file, read-only, no lock file, no reader table, map fitted to the file
+    building  a layer while it is written: no lock file, no sync (the caller syncs and digests)
+    segment   shared between processes: lock file, reader table, each commit durable
+
+LMDB facts held here: one environment a file and process (`_open_envs`, by device
+and inode); a write transaction begins and ends in one thread, so `transaction`
+never spans an await; LMDB has no page checksums and dies by SIGBUS on a short
+file, so a layer is opened only after its digest was proved; an environment does
+not survive fork(2), so each use checks the process id. Pages are zeroed before
+use (`meminit`): files are copied and sent on, and must not carry our heap.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import lmdb
+
+from actorstream.errors import InvariantError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+
+KEY_BYTES_MAX = 511
+MAX_READERS = 1024
+_PAGE = 4096
+_open_envs: dict[tuple[int, int], Env] = {}
+_registry_lock = threading.Lock()
+
+
+class MapFullError(StoreError):
+    """The environment's map is used up: roll over, or make it larger. Nothing was written."""
+
+
+class Env:
+    """One open environment, shared by everyone in the process who opened the same file.
+
+    Each `open_*` is paired with one `close`; the last one closes the file.
+    """
+
+    def __init__(self, path: str, env: lmdb.Environment) -> None:
+        """Wrap an environment that was just opened."""
+        self.path = path
+        self._env = env
+        self._pid = os.getpid()
+        self._users = 1
+        self._identity: tuple[int, int] | None = None
+
+    @contextmanager
+    def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
+        """Run the block in a transaction: committed at its end, aborted if it raises.
+
+        A write transaction waits for other writers, in other processes too: call it in a thread,
+        and never await inside.
+
+        Raises:
+            MapFullError: The map is used up; nothing was written.
+            StoreError: LMDB reports damage or a failing disk.
+            InvariantError: The environment was carried over a fork.
+        """
+        if os.getpid() != self._pid:
+            raise InvariantError(f"{self.path} was opened before fork(): open it again in the child")
+        try:
+            with self._env.begin(write=write, buffers=False) as txn:
+                yield txn
+        except lmdb.MapFullError as error:
+            raise MapFullError(f"{self.path}: its map of {self.map_size} bytes is full") from error
+        except lmdb.Error as error:
+            raise StoreError(
+                f"{self.path}: LMDB says {error}; check the disk, or restore the file from a copy"
+            ) from error
+
+    def begin_reading(self) -> Transaction:
+        """Begin a read transaction that stays open: for an immutable layer only, where it holds nothing back.
+
+        The caller aborts it before `close`.
+        """
+        if os.getpid() != self._pid:
+            raise InvariantError(f"{self.path} was opened before fork(): open it again in the child")
+        return self._env.begin(buffers=False)
+
+    @staticmethod
+    def entries_in(txn: Transaction) -> int:
+        """Count the entries that `txn` sees."""
+        return int(txn.stat(None)["entries"])
+
+    @property
+    def map_size(self) -> int:
+        """Give the size of the map in bytes."""
+        return int(self._env.info()["map_size"])
+
+    @property
+    def last_transaction(self) -> int:
+        """Give the number of the newest committed transaction, also another process's: costs 2 µs."""
+        return int(self._env.info()["last_txnid"])
+
+    def clear_dead_readers(self) -> int:
+        """Free the reader slots of processes that died inside a read; give how many there were."""
+        return int(self._env.reader_check())
+
+    def close(self) -> None:
+        """Give up one use; the last one closes the file."""
+        with _registry_lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            # After `close_all` the file may have been opened anew: that entry is not ours to drop.
+            if self._identity is not None and _open_envs.get(self._identity) is self:
+                del _open_envs[self._identity]
+        if os.getpid() == self._pid:
+            self._env.close()
+
+
+def open_layer(path: str) -> Env:
+    """Open an immutable layer for reading. Prove its digest first: see the module's docstring."""
+    size = os.stat(path).st_size
+    return _shared(
+        path,
+        map_size=-(-size // _PAGE) * _PAGE,
+        readonly=True,
+        lock=False,
+        readahead=False,
+        max_spare_txns=4,
+    )
+
+
+def create_building(path: str, map_size: int) -> Env:
+    """Make a new file to write a layer into; nothing is durable until the caller syncs it.
+
+    Raises:
+        StoreError: The name is taken, or the folder cannot be written.
+    """
+    if os.path.lexists(path):
+        raise StoreError(f"{path} exists already: layer names are never used twice")
+    return Env(
+        path,
+        _open(path, map_size=map_size, lock=False, sync=False, metasync=False, readahead=False),
+    )
+
+
+def open_segment(path: str, *, map_size: int, readonly: bool = False) -> Env:
+    """Open, or make, a file that several processes share; each commit is durable when it returns."""
+    return _shared(path, map_size=map_size, readonly=readonly, max_readers=MAX_READERS, readahead=False)
+
+
+def close_all() -> None:
+    """Close every environment of this process: for a simulated crash, when nobody is left to do it."""
+    with _registry_lock:
+        for env in _open_envs.values():
+            env._env.close()  # noqa: SLF001
+        _open_envs.clear()
+
+
+def _shared(path: str, **options: object) -> Env:
+    with _registry_lock:
+        if os.path.exists(path):
+            status = os.stat(path)
+            known = _open_envs.get((status.st_dev, status.st_ino))
+            if known is not None and known._pid == os.getpid():  # noqa: SLF001
+                known._users += 1  # noqa: SLF001
+                return known
+        env = Env(path, _open(path, **options))
+        status = os.stat(path)
+        env._identity = (status.st_dev, status.st_ino)  # noqa: SLF001
+        _open_envs[env._identity] = env  # noqa: SLF001
+        return env
+
+
+def _open(path: str, **options: object) -> lmdb.Environment:
+    try:
+        return lmdb.open(path, subdir=False, mode=0o600, max_dbs=0, **options)  # type: ignore[arg-type]
+    except lmdb.Error as error:
+        raise StoreError(f"{path}: LMDB cannot open it: {error}") from error

@@ -1,0 +1,223 @@
+"""The keyed state of one operator in one subtask: its tables, frozen together, made durable together.
+
+    freeze        O(1): every table begins a new epoch at the same instant
+    Generation    what was frozen; encoded a slice at a time, between batches
+    on_written    its layer goes on the stack: then `stack.runs()` is what this
+                  barrier's manifest lists, nothing of a later barrier in it
+    on_write_failed   it goes out again with the next freeze, in another file
+
+Invariants:
+- Generations come to the stack in the order in which they were frozen.
+- A generation that failed takes every newer one with it: a newer barrier cannot
+  be acknowledged without the older entries.
+- What is frozen is never changed; the next epoch is never in it.
+
+A freeze need not belong to a checkpoint: to save memory one may freeze early,
+and the next checkpoint finds those entries in a layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from actorstream.errors import InvariantError
+from actorstream.state.entries import Slots
+from actorstream.state.key_space import KeySpace
+from actorstream.state.map_table import MapTable
+from actorstream.state.memtable import MISSING, RowTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorstream.codec.values import Codec
+    from actorstream.model.ids import OperatorNumber, StateNumber
+    from actorstream.model.key_groups import KeyGroupRange
+    from actorstream.state.entries import Entry
+    from actorstream.state.epochs import Epochs, Part
+    from actorstream.state.layer import Layer
+    from actorstream.state.stack import LayerStack
+
+_SETTLE_AT_ONCE = 5_000  # entries, about 1 ms
+_Frozen: TypeAlias = "tuple[Epochs[Any], Part[Any]]"
+
+
+@dataclass(frozen=True, slots=True)
+class StateColumn:
+    """One state of an operator: its number in layers, and how its values are encoded."""
+
+    number: StateNumber
+    name: str
+    kind: Literal["value", "map"]
+    codec: Codec[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StateStatistics:
+    """A reading. A key counts in each generation that holds it."""
+
+    keys_in_memory: int
+    layers: int
+    generations_waiting: int
+
+
+class Generation:
+    """What one freeze took, on its way to a layer.
+
+    Attributes:
+        encoded: All entries were given.
+        entries: How many were given so far.
+        failed: It was taken back, and will never be in a layer: its barrier cannot be acknowledged.
+    """
+
+    def __init__(self, parts: list[_Frozen], settle: Sequence[Epochs[Any]], *, bottom: bool) -> None:
+        """Freeze is over; with `bottom` nothing is below that a tombstone could hide."""
+        self.encoded = False
+        self.entries = 0
+        self.failed = False
+        self._parts = parts
+        self._tables = settle
+        slots = Slots()
+        self._entries = chain.from_iterable(table.encode(part, slots, bottom=bottom) for table, part in parts)
+
+    def encode(self, limit: int) -> list[Entry]:
+        """Give the next entries, at most `limit`; an empty list when there are no more.
+
+        As many entries of the generation before are moved to their place in memory.
+
+        Raises:
+            CodecError: A key or value cannot be encoded: the message names operator, state and key.
+        """
+        if self.failed:
+            raise InvariantError("this generation was taken back: its entries are in a later one")
+        if self.encoded:
+            return []
+        for table in self._tables:
+            table.settle(limit)
+        try:
+            entries = list(islice(self._entries, limit))
+        except BaseException:
+            self.failed = True  # the iterator is dead: what it has not given must not look written
+            raise
+        self.entries += len(entries)
+        if len(entries) < limit:
+            self.encoded = True
+            for _, part in self._parts:
+                part.encoded = True
+        return entries
+
+    def written(self) -> None:
+        """Tell the tables that the entries are in a layer."""
+        for table, part in self._parts:
+            table.on_written(part)
+
+    def take_back(self) -> None:
+        """Give the entries back to the tables, for the next freeze."""
+        self.failed = True
+        for table, part in self._parts:
+            table.on_write_failed(part)
+
+
+class OperatorState:
+    """State of one operator, for the key groups of one subtask."""
+
+    def __init__(
+        self,
+        *,
+        operator: OperatorNumber,
+        columns: Sequence[StateColumn],
+        key_groups: KeyGroupRange,
+        max_parallelism: int,
+        stack: LayerStack,
+        name: str = "",
+    ) -> None:
+        """Start above what `stack` holds; `name` is the operator's, for messages.
+
+        Raises:
+            InvariantError: `stack` covers other key groups than `key_groups`.
+        """
+        self.stack = stack
+        self._space = KeySpace(
+            operator=operator,
+            name=name or f"operator {operator}",
+            key_groups=key_groups,
+            max_parallelism=max_parallelism,
+            stack=stack,
+        )
+        values = [column for column in columns if column.kind == "value"]
+        self.rows = RowTable(values, self._space)
+        self.maps = {column.name: MapTable(column, self._space) for column in columns if column.kind == "map"}
+        self._has_rows = bool(values)
+        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values()]
+        self._waiting: list[Generation] = []
+
+    def key_group(self, key: object) -> int:
+        """Give the key group of a key."""
+        return self._space.key_group(key)
+
+    def clear_key(self, key: object) -> None:
+        """Forget a key: its row and all its maps."""
+        if self._has_rows:
+            self.rows.live[key] = MISSING
+        for table in self.maps.values():
+            table.clear(key)
+
+    def freeze(self) -> Generation | None:
+        """Begin a new epoch in every table; None if nothing was written and nothing failed waits.
+
+        Call it between records, never inside a handler.
+        """
+        bottom = not self._waiting and not self.stack.layers
+        parts = [(table, part) for table in self._tables if (part := table.freeze()) is not None]
+        if not parts:
+            return None
+        generation = Generation(parts, self._tables, bottom=bottom)
+        self._waiting.append(generation)
+        return generation
+
+    def on_written(self, generation: Generation, layer: Layer | None) -> None:
+        """Put the layer of the oldest waiting generation on the stack; takes over the caller's count of it.
+
+        None stands for a generation without entries. If the generation was taken back meanwhile,
+        the layer is given up: the entries go out again.
+
+        Raises:
+            InvariantError: It is not the oldest, not wholly encoded, or has entries and no layer.
+        """
+        if not generation.failed:
+            if not self._waiting or self._waiting[0] is not generation:
+                raise InvariantError("generations come to the stack in the order in which they were frozen")
+            if not generation.encoded or (layer is None and generation.entries):
+                raise InvariantError(f"a generation with {generation.entries} entries is not wholly in a layer")
+            del self._waiting[0]
+            if layer is not None:
+                self.stack.push(layer)
+            generation.written()
+            self.settle(_SETTLE_AT_ONCE)
+        if layer is not None:
+            layer.release()
+
+    def on_write_failed(self, generation: Generation) -> None:
+        """Take a generation and every newer one back: their entries go out with the next freeze.
+
+        For one that is back already this does nothing.
+        """
+        if generation in self._waiting:
+            at = self._waiting.index(generation)
+            for newest_first in reversed(self._waiting[at:]):
+                newest_first.take_back()
+            del self._waiting[at:]
+
+    def settle(self, limit: int) -> None:
+        """Move up to `limit` written entries of each table to their place among the clean ones."""
+        for table in self._tables:
+            table.settle(limit)
+
+    def statistics(self) -> StateStatistics:
+        """Read what this state takes."""
+        return StateStatistics(
+            keys_in_memory=sum(table.keys_in_memory for table in self._tables),
+            layers=self.stack.layers,
+            generations_waiting=len(self._waiting),
+        )

@@ -1,0 +1,385 @@
+"""A disk that loses power: which bytes and names a machine would find after a crash.
+
+Files are real, in a folder of their own (LMDB maps them), and hold what running processes see. Beside them the disk
+keeps what would survive, by the rules of POSIX: content after `sync`, names after `sync_dir`.
+
+    what processes see        the folder itself
+    what surely survives      per file the bytes at its last sync; per folder the names at its last sync_dir
+    in between, power_cut:    per folder a prefix of the changes of names made since, drawn at random;
+                              per file nothing, all, or a prefix of the bytes written since (torn), then perhaps zeros
+
+    SimulatedDisk ──attach()──> AttachedFiles      a process's view: counts its changes, dies or fails at the k-th one,
+                                                   and is fenced for ever once the process is dead
+
+Invariants:
+    - What was synced survives, under every name that was synced.
+    - A fenced process reads and changes nothing: its `finally` blocks cannot reach the disk its successor uses.
+    - Files that LMDB makes or changes by itself count as made at the next call on their folder and as not synced until
+      `sync` or `synced` names them.
+    - After a failed `sync` the file's new bytes are not made durable by another `sync`, as on Linux: write a new file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from actorstream.state.lmdb_env import close_all
+from actorstream.system.files import RealFiles
+from actorstream.testing.faults import AttachedFiles, disk_error
+from actorstream.testing.loop import SimulatedCrash
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Mapping
+
+    from actorstream.model.world import FileLock, NewFile
+
+_MEMORY_FOLDER = "/dev/shm"  # LMDB syncs for real: there it costs nothing
+_NOTHING_SURVIVES, _ALL_SURVIVES, _ZEROS = 0.25, 0.5, 0.25
+
+
+class _File:
+    """A file, whatever its names."""
+
+    def __init__(self, synced: bytes = b"") -> None:
+        self.synced = synced
+        self.paths: list[str] = []
+        self.last: bytes | None = None  # what it held when its last name went
+        self.refused = False
+
+    def content(self) -> bytes:
+        """Give what processes see in it."""
+        if self.last is not None:
+            return self.last
+        try:
+            with open(self.paths[0], "rb") as file:
+                return file.read()
+        except (IndexError, FileNotFoundError):  # removed behind our back
+            return self.synced
+
+    def keep(self) -> None:
+        """Make its content durable."""
+        if not self.refused:
+            self.synced = self.content()
+
+
+class _Folder:
+    """A folder's names: those that survive, those there now, and the changes between, oldest first."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.durable: dict[str, _File | _Folder] = {}
+        self.now: dict[str, _File | _Folder] = {}
+        self.changes: list[tuple[str, _File | _Folder | None]] = []
+
+    def add(self, name: str, entry: _File | _Folder) -> None:
+        self.now[name] = entry
+        self.changes.append((name, entry))
+        if isinstance(entry, _File):
+            entry.paths.append(f"{self.path}/{name}")
+
+    def remove(self, name: str) -> None:
+        entry = self.now.pop(name)
+        self.changes.append((name, None))
+        if isinstance(entry, _File):
+            entry.paths.remove(f"{self.path}/{name}")
+
+    def notice(self) -> None:
+        """Take in what came and went without our calls."""
+        with os.scandir(self.path) as entries:
+            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        for name in sorted(found.keys() - self.now.keys()):
+            self.add(name, _Folder(f"{self.path}/{name}") if found[name] else _File())
+        for name in sorted(self.now.keys() - found.keys()):
+            self.remove(name)
+
+    def keep(self, changes: int) -> list[tuple[str, _File | _Folder | None]]:
+        """Make the oldest so many changes durable; give the others."""
+        for name, entry in self.changes[:changes]:
+            if entry is None:
+                self.durable.pop(name, None)
+            else:
+                self.durable[name] = entry
+        rest = self.changes[changes:]
+        self.changes = []
+        return rest
+
+    def files(self, *, now: bool) -> Iterator[tuple[str, _File]]:
+        """Give path and file of all names below, those there now or those that survive."""
+        if now:
+            self.notice()
+        for name, entry in sorted((self.now if now else self.durable).items()):
+            if isinstance(entry, _Folder):
+                yield from entry.files(now=now)
+            else:
+                yield f"{self.path}/{name}", entry
+
+    def folders(self, *, now: bool) -> Iterator[str]:
+        """Give the paths of all folders below, outer ones first."""
+        for _, entry in sorted((self.now if now else self.durable).items()):
+            if isinstance(entry, _Folder):
+                yield entry.path
+                yield from entry.folders(now=now)
+
+
+class SimulatedDisk(RealFiles):
+    """`FileSystem` over a real folder, and what of it survives. It outlives processes; each gets its own `attach`.
+
+    Attributes:
+        root: The folder. All paths lie below it.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        """Take the folder as it is: what it holds counts as durable."""
+        self.root = os.path.abspath(root)
+        self._tree = _Folder(self.root)
+        self._locked: set[_File] = set()
+        self._attached: list[AttachedFiles] = []
+        self._adopt()
+
+    def attach(
+        self,
+        *,
+        crash_at: int | None = None,
+        fail_at: Mapping[int, int] | None = None,
+        on_crash: Callable[[str], SimulatedCrash] = SimulatedCrash,
+    ) -> AttachedFiles:
+        """Give a new process its view of the disk.
+
+        Args:
+            crash_at: The process dies in place of its change of this number, counted from 1; a write is made by half.
+            fail_at: errno by number: that change fails with OSError, and is not made.
+            on_crash: Told the reason when the process dies; gives what to raise.
+        """
+        files = AttachedFiles(self, crash_at, fail_at or {}, on_crash)
+        self._attached.append(files)
+        return files
+
+    def kill(self) -> None:
+        """End all processes: they are fenced, their locks and LMDB environments end, what they saw stays."""
+        for files in self._attached:
+            files.fence()
+        self._attached.clear()
+        close_all()
+
+    def power_cut(self, rng: random.Random) -> list[str]:
+        """Turn the machine off and on: leave what a disk might have kept. Give what was lost, a line each."""
+        self.kill()
+        lost: list[str] = []
+        before = dict(self._tree.files(now=True))
+        folders_before = set(self._tree.folders(now=True))
+        _cut_names(self._tree, rng, lost)
+        after = dict(self._tree.files(now=False))
+        folders = list(self._tree.folders(now=False))
+        contents: dict[_File, bytes] = {}
+        changed: set[_File] = set()
+        for path, file in after.items():
+            if file not in contents:
+                seen = file.content()
+                contents[file] = _cut_content(rng, seen, file.synced)
+                if contents[file] != seen:
+                    changed.add(file)
+                    lost.append(f"{len(seen)} bytes of {path}: {len(contents[file])} are there, torn or old")
+        kept = {path: file for path, file in before.items() if after.get(path) is file and file not in changed}
+        for path in before.keys() - kept.keys():
+            os.unlink(path)
+        for path in sorted(folders_before.difference(folders), reverse=True):
+            os.rmdir(path)
+        for path in folders:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        _write(after, contents, kept)
+        self._tree = _Folder(self.root)
+        self._adopt()
+        return lost
+
+    # -- FileSystem --------------------------------------------------------------------------------------------------
+
+    def make_dirs(self, path: str, /) -> None:
+        """Make a folder and its parents, durable names included; an existing one's name becomes durable too."""
+        parent = os.path.dirname(path)
+        if not self.exists(path):
+            self.make_dirs(parent)
+            self.make_dir(path)
+        if path != self.root:
+            self.sync_dir(parent)
+
+    def make_dir(self, path: str) -> None:
+        """Make one folder, whose name is not durable yet."""
+        parent, name = self._place(path)
+        os.mkdir(path, 0o700)
+        parent.add(name, _Folder(path))
+
+    def create(self, path: str, /) -> NewFile:
+        """Open a new file for writing."""
+        folder, name = self._place(path)
+        real, file = super().create(path), _File()
+        folder.add(name, file)
+        return _OpenFile(real, file)
+
+    def link(self, source: str, target: str, /) -> None:
+        """Give a file a second name."""
+        file = self._file(source)
+        folder, name = self._place(target)
+        super().link(source, target)
+        folder.add(name, file)
+
+    def unlink(self, path: str, /) -> None:
+        """Remove a name, an empty folder's too. It comes back at a power cut before the folder above is synced."""
+        folder, name = self._place(path)
+        entry = folder.now.get(name)
+        if entry is None:
+            return
+        if isinstance(entry, _File) and len(entry.paths) == 1:
+            entry.last = entry.content()
+        super().unlink(path)
+        folder.remove(name)
+
+    def sync(self, path: str, /) -> None:
+        """Make an existing file's content durable."""
+        self._file(path).keep()
+
+    def sync_dir(self, path: str, /) -> None:
+        """Make the names in a folder durable."""
+        folder = self._folder(path)
+        folder.notice()
+        folder.keep(len(folder.changes))
+
+    def synced(self, path: str, /) -> None:
+        """Take note that LMDB has just made `path` durable."""
+        self.sync(path)
+
+    def refuse_sync(self, path: str) -> None:
+        """Take note that a sync of `path` failed: later ones only seem to work."""
+        self._file(path).refused = True
+
+    def lock(self, path: str, /) -> FileLock | None:
+        """Take an exclusive lock; None if another process, or this one, holds it."""
+        folder, name = self._place(path)
+        if name not in folder.now:
+            super().create(path).close()
+            folder.add(name, _File())
+        file = self._file(path)
+        if file in self._locked:
+            return None
+        self._locked.add(file)
+        return _Lock(self._locked, file)
+
+    # -- the tree ----------------------------------------------------------------------------------------------------
+
+    def _folder(self, path: str) -> _Folder:
+        if path != self.root and not path.startswith(f"{self.root}/"):
+            raise ValueError(f"{path} is not on this disk: give a path below {self.root}")
+        folder = self._tree
+        for name in path[len(self.root) + 1 :].split("/") if path != self.root else ():
+            if name not in folder.now:
+                folder.notice()
+            entry = folder.now.get(name)
+            if not isinstance(entry, _Folder):
+                raise disk_error(errno.ENOENT if entry is None else errno.ENOTDIR, path)
+            folder = entry
+        return folder
+
+    def _place(self, path: str) -> tuple[_Folder, str]:
+        parent, _, name = path.rpartition("/")
+        folder = self._folder(parent)
+        folder.notice()
+        return folder, name
+
+    def _file(self, path: str) -> _File:
+        folder, name = self._place(path)
+        entry = folder.now.get(name)
+        if not isinstance(entry, _File):
+            raise disk_error(errno.ENOENT if entry is None else errno.EISDIR, path)
+        return entry
+
+    def _adopt(self) -> None:
+        """Take what is there as durable, hard links as one file."""
+        known: dict[tuple[int, int], _File] = {}
+        for path, names, files in os.walk(self.root):
+            folder = self._folder(path)
+            names.sort()
+            for name in names:
+                folder.add(name, _Folder(f"{path}/{name}"))
+            for name in sorted(files):
+                status = os.lstat(f"{path}/{name}")
+                folder.add(name, known.setdefault((status.st_dev, status.st_ino), _File()))
+            folder.keep(len(folder.changes))
+        for file in known.values():
+            file.keep()
+
+
+class _OpenFile:
+    """A new file being written, whose syncs the disk remembers."""
+
+    def __init__(self, real: NewFile, file: _File) -> None:
+        self._real = real
+        self._file = file
+
+    def write(self, data: bytes, /) -> None:
+        self._real.write(data)
+
+    def sync(self) -> None:
+        self._file.keep()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class _Lock:
+    def __init__(self, locked: set[_File], file: _File) -> None:
+        self._locked = locked
+        self._file: _File | None = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._locked.discard(self._file)
+            self._file = None
+
+
+def _cut_names(folder: _Folder, rng: random.Random, lost: list[str]) -> None:
+    """Let a prefix of each folder's changes survive; add the others to `lost`."""
+    for name, entry in folder.keep(rng.randint(0, len(folder.changes))):
+        lost.append(f"the {'removal' if entry is None else 'name'} of {folder.path}/{name}")
+    for _, entry in sorted(folder.durable.items()):
+        if isinstance(entry, _Folder):
+            _cut_names(entry, rng, lost)
+
+
+def _cut_content(rng: random.Random, seen: bytes, synced: bytes) -> bytes:
+    """Draw what is in a file after a power cut: all bytes written since its last sync, none, or the first ones."""
+    if seen == synced:
+        return seen
+    fate = rng.random()
+    if fate < _NOTHING_SURVIVES:
+        return synced
+    if fate < _ALL_SURVIVES:
+        return seen
+    cut = rng.randint(len(synced) if seen.startswith(synced) else 0, len(seen))
+    torn = seen[:cut] + synced[cut:]
+    # A file system may have made the file longer before it had written the bytes.
+    return torn.ljust(len(seen), b"\0") if rng.random() < _ZEROS else torn
+
+
+def _write(files: dict[str, _File], contents: dict[_File, bytes], kept: dict[str, _File]) -> None:
+    """Bring back the names that are not `kept` as they were; never into a file that is there, which may be mapped."""
+    homes = {file: path for path, file in kept.items()}
+    for path, file in files.items():
+        if path in kept:
+            continue
+        if file in homes:
+            os.link(homes[file], path)
+            continue
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+            target.write(contents[file])
+        homes[file] = path
+
+
+@contextmanager
+def temporary_disk() -> Iterator[SimulatedDisk]:
+    """Give a new disk for the block, in memory where the machine has a folder for that."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY_FOLDER if os.path.isdir(_MEMORY_FOLDER) else None) as root:
+        yield SimulatedDisk(root)

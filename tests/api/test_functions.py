@@ -1,0 +1,128 @@
+"""What kind of callable a user has given must be known before a record meets it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import pytest
+
+from actorstream.api.functions import is_async, process_spec, require_plain
+from actorstream.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+T = TypeVar("T")
+
+
+async def coroutine(x: object) -> object:
+    return x
+
+
+async def generator(x: object) -> AsyncIterator[object]:
+    yield x
+
+
+class Remote:
+    """An object with an async call."""
+
+    async def __call__(self, x: object) -> object:
+        """Answer."""
+        return x
+
+    async def method(self, x: object) -> object:
+        """Answer."""
+        return x
+
+
+class Local:
+    """An object with a plain call."""
+
+    def __call__(self, x: object) -> object:
+        """Answer."""
+        return x
+
+
+ASYNC = [coroutine, generator, Remote(), Remote().method, partial(coroutine, 1), partial(partial(Remote()), 1)]
+PLAIN = [print, len, str.split, lambda x: x, Local(), Remote, partial(pow, 2), [].append]
+
+
+@pytest.mark.parametrize("fn", ASYNC)
+def test_async_functions_are_recognised_in_every_dress(fn: object) -> None:
+    assert is_async(fn)
+    with pytest.raises(PlanError, match=r"map\(.+\): async functions are not supported here yet"):
+        require_plain(fn, "map")
+
+
+@pytest.mark.parametrize("fn", PLAIN)
+def test_plain_functions_are_left_alone(fn: object) -> None:
+    """Also a class whose instances are async: calling it makes an instance."""
+    assert not is_async(fn)
+    require_plain(fn, "map")
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(PlanError, match="expected a function, got a int"):
+        require_plain(3, "map")
+
+
+class Visits(Generic[T]):
+    """A process class, as far as this layer looks."""
+
+    def __init__(self, limit: int = 1) -> None:
+        self.limit = limit
+
+    def on_element(self, value: T, ctx: object) -> Iterable[T]:
+        """Give the record back."""
+        yield value
+
+
+class Slow(Visits[int]):
+    """One whose handler awaits."""
+
+    async def on_element(self, value: int, ctx: object) -> list[int]:  # type: ignore[override]
+        """Not supported."""
+        return [value]
+
+
+class Streaming(Visits[int]):
+    """One whose handler is an async generator."""
+
+    async def on_element(self, value: int, ctx: object) -> AsyncIterator[int]:  # type: ignore[override]
+        """Not supported."""
+        yield value
+
+
+@pytest.mark.parametrize("op", [Visits, Visits[int], partial(Visits, 3), partial(partial(Visits[int]), 3)])
+def test_a_process_class_is_found_behind_its_dress(op: object) -> None:
+    """Its name is the operator's, and queries by its states find it."""
+    assert process_spec(op).owner is Visits
+    assert process_spec(op).factory is op
+
+
+def test_a_function_that_builds_one_hides_its_class() -> None:
+    """It is called once for each subtask, not now."""
+    assert process_spec(lambda: Visits(3)).owner is None
+
+
+def test_an_instance_is_refused() -> None:
+    """All subtasks would share it, and its state."""
+    with pytest.raises(PlanError, match=r"pass the class Visits, or a function.*process\(lambda: Visits\(\.\.\.\)"):
+        process_spec(Visits(3))
+
+
+@pytest.mark.parametrize("op", [Slow, Streaming, partial(Slow, 3)])
+def test_an_async_handler_is_refused(op: object) -> None:
+    with pytest.raises(PlanError, match="on_element is async, which is not supported yet"):
+        process_spec(op)
+
+
+def test_a_class_without_a_handler_is_refused() -> None:
+    with pytest.raises(PlanError, match=r"process\(Local\): the class has no on_element"):
+        process_spec(Local)
+
+
+def test_what_is_no_callable_is_refused() -> None:
+    with pytest.raises(PlanError, match="process was given the object 3"):
+        process_spec(3)

@@ -1,0 +1,182 @@
+"""Which operators share an actor, and that nothing is lost between the actors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actorstream.errors import PlanError
+from actorstream.graph.chaining import plan_graph
+from actorstream.graph.nodes import Forward, Keyed, Rebalance
+from tests.graph.building import CALL, COUNT, FORWARD, KEYED, MAP, PROCESS, REBALANCE, SOURCE, Building
+
+if TYPE_CHECKING:
+    from actorstream.graph.nodes import Partitioning, Spec
+    from actorstream.graph.plan import Plan
+
+
+def plan(building: Building, parallelism: int = 1) -> Plan:
+    return plan_graph(building.graph, parallelism=parallelism, has_store=False)
+
+
+def chains(building: Building, parallelism: int = 1) -> dict[str, list[str]]:
+    return {chain.name: [node.name for node in chain.nodes] for chain in plan(building, parallelism).chains}
+
+
+def test_forward_edges_share_an_actor() -> None:
+    building = Building().add("s", SOURCE).add("m", MAP, "s").add("out", CALL, "m")
+    assert chains(building) == {"s": ["s", "m", "out"]}
+
+
+@pytest.mark.parametrize("partitioning", [KEYED, REBALANCE])
+def test_an_edge_that_distributes_starts_an_actor_and_what_follows_joins_it(partitioning: Partitioning) -> None:
+    building = Building().add("s", SOURCE).add("x", MAP, ("s", partitioning)).add("out", CALL, "x")
+    assert chains(building) == {"s": ["s"], "x": ["x", "out"]}
+    (exchange,) = plan(building).chain_of[building.id_of("x")].inputs
+    assert exchange.partitioning == partitioning
+
+
+def test_new_chain_starts_an_actor() -> None:
+    building = Building().add("s", SOURCE).add("m", MAP, "s", new_chain=True).add("out", CALL, "m")
+    assert chains(building) == {"s": ["s"], "m": ["m", "out"]}
+    assert plan(building).chains[1].inputs[0].partitioning == Forward()
+
+
+def test_several_inputs_start_an_actor() -> None:
+    """Barriers align at the head of an actor only."""
+    building = Building().add("a", SOURCE).add("b", SOURCE).add("m", MAP, "a", "b").add("out", CALL, "m")
+    assert chains(building) == {"a": ["a"], "b": ["b"], "m": ["m", "out"]}
+
+
+def test_a_stream_joined_with_itself_gives_two_exchanges() -> None:
+    """Each is a channel of its own: every record comes twice."""
+    building = Building().add("s", SOURCE).add("m", MAP, "s", "s")
+    sender, receiver = plan(building).chains
+    assert [exchange.input for exchange in receiver.inputs] == [0, 1]
+    assert sender.outputs == receiver.inputs
+
+
+def test_another_parallelism_starts_an_actor_and_rebalances() -> None:
+    building = Building().add("s", SOURCE, parallelism=1).add("m", MAP, "s").add("out", CALL, "m")
+    assert chains(building, parallelism=2) == {"s": ["s"], "m": ["m", "out"]}
+    assert plan(building, parallelism=2).chains[1].inputs[0].partitioning == Rebalance()
+    assert plan(building, parallelism=2).chains[1].parallelism == 2
+
+
+def test_a_stream_used_twice_feeds_two_children_of_one_actor() -> None:
+    building = Building().add("s", SOURCE).add("a", MAP, "s").add("b", MAP, "s").add("c", MAP, "a")
+    assert chains(building) == {"s": ["s", "a", "b", "c"]}
+    (chain,) = plan(building).chains
+    named = {source: [child.name for child in children] for source, children in chain.children.items()}
+    assert named == {0: ["a", "b"], 1: ["c"], 2: [], 3: []}
+
+
+def test_an_actor_in_the_middle_of_which_something_leaves_has_that_output() -> None:
+    building = Building().add("s", SOURCE).add("m", MAP, "s").add("n", COUNT, ("m", KEYED)).add("out", CALL, "m")
+    first, second = plan(building).chains
+    assert [node.name for node in first.nodes] == ["s", "m", "out"]
+    assert [(exchange.sender, exchange.receiver) for exchange in first.outputs] == [(1, 2)]
+    assert first.outputs == second.inputs
+
+
+def test_timestamps_are_carried_to_a_process_and_no_further() -> None:
+    """A list of timestamps nobody asks for is a cost on every batch."""
+    building = Building().add("s", SOURCE).add("t", SOURCE).add("m", MAP, ("s", REBALANCE))
+    building.add("p", PROCESS, ("m", KEYED)).add("after", COUNT, ("p", KEYED)).add("n", COUNT, ("t", KEYED))
+    needs = {chain.name: chain.needs_timestamps for chain in plan(building).chains}
+    assert needs == {"s": True, "m": True, "p": True, "after": False, "t": False, "n": False}
+
+
+def test_channels_are_numbered_input_by_input() -> None:
+    """Sender and receiver must agree on the number, or a barrier is counted for the wrong channel."""
+    building = Building().add("a", SOURCE, parallelism=3).add("b", SOURCE, parallelism=2)
+    building.add("n", COUNT, ("a", KEYED), ("b", KEYED), parallelism=2)
+    building.add("m", MAP, "n", "b", "a", parallelism=2)
+    the_plan = plan(building)
+    n, m = (the_plan.chain_of[building.id_of(name)] for name in "nm")
+    assert [the_plan.channel(n, n.inputs[0], i) for i in range(3)] == [0, 1, 2]
+    assert [the_plan.channel(n, n.inputs[1], i) for i in range(2)] == [3, 4]
+    forward, equal, unequal = m.inputs
+    assert [the_plan.channel(m, forward, i) for i in range(2)] == [0, 0]
+    assert [the_plan.channel(m, equal, i) for i in range(2)] == [1, 1]
+    assert [the_plan.channel(m, unequal, i) for i in range(3)] == [2, 3, 4]
+
+
+def test_the_checks_come_first() -> None:
+    with pytest.raises(PlanError, match="nothing is read"):
+        plan(Building())
+
+
+LOOSE: list[Partitioning] = [FORWARD, FORWARD, REBALANCE]
+
+
+@st.composite
+def buildings(draw: st.DrawFn) -> Building:
+    """Any graph that the checks accept: sources, maps with one to three inputs, counts."""
+    specs: dict[str, Spec] = {"source": SOURCE, "map": MAP, "count": COUNT, "process": PROCESS}
+    building = Building().add("n0", SOURCE)
+    for number in range(1, draw(st.integers(1, 14))):
+        names = [f"n{index}" for index in range(number)]
+        count = draw(st.integers(0, 3))
+        kind = draw(st.sampled_from(["map", "map", "map", "count", "process"])) if count else "source"
+        edges: list[tuple[str, Partitioning]] = []
+        for _ in range(count):
+            loose = draw(st.sampled_from(LOOSE))
+            edges.append((draw(st.sampled_from(names)), loose if kind == "map" else KEYED))
+        building.add(
+            f"n{number}",
+            specs[kind],
+            *edges,
+            parallelism=draw(st.sampled_from([None, None, 1, 2, 3])),
+            new_chain=draw(st.booleans()) and draw(st.booleans()),
+        )
+    return building
+
+
+@given(buildings(), st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_every_edge_is_either_inside_an_actor_or_between_two(building: Building, parallelism: int) -> None:
+    """Whatever the graph: no edge is lost or doubled, every actor is a tree, senders come before receivers."""
+    the_plan = plan(building, parallelism)
+    place = {chain.name: index for index, chain in enumerate(the_plan.chains)}
+    inside, between = [], []
+    for chain in the_plan.chains:
+        assert chain.head.id == min(node.id for node in chain.nodes)
+        reached = [chain.head.id]
+        for node in chain.nodes:
+            assert the_plan.chain_of[node.id] is chain
+            assert (node.parallelism or parallelism) == chain.parallelism
+            inside += [(node.id, child.id) for child in chain.children[node.id]]
+            reached += [child.id for child in chain.children[node.id]]
+        assert sorted(reached) == [node.id for node in chain.nodes]
+        for exchange in chain.outputs:
+            receiver = the_plan.chain_of[exchange.receiver]
+            assert the_plan.chain_of[exchange.sender] is chain
+            assert exchange in receiver.inputs
+            assert receiver.head.id == exchange.receiver
+            assert place[chain.name] < place[receiver.name]
+            if isinstance(exchange.partitioning, Forward):
+                assert chain.parallelism == receiver.parallelism
+            between.append((exchange.sender, exchange.receiver))
+    edges = [(edge.source, node.id) for node in building.graph.nodes for edge in node.inputs]
+    assert sorted(inside + between) == sorted(edges)
+    keyed = {node.id for node in building.graph.nodes if any(isinstance(e.partitioning, Keyed) for e in node.inputs)}
+    assert keyed <= {chain.head.id for chain in the_plan.chains}
+
+
+@given(buildings())
+@settings(max_examples=50, deadline=None)
+def test_channels_of_a_subtask_are_numbered_without_gap_or_overlap(building: Building) -> None:
+    """As seen from one receiving subtask."""
+    the_plan = plan(building)
+    for chain in the_plan.chains:
+        numbers: list[int] = []
+        for exchange in chain.inputs:
+            senders = (
+                1 if isinstance(exchange.partitioning, Forward) else the_plan.chain_of[exchange.sender].parallelism
+            )
+            numbers += [the_plan.channel(chain, exchange, index) for index in range(senders)]
+        assert numbers == list(range(len(numbers)))
