@@ -1,21 +1,71 @@
 """Flink's guarantees as a library that you can `await`.
 
-Start with `Pipeline` (api/pipeline.py), `EventLog` (eventlog/log.py) and
-`KeyedProcess` (operators/keyed_process.py). To see how it works, read docs/tour.md
-beside protocol/alignment.py, runtime/subtask.py, operators/generate.py,
-state/memtable.py and checkpoints/manifest.py: that is the heart.
+The twelve names to know first:
+
+    Pipeline Stream Table           what a program is written with
+    EventLog                        durable input and output, embedded
+    KeyedProcess Context            a handler for each record of a key
+    ValueState MapState ListState   what it remembers
+    Job                             a running pipeline: wait, stop, get, subscribe
+    collect run                     a result in one line; a script
+
+How it works: docs/tour.md follows one record and one barrier through the files
+protocol/alignment.py, runtime/subtask.py, operators/generate.py,
+state/memtable.py and checkpoints/manifest.py.
 """
 
-from actorstream.api.job import Job, Summary
-from actorstream.api.keyed import KeyedStream
-from actorstream.api.pipeline import Pipeline
-from actorstream.api.script import collect, run
-from actorstream.api.settings import Settings
-from actorstream.api.stream import Stream
-from actorstream.api.subscription import Subscription
-from actorstream.api.table import Table
-from actorstream.errors import ActorstreamError, JobFailed
-from actorstream.model.connect import Fetched, Sink, SinkContext, SinkWriter, Source, replayable
-from actorstream.operators.keyed_process import Context, KeyedProcess, OperatorContext
-from actorstream.operators.state_declarations import ListState, MapState, SortedMap, StateRef, ValueState
-from actorstream.protocol.restart import Restart
+from actorstream.api.job import Job as Job
+from actorstream.api.job import Summary as Summary
+from actorstream.api.keyed import KeyedStream as KeyedStream
+from actorstream.api.pipeline import Pipeline as Pipeline
+from actorstream.api.script import collect as collect
+from actorstream.api.script import run as run
+from actorstream.api.settings import Settings as Settings
+from actorstream.api.stream import Stream as Stream
+from actorstream.api.subscription import Subscription as Subscription
+from actorstream.api.table import Table as Table
+from actorstream.errors import ActorstreamError as ActorstreamError
+from actorstream.errors import JobFailed as JobFailed
+from actorstream.model.connect import (
+    Fetched as Fetched,
+)
+from actorstream.model.connect import (
+    Sink as Sink,
+)
+from actorstream.model.connect import (
+    SinkContext as SinkContext,
+)
+from actorstream.model.connect import (
+    SinkWriter as SinkWriter,
+)
+from actorstream.model.connect import (
+    Source as Source,
+)
+from actorstream.model.connect import (
+    replayable as replayable,
+)
+from actorstream.operators.keyed_process import (
+    Context as Context,
+)
+from actorstream.operators.keyed_process import (
+    KeyedProcess as KeyedProcess,
+)
+from actorstream.operators.keyed_process import (
+    OperatorContext as OperatorContext,
+)
+from actorstream.operators.state_declarations import (
+    ListState as ListState,
+)
+from actorstream.operators.state_declarations import (
+    MapState as MapState,
+)
+from actorstream.operators.state_declarations import (
+    SortedMap as SortedMap,
+)
+from actorstream.operators.state_declarations import (
+    StateRef as StateRef,
+)
+from actorstream.operators.state_declarations import (
+    ValueState as ValueState,
+)
+from actorstream.protocol.restart import Restart as Restart

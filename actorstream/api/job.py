@@ -6,11 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overload
 
 from actorstream.api.subscription import Subscription
-from actorstream.api.table import Table
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import copy_value
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import NodeId
 from actorstream.model.ids import SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
 from actorstream.operators.state_declarations import ListState, MapState, StateRef, declarations_of, default_of
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorstream.api.stream import Stream
+    from actorstream.api.table import Table
+    from actorstream.graph.nodes import NodeId
     from actorstream.graph.plan import Chain, Plan
     from actorstream.model.ids import CheckpointId
     from actorstream.model.world import World

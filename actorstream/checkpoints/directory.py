@@ -140,6 +140,10 @@ class CheckpointDirectory(StoreView):
             )
         except PutUnknownError as error:
             raise PublishUnknownError(f"checkpoint {checkpoint}: {error}") from error
+        except StoreError:
+            # A newer attempt sweeps our draft away, a removed store takes it along: then that is the reason.
+            self._lease.check()
+            raise
         if not linked:
             self._raise_taken(checkpoint)
         with suppress(OSError):

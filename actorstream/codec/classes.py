@@ -8,7 +8,7 @@ the caller then checks that what it found is a class of the kind it wants.
 from __future__ import annotations
 
 import sys
-from enum import Enum
+from enum import Enum, Flag
 from typing import TypeVar
 
 from actorstream.errors import CodecError
@@ -60,12 +60,28 @@ def find_enum(name: str) -> type[Enum]:
     return found
 
 
-def find_member(cls: type[E], member: str) -> E:
-    """Give a member of an Enum by its name; CodecError if it is gone."""
-    found = cls.__members__.get(member)
-    if found is None:
-        raise CodecError(f"{cls.__qualname__} has no member {member[:100]!r}: members that were stored must stay")
-    return found
+def name_of_member(member: Enum) -> str | int:
+    """Give what `find_member` finds a member by: its name, or the value of a combination of flags.
+
+    Raises:
+        CodecError: it is neither.
+    """
+    if type(member).__members__.get(member.name) is member:
+        return member.name
+    if isinstance(member, Flag) and type(member.value) is int:
+        return member.value
+    raise CodecError(f"{member!r} is no member of {type(member).__qualname__} by name: it cannot be found again")
+
+
+def find_member(cls: type[E], name: str | int) -> E:
+    """Give a member of an Enum by what `name_of_member` gave; CodecError if it is gone."""
+    if isinstance(name, str):
+        found = cls.__members__.get(name)
+        if found is not None:
+            return found
+    elif issubclass(cls, Flag):
+        return cls(name)
+    raise CodecError(f"{cls.__qualname__} has no member {str(name)[:100]!r}: members that were stored must stay")
 
 
 def _look_up(name: str) -> object:

@@ -27,7 +27,7 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
-from actorstream.codec.classes import find_class, find_enum, find_member, name_of_class
+from actorstream.codec.classes import find_class, find_enum, find_member, name_of_class, name_of_member
 from actorstream.codec.contract import Schema
 from actorstream.codec.records import record_class
 from actorstream.errors import CodecError
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TUPLE, _SET, _FROZENSET, _DICT, _INT, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _ENUM, _RECORD = range(1, 13)
+NESTING_MAX: Final = 100
+"""How deep containers and records may sit in each other: reading takes up to five calls a level."""
+
 _SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _MICROSECOND = timedelta(microseconds=1)
 _INSTANT_MIN = datetime.min.replace(tzinfo=UTC)
@@ -54,12 +57,7 @@ class _Lowering:
 
     def __init__(self, plain: frozenset[type]) -> None:
         self._plain = plain
-        self._ways: dict[type, Callable[[Any], object]] = {
-            list: self._list,
-            dict: self._dict,
-            tuple: self._tuple,
-            set: lambda value: Ext(_SET, self._sorted(value)),
-            frozenset: lambda value: Ext(_FROZENSET, self._sorted(value)),
+        self._leaves: dict[type, Callable[[Any], object]] = {
             int: _lower_int,
             datetime: _lower_datetime,
             date: lambda value: Ext(_DATE, value.toordinal().to_bytes(4, "big")),
@@ -68,19 +66,36 @@ class _Lowering:
             Decimal: lambda value: Ext(_DECIMAL, str(value).encode()),
             UUID: lambda value: Ext(_UUID, value.bytes),
         }
+        self._branches: dict[type, Callable[[Any, int], object]] = {
+            list: self._list,
+            dict: self._dict,
+            tuple: self._tuple,
+            set: lambda value, depth: Ext(_SET, self._sorted(value, depth)),
+            frozenset: lambda value, depth: Ext(_FROZENSET, self._sorted(value, depth)),
+        }
 
-    def lower(self, value: object) -> object:
+    def lower(self, value: object, depth: int) -> object:
+        """Give what to pack for `value`, which sits in `depth` others."""
         kind = value.__class__
         if kind in self._plain:
             return value
-        way = self._ways.get(kind)
-        if way is None:
-            way = self._ways[kind] = self._way_of(kind)
-        return way(value)
+        branch = self._branches.get(kind)
+        if branch is not None:
+            if depth >= NESTING_MAX:
+                raise CodecError(
+                    f"it is nested more than {NESTING_MAX} deep, or holds itself: use a flat list of parts"
+                )
+            return branch(value, depth + 1)
+        leaf = self._leaves.get(kind)
+        if leaf is not None:
+            return leaf(value)
+        self._learn(kind)
+        return self.lower(value, depth)
 
-    def _way_of(self, kind: type) -> Callable[[Any], object]:
+    def _learn(self, kind: type) -> None:
         if issubclass(kind, Enum):
-            return _lower_member
+            self._leaves[kind] = _lower_member
+            return
         record = record_class(kind)
         if record is None:
             raise CodecError(
@@ -89,33 +104,33 @@ class _Lowering:
             )
         name, names, parts, plain = name_of_class(kind), record.names, record.parts, self._plain
 
-        def lower_record(value: object) -> Ext:
+        def lower_record(value: object, depth: int) -> Ext:
             values = parts(value)
             if not plain.issuperset(map(type, values)):
-                values = tuple(map(self.lower, values))
+                values = tuple([self.lower(part, depth) for part in values])
             return Ext(_RECORD, _pack((name, dict(zip(names, values, strict=True)))))
 
-        return lower_record
+        self._branches[kind] = lower_record
 
-    def _list(self, value: list[object]) -> list[object]:
-        return value if self._plain.issuperset(map(type, value)) else [self.lower(item) for item in value]
+    def _list(self, value: list[object], depth: int) -> list[object]:
+        return value if self._plain.issuperset(map(type, value)) else [self.lower(item, depth) for item in value]
 
-    def _tuple(self, value: tuple[object, ...]) -> Ext:
+    def _tuple(self, value: tuple[object, ...], depth: int) -> Ext:
         if self._plain.issuperset(map(type, value)):
             return Ext(_TUPLE, _pack(value))
-        return Ext(_TUPLE, _pack([self.lower(item) for item in value]))
+        return Ext(_TUPLE, _pack([self.lower(item, depth) for item in value]))
 
-    def _sorted(self, value: set[object] | frozenset[object]) -> bytes:
-        packed = sorted([_pack(self.lower(item)) for item in value])
+    def _sorted(self, value: set[object] | frozenset[object], depth: int) -> bytes:
+        packed = sorted([_pack(self.lower(item, depth)) for item in value])
         return _pack([msgspec.Raw(item) for item in packed])
 
-    def _dict(self, value: dict[object, object]) -> object:
+    def _dict(self, value: dict[object, object], depth: int) -> object:
         plain = self._plain
         if not plain.issuperset(map(type, value)):
-            return Ext(_DICT, _pack([self.lower(part) for item in value.items() for part in item]))
+            return Ext(_DICT, _pack([self.lower(part, depth) for item in value.items() for part in item]))
         if plain.issuperset(map(type, value.values())):
             return value
-        return {key: self.lower(item) for key, item in value.items()}
+        return {key: self.lower(item, depth) for key, item in value.items()}
 
 
 def _signed(value: int) -> bytes:
@@ -141,9 +156,7 @@ def _lower_time(value: time) -> Ext:
 
 
 def _lower_member(value: Enum) -> Ext:
-    if type(value).__members__.get(value.name) is not value:
-        raise CodecError(f"{value!r} is a combination of flags without a name of its own: keep its .value")
-    return Ext(_ENUM, _pack((name_of_class(type(value)), value.name)))
+    return Ext(_ENUM, _pack((name_of_class(type(value)), name_of_member(value))))
 
 
 _fast = _Lowering(_SCALARS)
@@ -152,9 +165,9 @@ _careful = _Lowering(_SCALARS - {int})
 
 def _encode(value: object) -> bytes:
     try:
-        return _pack(_fast.lower(value))
+        return _pack(_fast.lower(value, 0))
     except OverflowError:
-        return _pack(_careful.lower(value))
+        return _pack(_careful.lower(value, 0))
 
 
 class SelfDescribingCodec:
@@ -176,8 +189,6 @@ class SelfDescribingCodec:
             pass
         try:
             return _encode(value)
-        except RecursionError:
-            raise CodecError("a value is nested too deeply to be encoded, or holds itself") from None
         except (CodecError, UnicodeEncodeError, AttributeError, RuntimeError) as error:
             _refuse(value, error)
 
@@ -252,7 +263,7 @@ def _read_pairs(data: memoryview) -> dict[object, object]:
 
 
 def _read_member(data: memoryview) -> Enum:
-    name, member = _decode_names(data)
+    name, member = _decode_member(data)
     return find_member(find_enum(name), member)
 
 
@@ -273,7 +284,7 @@ _decode: Callable[[bytes], object] = msgspec.msgpack.Decoder(object, ext_hook=_r
 _decode_tuple: Callable[[memoryview], tuple[Any, ...]] = msgspec.msgpack.Decoder(
     tuple[Any, ...], ext_hook=_read_ext
 ).decode
-_decode_names = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_decode_member = msgspec.msgpack.Decoder(tuple[str, str | int]).decode
 _decode_record = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]], ext_hook=_read_ext).decode
 
 _READERS: dict[int, Callable[[memoryview], object]] = {

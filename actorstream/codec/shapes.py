@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from actorstream.codec.classes import find_member
+from actorstream.codec.classes import find_member, name_of_member
 from actorstream.codec.self_describing import SELF_DESCRIBING
 from actorstream.errors import CodecError
 
@@ -168,7 +168,7 @@ class TimeOfDay(Shape):
 
 
 class Member(Shape):
-    """An Enum whose values are not all str or all int: kept by name."""
+    """An Enum whose values are not all str or all int, or a Flag: kept by name."""
 
     own_native = False
 
@@ -176,18 +176,19 @@ class Member(Shape):
         """Take the Enum."""
         self.annotation = self._cls = cls
         self.name = cls.__qualname__
+        self.exact = frozenset({cls})
 
     def fits(self, value: object) -> bool:
-        return value.__class__ is self._cls and self._cls.__members__.get(value.name) is value
-
-    def _lower(self, value: Enum) -> object:
-        return value.name
-
-    def _lift(self, raw: object) -> object:
-        return find_member(self._cls, of_class(raw, str))
+        return value.__class__ is self._cls
 
     def describe(self, above: tuple[str, ...]) -> object:
         return {"enum": self.name, "names": sorted(self._cls.__members__)}
+
+    def _lower(self, value: Enum) -> object:
+        return name_of_member(value)
+
+    def _lift(self, raw: Raw) -> object:
+        return find_member(self._cls, msgspec.convert(raw, str | int))
 
 
 class OneOf(Shape):

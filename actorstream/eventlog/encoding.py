@@ -16,6 +16,7 @@ from actorstream.eventlog.records import encode_time
 from actorstream.model.key_groups import key_group_of
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Hashable, Sequence
 
     from actorstream.codec.contract import Codec
@@ -30,7 +31,7 @@ _ROW_BYTES = 44
 class Encoded(NamedTuple):
     """Records ready to be placed: the partition of each, the bodies by partition, and their size."""
 
-    partitions: Sequence[int]
+    partitions: array[int]
     bodies: dict[int, list[bytes]]
     size: int
 
@@ -78,13 +79,11 @@ class RecordEncoder(Generic[T]):
             bodies = [now + payload for payload in payloads]
         else:
             stamp = self._timestamp
-            bodies = [
-                encode_time(instant_us(stamp(v))) + payload for v, payload in zip(values, payloads, strict=True)
-            ]
+            bodies = [encode_time(instant_us(stamp(v))) + payload for v, payload in zip(values, payloads, strict=True)]
         size = sum(map(len, bodies)) + _ROW_BYTES * len(bodies)
         return Encoded(*self._place(values, bodies), size)
 
-    def _place(self, values: Sequence[T], bodies: list[bytes]) -> tuple[Sequence[int], dict[int, list[bytes]]]:
+    def _place(self, values: Sequence[T], bodies: list[bytes]) -> tuple[array[int], dict[int, list[bytes]]]:
         count = self._partitions
         if count == 1:
             return same_partition(0, len(bodies)), {0: bodies}

@@ -1,9 +1,9 @@
 """The folder of a log: what it is called, how it begins, who may write.
 
-    <log>/ LOG                       what it is: format, id, partitions, segment size
-           LOCK                      held by the writer during one commit
-           segments/000001.lmdb ...  the records
-           staged/...                records of sinks, between pre-commit and commit
+<log>/ LOG                       what it is: format, id, partitions, segment size
+       LOCK                      held by the writer during one commit
+       segments/000001.lmdb ...  the records
+       staged/...                records of sinks, between pre-commit and commit
 """
 
 from __future__ import annotations

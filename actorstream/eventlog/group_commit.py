@@ -183,7 +183,11 @@ class GroupCommit:
         if self._leading:
             return
         group = self._group
-        if group is not None and not any(r is not own and r.is_waited_for() for r in group.requests) and group.give_up():
+        if (
+            group is not None
+            and not any(r is not own and r.is_waited_for() for r in group.requests)
+            and group.give_up()
+        ):
             self._group = group = None
         waiting = [*(group.requests if group else ()), *self._queue]
         for request in waiting:

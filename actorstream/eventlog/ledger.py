@@ -176,7 +176,9 @@ def read_document(path: str, type_: type[D], value: bytes) -> D:
     try:
         return decode_json(type_, value)
     except CodecError as error:
-        raise StoreError(f"{path}: its {type_.__name__} entry is damaged ({error}): restore the file from a copy") from error
+        raise StoreError(
+            f"{path}: its {type_.__name__} entry is damaged ({error}): restore the file from a copy"
+        ) from error
 
 
 def put_document(txn: Transaction, key: bytes, entry: object) -> None:

@@ -60,12 +60,16 @@ def check_whole(files: FileSystem, path: str) -> MetaPage:
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}: look at the disk, or restore the file from a copy") from error
     if meta is None:
-        raise StoreError(f"{path} is no segment of an event log, or its first pages are damaged: restore it from a copy")
+        raise StoreError(
+            f"{path} is no segment of an event log, or its first pages are damaged: restore it from a copy"
+        )
     expected = meta.pages * meta.page_size
     if size < expected and (
         expected - size > _SHORTAGE_PAGES_MAX * meta.page_size or not _reaches_only(files.read(path), meta)
     ):
-        raise StoreError(f"{path} is truncated: {size} bytes found, {expected} expected: restore it from a copy of the log")
+        raise StoreError(
+            f"{path} is truncated: {size} bytes found, {expected} expected: restore it from a copy of the log"
+        )
     return meta
 
 

@@ -10,8 +10,7 @@ from actorstream.errors import ActorstreamError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.folder import lock_path, map_size_for, room_for
 from actorstream.eventlog.group_commit import GroupCommit
-from actorstream.eventlog.ledger import SEALED, TYPES, Consumer, DeclaredType, documents, number_key
-from actorstream.eventlog.ledger import CONSUMERS as CONSUMER_ROWS
+from actorstream.eventlog.ledger import CONSUMERS, SEALED, TYPES, Consumer, DeclaredType, documents, number_key
 from actorstream.eventlog.row import SegmentRow
 from actorstream.eventlog.tail import Bell, bell_of
 from actorstream.eventlog.transaction import LogTransaction, Retire
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from actorstream.eventlog.folder import LogDocument, LogSettings
     from actorstream.eventlog.group_commit import Request
+    from actorstream.eventlog.ledger import Sealed
     from actorstream.eventlog.segment import Segment
     from actorstream.eventlog.transaction import Write
     from actorstream.model.world import World
@@ -68,11 +68,10 @@ class OpenLog:
 
     async def submit(self, write: Write[R]) -> R:
         """Return what `write` gives once it is durable, together with whatever else waits."""
-        result = await self._queue()[0].submit(write)
-        if self._rolled_over and self._retention_us is not None:
+        if self._rolled_over:
             self._rolled_over = False
             await self.retire()
-        return result
+        return await self._queue()[0].submit(write)
 
     async def retire(self) -> None:
         """Unlink the segments that are older than the retention and that no consumer needs."""
@@ -81,13 +80,13 @@ class OpenLog:
         before_us = self.world.clock.now_us() - self._retention_us
         gone = await self._queue()[0].submit(Retire(before_us))
         if gone:
-            await self.world.offload.run(self.row.remove, gone)
+            await self.world.offload.run(self._remove, gone)
 
     def consumers(self) -> list[Consumer]:
         """Read who is registered. Blocking."""
         newest = self.row.newest()
         with newest.env.transaction() as txn:
-            return documents(newest.path, txn, CONSUMER_ROWS, Consumer)
+            return documents(newest.path, txn, CONSUMERS, Consumer)
 
     def declared_types(self) -> list[DeclaredType]:
         """Read the types of which records were written. Blocking."""
@@ -98,6 +97,10 @@ class OpenLog:
     def close(self) -> None:
         """Close what is open; readers keep what they read."""
         self.row.close()
+
+    def _remove(self, gone: list[Sealed]) -> None:
+        with disk_errors(self.folder):
+            self.row.remove(gone)
 
     def _queue(self) -> tuple[GroupCommit, Bell]:
         loop = asyncio.get_running_loop()

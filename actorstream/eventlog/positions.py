@@ -98,17 +98,17 @@ class Positions(Sequence[LogPosition]):
         return f"<{self._length} positions: {shown}{', ...' if self._length > 3 else ''}>"
 
 
-def same_partition(partition: int, count: int) -> Sequence[int]:
+def same_partition(partition: int, count: int) -> array[int]:
     """Give `count` times one partition, two bytes each."""
     return array("H", [partition]) * count
 
 
-def dealt_partitions(start: int, count: int, partitions: int) -> Sequence[int]:
+def dealt_partitions(start: int, count: int, partitions: int) -> array[int]:
     """Give partitions in turn, from `start` on."""
     turn = array("H", [(start + i) % partitions for i in range(partitions)])
     return (turn * (count // partitions + 1))[:count]
 
 
-def in_array(partitions: Iterable[int]) -> Sequence[int]:
+def in_array(partitions: Iterable[int]) -> array[int]:
     """Keep partitions in two bytes each."""
     return array("H", partitions)

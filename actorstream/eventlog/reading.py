@@ -3,7 +3,7 @@
 A fetch is a short read transaction, at most 512 records or 256 KiB, made on the event
 loop: records that were just written are in the page cache, and 512 small ones take half
 a millisecond, less than a hop to a thread and back under load. Where pages turn out to
-be cold (a fetch took over 2 ms), fetches go to a thread until one is quick again.
+be cold (a fetch took over 2 ms), the next fetches go to a thread.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 FETCH_RECORDS = 512
 _SLOW_S = 0.002
+_FETCHES_IN_THREAD = 8
 
 
 class Records(NamedTuple, Generic[T]):
@@ -44,8 +45,9 @@ class PartitionReader(Generic[T]):
         self._decode = codec.decode
         self._partition = partition
         self._segment: Segment | None = None
-        self._cold = False
+        self._bell = log.bell
         self._seen = (0, 0)
+        self._in_thread = 0
 
     def __enter__(self) -> PartitionReader[T]:
         """Give the reader itself."""
@@ -66,11 +68,9 @@ class PartitionReader(Generic[T]):
         """
         while True:
             if self._segment is None:
-                self._segment = await self._log.world.offload.run(
-                    self._log.row.locate, self._partition, self.offset
-                )
+                self._segment = await self._log.world.offload.run(self._log.row.locate, self._partition, self.offset)
             segment = self._segment
-            self._seen = (self._log.bell.rung, segment.env.last_transaction)
+            self._seen = (self._bell.rung, segment.env.last_transaction)
             read = await self._read(segment, min(limit, FETCH_RECORDS))
             if read is not None:
                 values = self._decoded(read)
@@ -84,7 +84,7 @@ class PartitionReader(Generic[T]):
     async def wait(self) -> None:
         """Return once something was committed since the last fetch began; maybe to another partition."""
         if self._segment is not None:
-            await self._log.bell.wait(self._seen[0], self._segment.env, self._seen[1])
+            await self._bell.wait(self._seen[0], self._segment.env, self._seen[1])
 
     def close(self) -> None:
         """Let go of the segment."""
@@ -93,18 +93,15 @@ class PartitionReader(Generic[T]):
             self._segment = None
 
     async def _read(self, segment: Segment, limit: int) -> Read | None:
-        if self._cold:
-            read, seconds = await self._log.world.offload.run(self._timed, segment, limit)
-        else:
-            read, seconds = self._timed(segment, limit)
-        self._cold = seconds > _SLOW_S
-        return read
-
-    def _timed(self, segment: Segment, limit: int) -> tuple[Read | None, float]:
+        if self._in_thread > 0:
+            self._in_thread -= 1
+            return await self._log.world.offload.run(segment.fetch, self._partition, self.offset, limit)
         clock = self._log.world.clock
         start = clock.monotonic()
         read = segment.fetch(self._partition, self.offset, limit)
-        return read, clock.monotonic() - start
+        if clock.monotonic() - start > _SLOW_S:
+            self._in_thread = _FETCHES_IN_THREAD
+        return read
 
     def _decoded(self, read: Read) -> list[T]:
         try:

@@ -24,7 +24,6 @@ from actorstream.eventlog.ledger import (
     TIME_BLOCK,
     Birth,
     Sealed,
-    block_key,
     block_of,
     put_document,
     read_document,
@@ -137,7 +136,9 @@ class Segment:
     def _own(self, txn: Transaction, key: bytes) -> bytes:
         value = txn.get(key)
         if value is None:
-            raise StoreError(f"{self.path}: an entry of its own is missing: the file is damaged; restore it from a copy")
+            raise StoreError(
+                f"{self.path}: an entry of its own is missing: the file is damaged; restore it from a copy"
+            )
         return bytes(value)
 
 

@@ -1,7 +1,7 @@
 """Waiting for the next record: woken by a writer on the same loop, else by looking now and then.
 
-    append ──commit──> ring ──> readers of this log on this loop, at once
-    another process ──commit──> last transaction number differs, seen after 1 ms ... 50 ms
+append ──commit──> ring ──> readers of this log on this loop, at once
+another process ──commit──> last transaction number differs, seen after 1 ms ... 50 ms
 """
 
 from __future__ import annotations

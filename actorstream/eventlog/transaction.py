@@ -71,6 +71,8 @@ class LogTransaction:
 
     def append(self, partition: int, bodies: Sequence[bytes]) -> int:
         """Add records behind the last one; give the offset of the first."""
+        if partition >= len(self._next):
+            raise StoreError(f"{self.path}: there is no partition {partition}, only {len(self._next)}: damaged input")
         first = offset = self._next[partition]
         at = 0
         with self.txn.cursor() as cursor:
@@ -159,18 +161,19 @@ class CommitOnce:
     """The records that one subtask wrote for one checkpoint: added by the first commit, by no later one.
 
     `records` reads them, in pieces, and raises StoreError at its end if they were not what was staged.
-    Gives False where the checkpoint, or a later one, was committed before.
+    `attempt` None: no fence. Gives False where the checkpoint, or a later one, was committed before.
     """
 
     mark: Committed
-    attempt: int
+    attempt: int | None
     size: int
     records: Callable[[Callable[[int, Sequence[bytes]], object]], None]
 
     def apply(self, txn: LogTransaction, /) -> bool:
         """Check the fence, then the mark, then write records and mark."""
         mark = self.mark
-        txn.refuse_older(mark.job, mark.operator, self.attempt)
+        if self.attempt is not None:
+            txn.refuse_older(mark.job, mark.operator, self.attempt)
         key = name_key(COMMITTED, mark.job, mark.operator, mark.subtask)
         last = txn.document(key, Committed)
         if last is not None and last.checkpoint >= mark.checkpoint:

@@ -16,23 +16,18 @@ not set, and the unbound marker raises `StateAccessError`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-from actorstream.errors import InvariantError, MissingTimestampError, StateAccessError
-from actorstream.operators.state_declarations import (
-    Declaration,
-    MapState,
-    SortedMap,
-    declarations_of,
-    default_of,
-)
+from actorstream.errors import InvariantError, MissingTimestampError, PlanError, StateAccessError
+from actorstream.operators.map_view import MapView
+from actorstream.operators.state_declarations import Declaration, MapState, declarations_of, default_of
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
     from actorstream.model.world import Clock
-    from actorstream.state.map_table import MapTable
     from actorstream.state.operator_state import OperatorState
 
 K = TypeVar("K")
@@ -146,54 +141,6 @@ class _Unbound:
         raise self._declaration.refuse(owner.__mro__[1])
 
 
-class MapView(SortedMap[Any, Any]):
-    """`self.pages` of a process: the map of the key in `key`, which the generated loop sets."""
-
-    __slots__ = ("_declaration", "_table", "key")
-
-    def __init__(self, declaration: Declaration, table: MapTable) -> None:
-        """Look at one map column."""
-        self._declaration = declaration
-        self._table = table
-        self.key: object = MISSING
-
-    def _key(self) -> object:
-        if self.key is MISSING:
-            raise self._declaration.refuse(None)
-        return self.key
-
-    def __getitem__(self, item: object) -> Any:
-        value = self._table.get(self._key(), item)
-        if value is MISSING:
-            raise KeyError(item)
-        return value
-
-    def __setitem__(self, item: object, value: object) -> None:
-        self._table.set(self._key(), item, value)
-
-    def __delitem__(self, item: object) -> None:
-        if self._table.get(self._key(), item) is MISSING:
-            raise KeyError(item)
-        self._table.delete(self.key, item)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (item for item, _ in self._table.items(self._key()))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._table.items(self._key()))
-
-    def clear(self) -> None:
-        self._table.clear(self._key())
-
-    def scan(
-        self, start: object = None, stop: object = None, *, reverse: bool = False, limit: int | None = None
-    ) -> Iterator[tuple[Any, Any]]:
-        for n, entry in enumerate(self._table.items(self._key(), start=start, stop=stop, reverse=reverse)):
-            if limit is not None and n >= limit:
-                return
-            yield entry
-
-
 class ProcessBinding:
     """One process object of one subtask, tied to its state.
 
@@ -206,6 +153,9 @@ class ProcessBinding:
         self.operator = operator
         self.process = process
         owner = type(process)
+        handler = getattr(owner, "on_element", None)
+        if iscoroutinefunction(handler) or isasyncgenfunction(handler):
+            raise PlanError(f"{owner.__name__}.on_element is async: write it as a plain function or generator")
         declared = declarations_of(owner)
         self.values = [name for name, declaration in declared.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
@@ -265,12 +215,12 @@ def _bound_class(owner: type, declared: dict[str, Declaration], binding: Process
     names = set(binding.values)
     delete: Callable[[str], None] = binding.delete
 
-    def __delattr__(self: object, name: str) -> None:
+    def delete_attribute(self: object, name: str) -> None:
         if name in names:
             delete(name)
         else:
             object.__delattr__(self, name)
 
     namespace: dict[str, object] = {name: _Unbound(declaration) for name, declaration in declared.items()}
-    namespace |= {"__delattr__": __delattr__, "__module__": owner.__module__, "__qualname__": owner.__qualname__}
+    namespace |= {"__delattr__": delete_attribute, "__module__": owner.__module__, "__qualname__": owner.__qualname__}
     return type(owner.__name__, (owner,), namespace)

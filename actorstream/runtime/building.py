@@ -14,8 +14,8 @@ from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
 from actorstream.model.ids import LayerName, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.operators.columns import columns_of, is_stateful
-from actorstream.operators.generate import Bindings
 from actorstream.operators.routing import Router
+from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import NodeId
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.model.batch import Batch
-    from actorstream.operators.generate import Bindings, Lists, Outlet
+    from actorstream.operators.step_text import Bindings, Lists, Outlet
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.runtime.pace import Pace
     from actorstream.runtime.sinks import SinkPort
@@ -122,9 +122,9 @@ class ChainRunner:
             raise InvariantError(f"chain {self.chain.name} takes records before it is open")
         statistics, clock = self._statistics, self._pace.clock.monotonic
         began = clock()
-        for output in self.outputs.values():
-            if not output.has_credit():
-                await output.wait_credit()
+        for exchange in self.outputs.values():
+            if not exchange.has_credit():
+                await exchange.wait_credit()
         working = clock()
         times = repeat(None) if timestamps is None and self.chain.needs_timestamps else timestamps
         results = step.run(values, keys, cast("list[int] | None", times))
@@ -190,7 +190,7 @@ class ChainRunner:
         ours = isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError | MissingTimestampError)
         if operator is None or ours:
             return error
-        record = f" at record {place.index + 1} of a batch, a {type(place.record).__name__}" if place else ""
+        record = f" at record {place.offset + 1} of a batch, a {type(place.record).__name__}" if place else ""
         read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
         failure = UserCodeError(
             f"{operator} (subtask {self._subtask}) raised {type(error).__name__}: {error}{record}{read}",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from actorstream.graph.plan import Exchange
     from actorstream.model.signals import ChannelItem, Signal
-    from actorstream.operators.generate import Lists
+    from actorstream.operators.step_text import Lists
     from actorstream.runtime.mailbox import Lane
 
 

@@ -98,10 +98,12 @@ class Snapshots:
     async def _encode(self, generation: Generation) -> list[list[tuple[bytes, bytes]]]:
         parts: list[list[tuple[bytes, bytes]]] = []
         clock = self._pace.clock.monotonic
-        while not generation.encoded:
+        while True:
             end = clock() + SLICE_SECONDS
-            while not generation.encoded and clock() < end:
+            while clock() < end:
                 parts.append(generation.encode(SLICE_ENTRIES))
+                if generation.encoded:
+                    return parts
             await self._pace.give_way()
         return parts
 

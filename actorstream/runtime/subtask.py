@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from actorstream.model.connect import SinkContext, SinkWriter
     from actorstream.model.ids import CheckpointId, SubtaskId
     from actorstream.model.signals import ChannelItem, Signal
-    from actorstream.operators.generate import Bindings
     from actorstream.operators.keyed_process import KeyedProcess
+    from actorstream.operators.step_text import Bindings
     from actorstream.protocol.alignment import Effect
     from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.deployment import Deployment

@@ -109,3 +109,15 @@ def crash() -> None:
 
 def nothing(step: str, path: str) -> None:
     """Let the step happen."""
+
+
+class Switch:
+    """A hook that can be changed while the files are in use."""
+
+    def __init__(self) -> None:
+        """Let every step happen until `then` is set."""
+        self.then: Callable[[str, str], None] = nothing
+
+    def __call__(self, step: str, path: str) -> None:
+        """Do what `then` does."""
+        self.then(step, path)

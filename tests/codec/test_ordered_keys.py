@@ -43,9 +43,9 @@ GOLDEN: list[tuple[object, str]] = [
     ("é", "30c3a90001"),
     (b"", "310001"),
     (b"\0\xff", "3100ffff0001"),
-    (datetime(2024, 5, 1, 12, 30, tzinfo=UTC), "388006176371c30200"),
+    (datetime(2024, 5, 1, 12, 30, tzinfo=UTC), "3880061763a5230200"),
     (datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), "387ffffffffff0bdc0"),
-    (date(2024, 5, 1), "39000b4719"),
+    (date(2024, 5, 1), "39000b46bf"),
     (timedelta(days=-1, microseconds=5), "3a3b9ac9ff0000000000000005"),
     (UUID(int=5), "4000000000000000000000000000000005"),
     (Color.RED, "4874657374732e636f6465632e646f6d61696e3a436f6c6f72000152454400" + "01"),
@@ -99,7 +99,7 @@ def of_one_type() -> st.SearchStrategy[tuple[Any, Any]]:
     return st.recursive(scalar_pairs, tuples_of, max_leaves=6)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(of_one_type())
 def test_encodings_sort_as_the_keys_do(pair: tuple[Any, Any]) -> None:
     """T137: range scans and `SortedMap` go by bytes, so bytes must be in the order of the values."""
@@ -117,7 +117,7 @@ def test_key_comes_back_whatever_follows_it(key: object, rest: bytes) -> None:
     assert encode_key(decode_key(data)) == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(keys, keys)
 def test_no_encoding_begins_another(a: object, b: object) -> None:
     """Otherwise a scan over one key's entries would run into another key's."""
@@ -182,7 +182,7 @@ def test_endless_nesting_is_refused_both_ways() -> None:
         decode_key(b"P" * 100_000)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.binary(max_size=40)
     | st.tuples(st.sampled_from(sorted(b'\x05\x10 !"(0189:@HP')), zeros).map(lambda t: bytes([t[0]]) + t[1])
@@ -196,7 +196,7 @@ def test_hostile_bytes_are_refused_or_are_exactly_a_key(data: bytes) -> None:
     assert encode_key(key) == data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(keys, st.data())
 def test_cut_or_changed_key_never_escapes_as_another_error(key: object, data: st.DataObject) -> None:
     whole = bytearray(encode_key(key))

@@ -278,6 +278,7 @@ def test_snapshots_are_consistent_cuts_and_nothing_waits_for_ever(
             if subtask.current is None:
                 break
             subtask.notice("abort", subtask.current)
+            assert subtask.current is None, "an abort ends the alignment"
             continue
         pick = order.randrange(len(ready) + len(waiting))
         if pick < len(ready):

@@ -281,7 +281,7 @@ def parts_of(row: object) -> tuple[object, ...]:
     return row if isinstance(row, tuple) else (row,)
 
 
-QUICK = settings(max_examples=300, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 TestOneColumn = StateMachine.TestCase
 TestOneColumn.settings = QUICK
 TestTwoColumns = RowMachine.TestCase

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,7 @@ from actorstream.testing.disk import SimulatedDisk, temporary_disk
 from actorstream.testing.loop import SimulatedCrash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from actorstream.model.world import FileSystem
 
@@ -41,10 +41,13 @@ def found_after_cuts(tmp_path: Path, before: Callable[[SimulatedDisk], None]) ->
     return found
 
 
-@pytest.fixture(autouse=True)
-def _folders(tmp_path: Path) -> None:
-    for seed in range(CUTS):
-        (tmp_path / str(seed)).mkdir()
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Folders for the disks of one test, in memory if possible: LMDB syncs for real."""
+    with temporary_disk() as disk:
+        for seed in range(CUTS):
+            os.mkdir(f"{disk.root}/{seed}")
+        yield Path(disk.root)
 
 
 def test_an_unsynced_name_may_be_lost_and_a_synced_one_never(tmp_path: Path) -> None:
@@ -322,7 +325,7 @@ def test_a_crash_frees_locks_and_file_descriptors(tmp_path: Path) -> None:
 
 def test_layers_built_by_lmdb_count_as_unsynced_until_synced(tmp_path: Path) -> None:
     """LMDB makes and fills the file behind our back; the caller's sync and sync_dir make it durable."""
-    sizes = set()
+    sizes, whole = set(), 0
     for seed in range(20):
         disk = SimulatedDisk(tmp_path / str(seed))
         path = f"{disk.root}/1.lmdb"

@@ -1,0 +1,221 @@
+"""Records of a sink between pre-commit and commit: a file beside the log, named by a token.
+
+    header 8 bytes | frame | frame ...        frame: partition (2), length (4), body
+
+The file is written in pieces of about 1 MiB, synced with its name at pre-commit, and
+read back once, into the transaction that adds its records to the log. Token and file
+are proved against each other by size, digest and count: what was not staged exactly so
+is never committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from xxhash import xxh3_64_hexdigest, xxh3_128
+
+from actorstream.codec.documents import decode_json, encode_json
+from actorstream.errors import CodecError, StoreError
+from actorstream.eventlog.disk_errors import disk_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorstream.eventlog.encoding import Encoded
+    from actorstream.model.world import FileSystem
+
+_HEADER = b"ASTAGE01"
+_FRAME = Struct(">HI")
+_TOKEN_FORMAT = 1
+_TOKEN_BYTES_MAX = 4096
+_NAME_CHARS_MAX = 60
+_BODIES_AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a checkpoint's manifest keeps of a staged file."""
+
+    format: int
+    job: str
+    operator: str
+    subtask: int
+    attempt: int
+    checkpoint: int
+    file: str
+    size: int
+    digest: str
+    count: int
+
+
+class StagedName(NamedTuple):
+    """Whose file it is; `checkpoint` is "open" until pre-commit."""
+
+    job: str
+    operator: str
+    subtask: int
+    attempt: int
+    checkpoint: str
+
+    def encode(self) -> str:
+        """Give the file name: five parts joined by `-`."""
+        return "-".join((_part(self.job), _part(self.operator), str(self.subtask), str(self.attempt), self.checkpoint))
+
+
+def whose(name: str) -> StagedName | None:
+    """Read a file name; None if it is no staged file. Long names come back shortened, as `encode` writes them."""
+    match name.split("-"):
+        case [job, operator, subtask, attempt, checkpoint] if subtask.isdecimal() and attempt.isdecimal():
+            return StagedName(job, operator, int(subtask), int(attempt), checkpoint)
+        case _:
+            return None
+
+
+class StagedFile:
+    """A staged file being written. Blocking."""
+
+    def __init__(self, files: FileSystem, folder: str, owner: StagedName) -> None:
+        """Make the file."""
+        self._files = files
+        self._folder = folder
+        self._owner = owner
+        self._path = f"{folder}/{owner.encode()}"
+        self._digest = xxh3_128()
+        self._size = 0
+        with disk_errors(self._path):
+            files.unlink(self._path)
+            self._file = files.create(self._path)
+        self.add(_HEADER)
+
+    def add(self, data: bytes) -> None:
+        """Write the next piece."""
+        with disk_errors(self._path):
+            self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+
+    def finish(self, checkpoint: int, count: int) -> Token:
+        """Make everything durable under its final name, and name it."""
+        final = self._owner._replace(checkpoint=str(checkpoint)).encode()
+        with disk_errors(self._path):
+            self._file.sync()
+            self._file.close()
+            self._files.link(self._path, f"{self._folder}/{final}")
+            self._files.unlink(self._path)
+            self._files.sync_dir(self._folder)
+        job, operator, subtask, attempt, _ = self._owner
+        digest = self._digest.hexdigest()
+        return Token(_TOKEN_FORMAT, job, operator, subtask, attempt, checkpoint, final, self._size, digest, count)
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._file.close()
+        self._files.unlink(self._path)
+
+
+def frames_of(encoded: Encoded) -> bytes:
+    """Give the frames of encoded records."""
+    pack = _FRAME.pack
+    pieces: list[bytes] = []
+    for partition, bodies in encoded.bodies.items():
+        for body in bodies:
+            pieces.append(pack(partition, len(body)))
+            pieces.append(body)
+    return b"".join(pieces)
+
+
+def encode_token(token: Token) -> bytes:
+    """Give the bytes that the manifest keeps."""
+    data = encode_json(token)
+    if len(data) > _TOKEN_BYTES_MAX:
+        raise StoreError(
+            f"the token of sink {token.operator!r} takes {len(data)} bytes, the limit is {_TOKEN_BYTES_MAX}: give the"
+            " operator a shorter name"
+        )
+    return data
+
+
+def decode_token(data: bytes) -> Token:
+    """Read a token.
+
+    Raises:
+        StoreError: It is no token of an event log, or of a newer version.
+    """
+    try:
+        token = decode_json(Token, data)
+    except CodecError as error:
+        raise StoreError(
+            f"a sink's token in the checkpoint is none of an event log ({error}): was the sink changed? Restore with the"
+            " sink that wrote it"
+        ) from error
+    if token.format > _TOKEN_FORMAT or whose(token.file) is None or "/" in token.file:
+        raise StoreError(
+            f"a sink's token in the checkpoint has format {token.format}: use the actorstream that wrote it"
+        )
+    return token
+
+
+def read_staged(files: FileSystem, path: str, token: Token, append: Callable[[int, Sequence[bytes]], object]) -> None:
+    """Give the records of a staged file to `append`, in order, in pieces.
+
+    Raises:
+        StoreError: The file is missing or not what the token says, maybe found at its end only: what was
+            appended must then be undone.
+    """
+    digest = xxh3_128()
+    size = count = 0
+    rest = b""
+    try:
+        for chunk in files.chunks(path):
+            digest.update(chunk)
+            size += len(chunk)
+            data = rest + chunk if rest else chunk
+            start = len(_HEADER) if size == len(chunk) else 0
+            taken, end = _append_frames(data, start, append)
+            count += taken
+            rest = data[end:]
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path} is missing: it holds {token.count} records of checkpoint {token.checkpoint} that are not in the log"
+            " yet; put the file back, or restore an older checkpoint"
+        ) from error
+    if (size, digest.hexdigest(), count) != (token.size, token.digest, token.count) or rest:
+        raise StoreError(
+            f"{path} is damaged: {size} bytes with digest {digest.hexdigest()} found, {token.size} with {token.digest}"
+            f" expected; its {token.count} records of checkpoint {token.checkpoint} are not in the log: put the right file"
+            " back, or restore an older checkpoint"
+        )
+
+
+def _append_frames(data: bytes, start: int, append: Callable[[int, Sequence[bytes]], object]) -> tuple[int, int]:
+    """Append the whole frames in `data`; give their number and where the last one ends."""
+    unpack, header = _FRAME.unpack_from, _FRAME.size
+    end = len(data)
+    bodies: list[bytes] = []
+    current = count = 0
+    while start + header <= end:
+        partition, length = unpack(data, start)
+        stop = start + header + length
+        if stop > end:
+            break
+        if partition != current or len(bodies) == _BODIES_AT_ONCE:
+            if bodies:
+                append(current, bodies)
+            current, bodies = partition, []
+        bodies.append(data[start + header : stop])
+        count += 1
+        start = stop
+    if bodies:
+        append(current, bodies)
+    return count, start
+
+
+def _part(name: str) -> str:
+    """Give a name as a part of a file name: no separator, no slash, not long."""
+    safe = quote(name, safe="").replace("-", "%2D").replace(".", "%2E")
+    if len(safe) <= _NAME_CHARS_MAX:
+        return safe
+    return f"{safe[:_NAME_CHARS_MAX]}~{xxh3_64_hexdigest(name.encode())}"

@@ -1,0 +1,220 @@
+"""A part of a log as a source: from somewhere to somewhere, in every partition.
+
+    earliest | latest | a time | positions   <= offsets <   now | a time | positions | never
+
+"now" and "latest" are resolved once a view, when it is first used, so that all splits
+and every restart within the process mean the same end. Intervals are half-open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+
+import anyio
+
+from actorstream.errors import PlanError
+from actorstream.eventlog.instants import Time, instant, instant_us
+from actorstream.eventlog.positions import LogPosition, LogRecord
+from actorstream.eventlog.reading import FETCH_RECORDS, PartitionReader, Records
+from actorstream.model.connect import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from actorstream.codec.contract import Codec
+    from actorstream.eventlog.open_log import OpenLog
+
+T = TypeVar("T")
+
+LogStart: TypeAlias = Literal["earliest", "latest"] | Time | Sequence[LogPosition]
+LogStop: TypeAlias = Literal["now"] | Time | Sequence[LogPosition]
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Offsets, one a partition; `starts` None: the earliest; `ends` None: no end, or that of `stop_us`."""
+
+    starts: list[int] | None
+    ends: list[int] | None
+    stop_us: int | None
+
+
+class LogView(Generic[T]):
+    """A bounded or unbounded part of a log: a `Source` with one split a partition.
+
+    Args:
+        opened: Opens the log, or gives the open one.
+        codec: For the payloads.
+        start: The first record to read. A time: the first one at or after it, or the end if there is none yet.
+            Positions: one for each partition.
+        stop: Where to end, exclusive. A time: at the first record at or after it; a partition that has none
+            ends once that time has passed. None: follow the tail for ever.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], Awaitable[OpenLog]],
+        codec: Callable[[], Codec[T]],
+        start: LogStart,
+        stop: LogStop | None,
+    ) -> None:
+        """Check what can be checked without the log."""
+        self._opened = opened
+        self._codec = codec
+        self._start = _checked(start, ("earliest", "latest"), "start")
+        self._stop = None if stop is None else _checked(stop, ("now",), "stop")
+        self._bounds: _Bounds | None = None
+
+    async def splits(self) -> Sequence[str]:
+        """Name the partitions."""
+        log = await self._opened()
+        await self._resolve(log)
+        return [str(partition) for partition in range(log.partitions)]
+
+    async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, T]]:
+        """Yield what follows offset `after` (None: the view's start), up to the view's end.
+
+        A view that does not start at the earliest record first yields no values with the position in front
+        of its start, so that a snapshot knows where it began even if nothing has come yet.
+
+        Raises:
+            StoreError: The position is gone or was never there, or a record is damaged.
+        """
+        log = await self._opened()
+        partition = _partition(split, log)
+        bounds = await self._resolve(log)
+        if after is None:
+            first = await self._first(log, bounds, partition)
+            if bounds.starts is not None:
+                yield Fetched([], first - 1, [])
+        else:
+            first = after + 1
+        with _BoundedReader(log, self._codec(), bounds, partition, first) as reader:
+            while not reader.ended:
+                records = await reader.fetch()
+                if records is not None:
+                    stamps = [us / 1_000_000 for us in records.stamps]
+                    yield Fetched(records.values, records.first + len(stamps) - 1, stamps)
+                elif not reader.ended:
+                    await reader.wait()
+
+    async def records(self) -> AsyncIterator[LogRecord[T]]:
+        """Yield all records: in order within a partition, the partitions in turn."""
+        log = await self._opened()
+        bounds = await self._resolve(log)
+        codec = self._codec()
+        readers = [
+            _BoundedReader(log, codec, bounds, partition, await self._first(log, bounds, partition))
+            for partition in range(log.partitions)
+        ]
+        try:
+            while readers := [reader for reader in readers if not reader.ended]:
+                idle = True
+                for reader in readers:
+                    if (records := await reader.fetch()) is not None:
+                        idle = False
+                        for offset, (us, value) in enumerate(
+                            zip(records.stamps, records.values, strict=True), records.first
+                        ):
+                            yield LogRecord(reader.partition, offset, instant(us), value)
+                if idle and not readers[0].ended:
+                    await readers[0].wait()
+        finally:
+            for reader in readers:
+                reader.close()
+
+    async def _first(self, log: OpenLog, bounds: _Bounds, partition: int) -> int:
+        if bounds.starts is not None:
+            return bounds.starts[partition]
+        return (await log.world.offload.run(log.row.first_offsets))[partition]
+
+    async def _resolve(self, log: OpenLog) -> _Bounds:
+        if self._bounds is None:
+            bounds = await log.world.offload.run(_resolve, log, self._start, self._stop)
+            if self._bounds is None:
+                self._bounds = bounds
+        return self._bounds
+
+
+class _BoundedReader(PartitionReader[T]):
+    """A partition's reader that knows where to end."""
+
+    def __init__(self, log: OpenLog, codec: Codec[T], bounds: _Bounds, partition: int, first: int) -> None:
+        super().__init__(log, codec, partition, first)
+        self._clock = log.world.clock
+        self.partition = partition
+        self._end = None if bounds.ends is None else bounds.ends[partition]
+        self._stop_us = bounds.stop_us
+        self.ended = self._end is not None and first >= self._end
+
+    async def fetch(self, limit: int = FETCH_RECORDS) -> Records[T] | None:
+        """Read on, up to the end."""
+        stop_us = self._stop_us
+        passed = stop_us is not None and self._clock.now_us() >= stop_us
+        records = await super().fetch(limit if self._end is None else min(limit, self._end - self.offset))
+        if records is None:
+            self.ended = passed
+            return None
+        if stop_us is not None:
+            cut = next((i for i, us in enumerate(records.stamps) if us >= stop_us), None)
+            if cut is not None:
+                self.ended = True
+                records = Records(records.first, records.stamps[:cut], records.values[:cut])
+        self.ended = self.ended or (self._end is not None and self.offset >= self._end)
+        return records if records.values else None
+
+    async def wait(self) -> None:
+        """Return once something was committed, or the end's time has come."""
+        if self._stop_us is None:
+            await super().wait()
+        else:
+            with anyio.move_on_after(max(0.0, (self._stop_us - self._clock.now_us()) / 1_000_000)):
+                await super().wait()
+
+
+def _checked(bound: object, words: Sequence[str], what: str) -> object:
+    """Give a word as it is, a time as microseconds, positions as a list."""
+    if isinstance(bound, str):
+        if bound not in words:
+            raise PlanError(f"{what}={bound!r}: give {' or '.join(map(repr, words))}, a time, or positions")
+        return bound
+    if isinstance(bound, Sequence):
+        positions = [LogPosition(*position) for position in bound]
+        if len({position.partition for position in positions}) != len(positions):
+            raise PlanError(f"{what}={positions}: a partition is named twice")
+        return positions
+    return instant_us(bound)  # type: ignore[arg-type]
+
+
+def _partition(split: str, log: OpenLog) -> int:
+    if split.isdecimal() and int(split) < log.partitions:
+        return int(split)
+    raise PlanError(f"{log.folder} has no split {split!r}: its splits are '0' to '{log.partitions - 1}'")
+
+
+def _resolve(log: OpenLog, start: object, stop: object) -> _Bounds:
+    """Turn words, times and positions into offsets. Blocking."""
+    ends = log.row.newest().ends()
+    starts: list[int] | None = None
+    if start == "latest":
+        starts = ends
+    elif isinstance(start, int):
+        starts = [end if first is None else first for first, end in zip(log.row.first_at(start), ends, strict=True)]
+    elif isinstance(start, list):
+        starts = _offsets(log, start, "start")
+    if stop == "now":
+        return _Bounds(starts, ends, None)
+    if isinstance(stop, list):
+        return _Bounds(starts, _offsets(log, stop, "stop"), None)
+    return _Bounds(starts, None, stop if isinstance(stop, int) else None)
+
+
+def _offsets(log: OpenLog, positions: list[LogPosition], what: str) -> list[int]:
+    named = dict(positions)
+    if sorted(named) != list(range(log.partitions)):
+        raise PlanError(
+            f"{what}={positions}: name one position for each partition of {log.folder}, 0 to {log.partitions - 1}"
+        )
+    return [named[partition] for partition in range(log.partitions)]

@@ -1,0 +1,248 @@
+"""Writes the text of a chain's function from its tree of operators.
+
+Each case of `_node` is one operator's few lines; what follows it in the chain is
+written inside them, so a filter is an `if` and a flat_map a `for` around the rest:
+
+    head              for e, k in zip(it, keys):
+    filter                if f1(e):
+    map                       x1 = f2(e)
+    key_by                    p0(x1); pk0(key0(x1))         an outlet
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.codec.values import copy_value, is_immutable
+from actorstream.errors import InvariantError
+from actorstream.graph.nodes import (
+    CallSpec,
+    CountSpec,
+    FilterSpec,
+    FlatMapSpec,
+    FoldSpec,
+    Keyed,
+    LatestSpec,
+    MapSpec,
+    MapWithStateSpec,
+    ProcessSpec,
+    ReduceSpec,
+    SinkSpec,
+    SourceSpec,
+)
+from actorstream.operators.step_text import Line, Outlet, StepText
+from actorstream.state.memtable import MISSING
+
+if TYPE_CHECKING:
+    from actorstream.graph.nodes import Node
+    from actorstream.graph.plan import Chain
+    from actorstream.operators.keyed_process import ProcessBinding
+    from actorstream.operators.step_text import Bindings
+
+
+class ChainWriter(StepText):
+    """Writes the function from the tree of operators; each line remembers the operator it belongs to."""
+
+    def __init__(self, chain: Chain, bindings: Bindings) -> None:
+        """Write `lines`, and with them the `constants` that they name and the `outlets` that they fill."""
+        super().__init__(chain, bindings)
+        self.lines = self._write()
+
+    def _write(self) -> list[Line]:
+        head = self.chain.head
+        self._operator = head.name
+        if isinstance(head.spec, SourceSpec):
+            self._children(head, "e", 2)
+        else:
+            self._node(head, "e", 2)
+        parameters = ", ".join(f"{name}={name}" for name in self.constants)
+        lines = [Line(0, f"def step(values, keys, timestamps, *, {parameters}):"), *self._prologue]
+        lines += self._direct
+        if self._loop:
+            lines += [Line(1, "it = iter(values)"), self._loop_head(head), *self._loop]
+        lines += self._epilogue
+        lines.append(Line(1, f"return ({''.join(result + ', ' for result in self._results)})"))
+        return lines
+
+    def _loop_head(self, head: Node) -> Line:
+        sources = {"e": "it"}
+        if head.inputs and isinstance(head.inputs[0].partitioning, Keyed):
+            sources["k"] = "keys"
+        if self.chain.needs_timestamps:
+            sources["t"] = "timestamps"
+        if len(sources) == 1:
+            return Line(1, "for e in it:", head.name)
+        return Line(1, f"for {', '.join(sources)} in zip({', '.join(sources.values())}):", head.name)
+
+    # ---- operators
+
+    def _node(self, node: Node, item: str, depth: int) -> None:
+        """Write `node` applied to the variable `item`, and all that follows it in the chain."""
+        outer, self._operator = self._operator, node.name
+        spec = node.spec
+        match spec:
+            case MapSpec(fn):
+                result = self._variable()
+                self._emit(depth, f"{result} = {self._constant(f'f{node.id}', fn)}({item})")
+                self._children(node, result, depth)
+            case FilterSpec(fn):
+                self._emit(depth, f"if {self._constant(f'f{node.id}', fn)}({item}):")
+                self._children(node, item, depth + 1)
+            case FlatMapSpec(fn):
+                result = self._variable()
+                self._emit(depth, f"for {result} in {self._constant(f'f{node.id}', fn)}({item}) or ():")
+                self._children(node, result, depth + 1)
+            case SinkSpec():
+                self._outlet(Outlet("sink", node.id), item, depth)
+            case CallSpec(fn, is_async):
+                if is_async:
+                    self._outlet(Outlet("call", node.id), item, depth)
+                else:
+                    self._called(node, fn, item, depth)
+            case SourceSpec():
+                raise InvariantError(f"source {node.name} is not at the head of its chain")
+            case _:
+                self._stateful(node, item, depth)
+        self._operator = outer
+
+    def _children(self, node: Node, item: str, depth: int) -> None:
+        """Write everything that takes the records of `node`, now in the variable `item`."""
+        before = len(self._loop)
+        for child in self.chain.children.get(node.id, ()):
+            self._node(child, item, depth)
+        for exchange in self.chain.outputs:
+            if exchange.sender == node.id:
+                self._exchange(exchange, item, depth)
+        if node.id in self.bindings.taps:
+            self._outlet(Outlet("tap", node.id), item, depth)
+        block = self._loop[before - 1].text.endswith(":") if before else False
+        if len(self._loop) == before and block:
+            self._emit(depth, "pass")
+
+    # ---- keyed state
+
+    def _stateful(self, node: Node, item: str, depth: int) -> None:
+        state = self.bindings.state
+        if state is None or node is not self.chain.head:
+            raise InvariantError(f"stateful operator {node.name} is not at the head of a keyed chain")
+        self._constant("rows", state.rows)
+        self._prologue += [Line(1, "live = rows.live"), Line(1, "get = live.get"), Line(1, "older = rows.older")]
+        spec = node.spec
+        match spec:
+            case CountSpec():
+                self._load(depth, "v", "0")
+                self._emit(depth, "live[k] = v = v + 1")
+                self._keyed_result(node, "(k, v)", depth)
+            case ReduceSpec(fn):
+                self._load(depth, "v", None)
+                self._emit(depth, f"live[k] = v = {item} if v is M else {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, "(k, v)", depth)
+            case FoldSpec(initial, fn):
+                shown = self._load_initial(depth, initial)
+                self._emit(depth, f"live[k] = v = {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, f"(k, {shown})", depth)
+            case MapWithStateSpec(initial, fn):
+                self._load_initial(depth, initial)
+                self._emit(depth, f"live[k], r = {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, "r", depth)
+            case LatestSpec(fn):
+                self._emit(depth, f"v = {self._constant('fold', fn)}({item})")
+                self._emit(depth, "live[k] = M if v is None else v")
+                if self._is_used(node):
+                    self._emit(depth, "if v is not None:")
+                    self._keyed_result(node, "(k, v)", depth + 1)
+            case ProcessSpec():
+                self._process(node, item, depth)
+            case _:
+                raise InvariantError(f"no code for {spec}")
+
+    def _load(self, depth: int, name: str, absent: str | None) -> None:
+        self._emit(depth, f"{name} = get(k, M)")
+        if absent is None:
+            self._emit(depth, f"if {name} is M: {name} = older(k)")
+        else:
+            self._emit(depth, f"if {name} is M:")
+            self._emit(depth + 1, f"{name} = older(k)")
+            self._emit(depth + 1, f"if {name} is M: {name} = {absent}")
+
+    def _load_initial(self, depth: int, initial: object) -> str:
+        """Load the value or its initial one; give the expression that may be emitted (T125)."""
+        self._constant("initial", initial)
+        if is_immutable(initial):
+            self._load(depth, "v", "initial")
+            return "v"
+        self._constant("copy", copy_value)
+        self._load(depth, "v", "copy(initial)")
+        return "copy(v)"
+
+    def _keyed_result(self, node: Node, result: str, depth: int) -> None:
+        if self._is_used(node):
+            name = self._variable()
+            self._emit(depth, f"{name} = {result}")
+            self._children(node, name, depth)
+
+    def _process(self, node: Node, item: str, depth: int) -> None:
+        binding = self.bindings.process
+        if binding is None:
+            raise InvariantError(f"{node.name} has no process object")
+        self._constant("op", binding.process)
+        self._constant("ctx", binding.context)
+        self._constant("deleted", binding.deleted)
+        self._constant("settle", binding.settle)
+        self._constant("handle", binding.process.on_element)  # type: ignore[attr-defined]
+        self._constant("unbind", binding.unbind)
+        self._emit(depth, "ctx.key = k")
+        if self.chain.needs_timestamps:
+            self._emit(depth, "ctx.event_time_us = t")
+        for name, view in binding.views.items():
+            self._emit(depth, f"{self._constant(f'view_{name}', view)}.key = k")
+        self._load_columns(binding, depth)
+        self._emit(depth, f"r = handle({item}, ctx)")
+        self._emit(depth, "if r is not None:")
+        result = self._variable()
+        self._emit(depth + 1, f"for {result} in r:")
+        self._children(node, result, depth + 2)
+        self._store_columns(binding, depth)
+        self._epilogue.append(Line(1, "unbind()"))
+
+    def _load_columns(self, binding: ProcessBinding, depth: int) -> None:
+        names = binding.values
+        if not names:
+            return
+        self._load(depth, "v", None)
+        if len(names) > 1:
+            columns = ", ".join(f"c{index}" for index in range(len(names)))
+            self._constant("absent", (MISSING,) * len(names))
+            self._emit(depth, f"{columns} = absent if v is M else v")
+        for index, name in enumerate(names):
+            column = "v" if len(names) == 1 else f"c{index}"
+            default, factory = binding.defaults[name]
+            if factory is None:
+                absent = self._constant(f"default_{name}", default)
+            else:
+                absent = f"{self._constant(f'default_{name}', factory)}()"
+            self._emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
+
+    def _store_columns(self, binding: ProcessBinding, depth: int) -> None:
+        """Store the row where a column changed: by identity, or because it was made for this record."""
+        names = binding.values
+        self._emit(depth, "if deleted:")
+        if not names:
+            self._emit(depth + 1, "deleted.clear()")
+            return
+        self._emit(depth + 1, "live[k] = settle()")
+        if len(names) == 1:
+            name = names[0]
+            made = "" if binding.defaults[name][1] is None else " or v is M"
+            self._emit(depth, f"elif op.{name} is not w0{made}:")
+            self._emit(depth + 1, f"live[k] = op.{name}")
+            return
+        changed = [
+            f"op.{name} is not w{index}" + ("" if binding.defaults[name][1] is None else f" or c{index} is M")
+            for index, name in enumerate(names)
+        ]
+        self._emit(depth, f"elif {' or '.join(changed)}:")
+        row = ", ".join(
+            f"op.{name} if {test} else c{index}" for (index, name), test in zip(enumerate(names), changed, strict=True)
+        )
+        self._emit(depth + 1, f"live[k] = ({row})")

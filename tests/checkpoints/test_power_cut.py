@@ -1,0 +1,145 @@
+"""Crashes at every step, with and without loss of power: the store always knows the newest completed checkpoint."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+from xxhash import xxh3_128_hexdigest
+
+from actorstream.checkpoints.directory import CheckpointDirectory, PublishUnknownError
+from actorstream.checkpoints.manifest import LayerEntry
+from actorstream.errors import StoreError
+from actorstream.model.ids import LayerName
+from actorstream.protocol.attempts import Claim, next_claim
+from actorstream.protocol.recovery import RestoreFrom, StartEmpty, decide
+from actorstream.testing.disk import SimulatedDisk, temporary_disk
+from actorstream.testing.loop import SimulatedCrash
+from tests.checkpoints.stores import JOB, manifest_of
+
+if TYPE_CHECKING:
+    from actorstream.testing.faults import AttachedFiles
+
+
+class History:
+    """What the outside world has seen of a job: it must never be contradicted."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        """Start with nothing seen."""
+        self.disk = disk
+        self.completed = 0
+        self.used: set[int] = set()
+        self.possible: set[int] = set()
+
+    def live(self, files: AttachedFiles, checkpoints: int) -> None:
+        """Run one attempt: recover, then publish and retire."""
+        directory = CheckpointDirectory(files, f"{self.disk.root}/job")
+        assert directory.open(JOB) == JOB
+        directory.lock()
+        claim = directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
+        layers = self._recover(directory)
+        for checkpoint in range(claim.first_checkpoint, claim.first_checkpoint + checkpoints):
+            assert checkpoint not in self.used, "T81: ids are never used twice"
+            layers = [*layers[-2:], self._write_layer(files, directory, claim, checkpoint)]
+            self.possible.add(checkpoint)
+            directory.publish(manifest_of(claim, checkpoint, layers))
+            self.used.add(checkpoint)
+            self.completed = checkpoint
+            directory.retire(keep=2, in_use=[entry.name for entry in layers])
+        directory.close()
+
+    def _recover(self, directory: CheckpointDirectory) -> list[LayerEntry]:
+        decision = decide(directory.manifests(), directory.claims())
+        if isinstance(decision, StartEmpty):
+            assert self.completed == 0
+            return []
+        assert isinstance(decision, RestoreFrom), decision
+        assert decision.checkpoint >= self.completed, "a completed checkpoint is never lost"
+        assert decision.checkpoint in self.possible
+        manifest = directory.load(decision.checkpoint)
+        assert directory.verify(manifest) == []
+        # From here on output may be committed that only this checkpoint knows of.
+        self.completed = decision.checkpoint
+        self.used.add(decision.checkpoint)
+        return manifest.layers
+
+    def _write_layer(
+        self, files: AttachedFiles, directory: CheckpointDirectory, claim: Claim, checkpoint: int
+    ) -> LayerEntry:
+        name = LayerName(f"{claim.attempt}-main-{checkpoint}.lmdb")
+        content = f"layer {name}".encode()
+        file = files.create(directory.layer_path(name))
+        file.write(content)
+        file.sync()
+        file.close()
+        files.sync_dir(f"{self.disk.root}/job/layers")
+        return LayerEntry(name, len(content), xxh3_128_hexdigest(content), 1)
+
+
+@pytest.mark.parametrize("power", [False, True], ids=["kill -9", "power cut"])
+def test_a_crash_at_every_step_of_an_attempt_loses_no_completed_checkpoint(*, power: bool) -> None:
+    """First life of a store, second life with recovery: each cut at each of their steps."""
+    for lives_before in (0, 1):
+        number, over = 1, False
+        while not over:
+            with temporary_disk() as disk:
+                history = History(disk)
+                for _ in range(lives_before):
+                    history.live(disk.attach(), 3)
+                    disk.kill()
+                rng = random.Random(number)
+                try:
+                    history.live(disk.attach(crash_at=number), 3)
+                    over = True
+                except SimulatedCrash:
+                    disk.power_cut(rng) if power else disk.kill()
+                history.live(disk.attach(), 2)
+            number += 1
+        assert number > 60
+
+
+def test_any_row_of_crashes_and_disk_errors_loses_no_completed_checkpoint() -> None:
+    """Crashes in recovery, in deletion, after errors of any call; half of them with loss of power (fault 29)."""
+    for seed in range(60):
+        rng = random.Random(seed)
+        with temporary_disk() as disk:
+            history = History(disk)
+            for _ in range(6):
+                faults = {rng.randint(1, 120): rng.choice([5, 28]) for _ in range(rng.randint(0, 2))}
+                try:
+                    history.live(disk.attach(crash_at=rng.randint(1, 150), fail_at=faults), 4)
+                except (SimulatedCrash, StoreError):
+                    pass
+                except OSError:
+                    pass  # of the layer's writing, in this test
+                disk.power_cut(rng) if rng.random() < 0.5 else disk.kill()
+            history.live(disk.attach(), 2)
+
+
+def test_a_publish_of_unknown_outcome_is_settled_by_recovery_once_and_for_all() -> None:
+    """Recovery found it and went on from it: no later loss of power may take it back."""
+    for seed in range(40):
+        with temporary_disk() as disk:
+            history = History(disk)
+            rng = random.Random(seed)
+            steps = disk.attach()
+            history.live(steps, 1)
+            disk.kill()
+            with pytest.raises(PublishUnknownError):
+                fail_the_second_folder_sync(history)
+            disk.kill()
+            history.live(disk.attach(), 0)
+            disk.power_cut(rng)
+            history.live(disk.attach(), 1)
+
+
+def fail_the_second_folder_sync(history: History) -> None:
+    """Find the step after the link by trying, on a store that is otherwise untouched."""
+    for number in range(1, 200):
+        try:
+            history.live(history.disk.attach(fail_at={number: 5}), 1)
+        except PublishUnknownError:
+            raise
+        except (StoreError, OSError):
+            history.disk.kill()
