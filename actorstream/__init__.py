@@ -26,6 +26,9 @@ from actorstream.api.subscription import Subscription as Subscription
 from actorstream.api.table import Table as Table
 from actorstream.errors import ActorstreamError as ActorstreamError
 from actorstream.errors import JobFailed as JobFailed
+from actorstream.eventlog.log import EventLog as EventLog
+from actorstream.eventlog.positions import LogPosition as LogPosition
+from actorstream.eventlog.positions import LogRecord as LogRecord
 from actorstream.model.connect import (
     Fetched as Fetched,
 )

@@ -15,8 +15,6 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
-import structlog
-
 from actorstream.api.job import Job
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from actorstream.api.options import RunOptions
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.ids import JobId
-
-_log = structlog.get_logger("actorstream")
 
 
 class Run:
@@ -102,7 +98,7 @@ class Run:
             self._root.cancel()
             await _outcome(self._root)
             raise
-        if self._root.done() or self._supervisor.failure is not None:
+        if self._supervisor.status in {"starting", "failed"}:
             await _outcome(self._root)
             raise self._first_error()
         self._inside = asyncio.current_task()

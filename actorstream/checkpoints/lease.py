@@ -91,14 +91,12 @@ class Lease:
         self._token = token
         path = join(self._root, "JOB")
         with disk_errors(self._root, "making the store"):
+            # Makes durable, too, a JOB whose maker died before its sync.
             self._files.make_dirs(self._attempts)
             absent = not self._files.exists(path)
         if absent:
             self._make_job(path, token)
         self._job = self._read_job()
-        with disk_errors(self._root, "syncing"):
-            # Names made by a process that died before its sync are visible, yet not durable.
-            self._files.sync_dir(self._root)
         return self._job
 
     def lock(self) -> None:

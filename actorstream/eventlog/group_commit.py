@@ -161,8 +161,8 @@ class GroupCommit:
             if anyio.current_time() >= deadline:
                 group.fail(
                     StoreError(
-                        f"{self._name}: another process has held its writer lock for {self._lock_timeout_s:g} s: look for a"
-                        " stopped or hanging process that writes to this log; nothing was written"
+                        f"{self._name}: another process has held its writer lock for {self._lock_timeout_s:g} s: look"
+                        " for a stopped or hanging process that writes to this log; nothing was written"
                     )
                 )
                 return

@@ -17,7 +17,7 @@ _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
-def instant_us(time: Time) -> int:
+def instant_us(time: object) -> int:
     """Give microseconds since 1970 UTC.
 
     Raises:
@@ -40,7 +40,7 @@ def instant(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-def duration_us(duration: Duration, what: str) -> int:
+def duration_us(duration: object, what: str) -> int:
     """Give microseconds.
 
     Raises:

@@ -145,6 +145,18 @@ def unpack_offsets(data: bytes) -> list[int]:
     return [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)]
 
 
+def own_row(path: str, txn: Transaction, key: bytes) -> bytes:
+    """Read a row that every segment has.
+
+    Raises:
+        StoreError: It is not there.
+    """
+    value = txn.get(key)
+    if value is None:
+        raise StoreError(f"{path}: an entry of its own is missing: the file is damaged; restore it from a copy")
+    return value
+
+
 def scan(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Give the rows whose keys start with `prefix`, in order."""
     with txn.cursor() as cursor:

@@ -274,8 +274,8 @@ class EventLog(Generic[T]):
         if problem is None:
             return None
         return (
-            f"{self!r}: the log holds records of another type: {problem}. Open it with the type they were written with, or"
-            " choose another folder"
+            f"{self!r}: the log holds records of another type: {problem}. Open it with the type they were written with,"
+            " or choose another folder"
         )
 
     async def _next_piece(self, log: OpenLog, encoder: RecordEncoder[T], source: Iterator[T]) -> Encoded | None:

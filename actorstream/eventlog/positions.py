@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime  # noqa: TC003  (a field's type: codecs look it up)
 from typing import Generic, NamedTuple, TypeVar, overload
 
 T = TypeVar("T")

@@ -3,7 +3,7 @@
 A fetch is a short read transaction, at most 512 records or 256 KiB, made on the event
 loop: records that were just written are in the page cache, and 512 small ones take half
 a millisecond, less than a hop to a thread and back under load. Where pages turn out to
-be cold (a fetch took over 2 ms), the next fetches go to a thread.
+be cold (a fetch took over 5 ms), the next fetches go to a thread.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from actorstream.errors import CodecError
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from actorstream.codec.contract import Codec
     from actorstream.eventlog.open_log import OpenLog
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FETCH_RECORDS = 512
-_SLOW_S = 0.002
-_FETCHES_IN_THREAD = 8
+_SLOW_S = 0.005
+_FETCHES_IN_THREAD = 4
 
 
 class Records(NamedTuple, Generic[T]):
@@ -49,7 +50,7 @@ class PartitionReader(Generic[T]):
         self._seen = (0, 0)
         self._in_thread = 0
 
-    def __enter__(self) -> PartitionReader[T]:
+    def __enter__(self) -> Self:
         """Give the reader itself."""
         return self
 
@@ -112,7 +113,7 @@ class PartitionReader(Generic[T]):
                     self._decode(payload)
                 except CodecError as error:
                     raise CodecError(
-                        f"{self._log.folder}: the record at partition {self._partition}, offset {offset} is not of the type"
-                        f" that this log was opened with: {error}; open it with the type it was written with"
+                        f"{self._log.folder}: the record at partition {self._partition}, offset {offset} is not of the"
+                        f" type that this log was opened with: {error}; open it with the type it was written with"
                     ) from error
             raise

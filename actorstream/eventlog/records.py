@@ -12,6 +12,8 @@ do. Partition number 0 in a key is free for the segment's own rows (ledger.py).
 
 from __future__ import annotations
 
+from struct import Struct
+from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_digest
@@ -27,6 +29,7 @@ _BODY = 8
 _PAYLOAD = 16
 _TIME_BIAS = 1 << 63
 _PARTITION_SHIFT = 48
+_HEAD = Struct(">8sQ")
 PARTITIONS_MAX = 1024
 
 
@@ -80,18 +83,20 @@ def read_rows(path: str, partition: int, first: int, rows: list[tuple[bytes, byt
             f"{path}: partition {partition} has no record at offset {_first_gap(partition, first, rows)}, though later"
             " ones are there: the file is damaged; restore it from a copy, or start readers behind that offset"
         )
-    seed = partition << _PARTITION_SHIFT
+    seed = (partition << _PARTITION_SHIFT) + first
     values = [value for _, value in rows]
-    bodies = [value[_BODY:] for value in values]
-    for offset, (value, body) in enumerate(zip(values, bodies, strict=True), first):
-        if xxh3_64_digest(body, seed + offset) != value[:_BODY]:
-            raise StoreError(
-                f"{path}: the record at partition {partition}, offset {offset} is damaged ({len(value)} bytes found, their"
-                " checksum differs from the stored one): restore the file from a copy, or start readers behind it"
-            )
-    from_bytes = int.from_bytes
-    stamps = [from_bytes(value[_BODY:_PAYLOAD], "big") - _TIME_BIAS for value in values]
-    return Read(first, stamps, [body[TIME_BYTES:] for body in bodies])
+    try:
+        heads = list(map(_HEAD.unpack_from, values))
+    except StructError as error:
+        raise StoreError(f"{path}: a record of partition {partition} is cut short ({error}): restore a copy") from error
+    sums = [xxh3_64_digest(value[_BODY:], at) for at, value in enumerate(values, seed)]
+    if sums != [stored for stored, _ in heads]:
+        wrong = next(i for i, (stored, _) in enumerate(heads) if sums[i] != stored)
+        raise StoreError(
+            f"{path}: the record at partition {partition}, offset {first + wrong} is damaged: checksum"
+            f" {sums[wrong].hex()} found, {heads[wrong][0].hex()} stored; restore the file from a copy, or start readers behind it"
+        )
+    return Read(first, [biased - _TIME_BIAS for _, biased in heads], [value[_PAYLOAD:] for value in values])
 
 
 def _first_gap(partition: int, first: int, rows: list[tuple[bytes, bytes]]) -> int:

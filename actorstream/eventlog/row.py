@@ -28,6 +28,7 @@ from actorstream.eventlog.ledger import (
     Birth,
     Sealed,
     documents,
+    own_row,
     pack_offsets,
     scan,
 )
@@ -111,8 +112,8 @@ class SegmentRow:
             first = (sealed[0].starts if sealed else newest.starts)[partition]
             if offset < first:
                 raise StoreError(
-                    f"{self._folder}: partition {partition} has no offset {offset} any more: retention has removed what was"
-                    f" before {first}. Start at {first} or later, and let jobs register so that retention waits for them"
+                    f"{self._folder}: partition {partition} has no offset {offset} any more: retention has removed what"
+                    f" was before {first}. Start at {first} or later; retention waits for jobs that have registered"
                 )
             for entry in sealed:
                 if offset < entry.ends[partition]:
@@ -120,8 +121,8 @@ class SegmentRow:
             end = newest.ends()[partition]
             if offset > end:
                 raise StoreError(
-                    f"{self._folder}: partition {partition} ends at offset {end}, and {offset} was asked for: the log was"
-                    " replaced or restored from an older copy; start from a position that it has"
+                    f"{self._folder}: partition {partition} ends at offset {end}, and {offset} was asked for: the log"
+                    " was replaced or restored from an older copy; start from a position that it has"
                 )
             return open_newest(self._files, newest.path, newest.number, self._log)
 
@@ -159,7 +160,7 @@ class SegmentRow:
             old = self.newest()
             with old.env.transaction(write=True) as txn:
                 rows = [row for kind in CARRIED for row in scan(txn, kind)]
-                ends = txn.get(NEXT_OFFSETS)
+                ends = own_row(old.path, txn, NEXT_OFFSETS)
                 rows += [(FIRST_OFFSETS, ends), (NEXT_OFFSETS, ends)]
                 birth = Birth(FORMAT, self._log, old.number + 1, self.partitions)
                 build(self._files, self.path(birth.segment), map_size, rows, birth)
@@ -210,8 +211,8 @@ class SegmentRow:
             segment.close()
             if segment.number == last_seen:
                 raise StoreError(
-                    f"{self.path(segment.number + 1)} is missing: segment {segment.number} is sealed, so there must be a next"
-                    " one; restore it from a copy of the log"
+                    f"{self.path(segment.number + 1)} is missing: segment {segment.number} is sealed, so there must be"
+                    " a next one; restore it from a copy of the log"
                 )
             last_seen = segment.number
 
@@ -222,7 +223,7 @@ class SegmentRow:
         if number not in self._described:
             segment = self._open(number)
             with segment.env.transaction() as txn:
-                sealed_us = decode_time(txn.get(SEAL))
+                sealed_us = decode_time(own_row(segment.path, txn, SEAL))
             path = segment.path
             size, digest = self._files.size(path), digest_of(self._files, path)
             starts, ends, newest_us = segment.starts, segment.ends(), segment.newest_us()

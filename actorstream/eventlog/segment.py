@@ -25,6 +25,7 @@ from actorstream.eventlog.ledger import (
     Birth,
     Sealed,
     block_of,
+    own_row,
     put_document,
     read_document,
     scan,
@@ -54,7 +55,7 @@ class Segment:
         self.env = env
         self.birth = birth
         with env.transaction() as txn:
-            self.starts = unpack_offsets(self._own(txn, FIRST_OFFSETS))
+            self.starts = unpack_offsets(own_row(self.path, txn, FIRST_OFFSETS))
 
     def is_sealed(self) -> bool:
         """Tell whether nothing will ever be written here again."""
@@ -64,7 +65,7 @@ class Segment:
     def ends(self) -> list[int]:
         """Give the offset behind the last record of each partition, as committed now."""
         with self.env.transaction() as txn:
-            return unpack_offsets(self._own(txn, NEXT_OFFSETS))
+            return unpack_offsets(own_row(self.path, txn, NEXT_OFFSETS))
 
     def fetch(self, partition: int, offset: int, count: int) -> Read | None:
         """Read up to `count` records from `offset` on, about 256 KiB at most; None if none is there yet.
@@ -75,11 +76,11 @@ class Segment:
         with self.env.transaction() as txn:
             rows = self._rows(txn, partition, offset, count)
             if not rows:
-                end = unpack_offsets(self._own(txn, NEXT_OFFSETS))[partition]
+                end = unpack_offsets(own_row(self.path, txn, NEXT_OFFSETS))[partition]
                 if end > offset:
                     raise StoreError(
-                        f"{self.path}: partition {partition} has no records from offset {offset} on, though it should reach"
-                        f" {end}: the file is damaged; restore it from a copy"
+                        f"{self.path}: partition {partition} has no records from offset {offset} on, though it should"
+                        f" reach {end}: the file is damaged; restore it from a copy"
                     )
                 return None
         return read_rows(self.path, partition, offset, rows)
@@ -132,14 +133,6 @@ class Segment:
                     return [row for row in rows if row[0].startswith(prefix)]
                 step = max(1, (FETCH_BYTES - size) * len(rows) // (size + 1))
         return rows
-
-    def _own(self, txn: Transaction, key: bytes) -> bytes:
-        value = txn.get(key)
-        if value is None:
-            raise StoreError(
-                f"{self.path}: an entry of its own is missing: the file is damaged; restore it from a copy"
-            )
-        return bytes(value)
 
 
 def open_newest(files: FileSystem, path: str, number: int, log: str) -> Segment:

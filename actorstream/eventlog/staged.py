@@ -148,8 +148,8 @@ def decode_token(data: bytes) -> Token:
         token = decode_json(Token, data)
     except CodecError as error:
         raise StoreError(
-            f"a sink's token in the checkpoint is none of an event log ({error}): was the sink changed? Restore with the"
-            " sink that wrote it"
+            f"a sink's token in the checkpoint is none of an event log ({error}): was the sink changed? Restore with"
+            " the sink that wrote it"
         ) from error
     if token.format > _TOKEN_FORMAT or whose(token.file) is None or "/" in token.file:
         raise StoreError(
@@ -179,14 +179,14 @@ def read_staged(files: FileSystem, path: str, token: Token, append: Callable[[in
             rest = data[end:]
     except FileNotFoundError as error:
         raise StoreError(
-            f"{path} is missing: it holds {token.count} records of checkpoint {token.checkpoint} that are not in the log"
-            " yet; put the file back, or restore an older checkpoint"
+            f"{path} is missing: it holds {token.count} records of checkpoint {token.checkpoint} that are not in the"
+            " log yet; put the file back, or restore an older checkpoint"
         ) from error
     if (size, digest.hexdigest(), count) != (token.size, token.digest, token.count) or rest:
         raise StoreError(
             f"{path} is damaged: {size} bytes with digest {digest.hexdigest()} found, {token.size} with {token.digest}"
-            f" expected; its {token.count} records of checkpoint {token.checkpoint} are not in the log: put the right file"
-            " back, or restore an older checkpoint"
+            f" expected; its {token.count} records of checkpoint {token.checkpoint} are not in the log: put the right"
+            " file back, or restore an older checkpoint"
         )
 
 

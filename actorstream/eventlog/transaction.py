@@ -30,6 +30,7 @@ from actorstream.eventlog.ledger import (
     documents,
     name_key,
     number_key,
+    own_row,
     pack_offsets,
     put_document,
     unpack_offsets,
@@ -66,7 +67,7 @@ class LogTransaction:
         """Wrap an LMDB write transaction of `segment`."""
         self.path = segment.path
         self.txn = txn
-        self._next = unpack_offsets(txn.get(NEXT_OFFSETS))
+        self._next = unpack_offsets(own_row(segment.path, txn, NEXT_OFFSETS))
         self._appended = False
 
     def append(self, partition: int, bodies: Sequence[bytes]) -> int:
@@ -116,8 +117,8 @@ class LogTransaction:
         fence = self.document(name_key(FENCES, job, operator), Fence)
         if fence is not None and fence.attempt > attempt:
             raise FencedError(
-                f"{self.path}: attempt {fence.attempt} of job {job} writes here for operator {operator!r}, this is attempt"
-                f" {attempt}: a newer deployment has taken over, so this one must stop"
+                f"{self.path}: attempt {fence.attempt} of job {job} writes here for operator {operator!r}, this is"
+                f" attempt {attempt}: a newer deployment has taken over, so this one must stop"
             )
 
     def finish(self) -> None:

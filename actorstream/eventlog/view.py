@@ -185,7 +185,7 @@ def _checked(bound: object, words: Sequence[str], what: str) -> object:
         if len({position.partition for position in positions}) != len(positions):
             raise PlanError(f"{what}={positions}: a partition is named twice")
         return positions
-    return instant_us(bound)  # type: ignore[arg-type]
+    return instant_us(bound)
 
 
 def _partition(split: str, log: OpenLog) -> int:

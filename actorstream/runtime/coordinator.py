@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-import structlog
 from anyio import move_on_after
 
 from actorstream.checkpoints.directory import PublishUnknownError
@@ -27,6 +26,7 @@ from actorstream.runtime.messages import (
     Finished,
     TriggerCheckpoint,
 )
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport
     from actorstream.runtime.restoring import ManifestWriter
     from actorstream.runtime.statistics import JobStatistics
-
-_log = structlog.get_logger("actorstream")
 
 
 class CheckpointsFailedError(StoreError):
@@ -132,7 +130,7 @@ class CoordinatorActor:
                 case decide.Abort(checkpoint, reason, latest):
                     self._started_us.pop(checkpoint, None)
                     self._statistics.failed_checkpoints += 1
-                    _log.warning("checkpoint failed", checkpoint=checkpoint, reason=reason)
+                    log.warning("checkpoint failed", checkpoint=checkpoint, reason=reason)
                     self._tell_all(AbortCheckpoint(checkpoint, latest))
                 case decide.Publish(checkpoint, reports, final):
                     await self._publish(checkpoint, reports, final=final)
@@ -170,7 +168,7 @@ class CoordinatorActor:
         statistics.last_checkpoint_id = checkpoint
         statistics.last_checkpoint_seconds = (self._now_us() - started_us) / 1e6
         statistics.last_checkpoint_entries = sum(report.entries for report in reports.values())
-        _log.debug("checkpoint complete", checkpoint=checkpoint, seconds=statistics.last_checkpoint_seconds)
+        log.debug("checkpoint complete", checkpoint=checkpoint, seconds=statistics.last_checkpoint_seconds)
         await self._carry_out(self._protocol.on_published(self._now_us(), checkpoint))
 
     async def _try_publish(self, manifest: Manifest) -> str | None:
@@ -189,4 +187,4 @@ class CoordinatorActor:
         except FencedError:
             raise
         except (OSError, StoreError) as error:
-            _log.warning("old checkpoints stay", reason=str(error))
+            log.warning("old checkpoints stay", reason=str(error))

@@ -11,7 +11,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
-import structlog
 from xxhash import xxh3_64_hexdigest
 
 from actorstream.codec.values import SELF_DESCRIBING
@@ -20,6 +19,7 @@ from actorstream.protocol.restart import GiveUp, RestartAfter, RestartState
 from actorstream.runtime.attempt import Attempt
 from actorstream.runtime.building import build
 from actorstream.runtime.messages import CheckpointRequest
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from actorstream.runtime.building import Built, JobContext
 
 Status: TypeAlias = Literal["starting", "running", "restarting", "stopping", "finished", "failed"]
-_log = structlog.get_logger("actorstream")
 
 
 class Supervisor:
@@ -95,7 +94,7 @@ class Supervisor:
         if self.attempt is None:
             return
         built = self.attempt.built
-        _log.info("job runs", attempt=built.claim.attempt, restored_from=built.restored_from)
+        log.info("job runs", attempt=built.claim.attempt, restored_from=built.restored_from)
         self.status = "stopping" if self._stop_requested else "running"
         self.opened.set()
         self._up.set()
@@ -112,7 +111,7 @@ class Supervisor:
             case GiveUp(reason):
                 raise _job_failed(f"{failure} (not tried again: {reason})", failure)
             case RestartAfter(delay_us):
-                _log.warning(
+                log.warning(
                     "job restarts", after_seconds=delay_us / 1e6, failure=f"{type(failure).__name__}: {failure}"
                 )
                 self.status = "restarting"

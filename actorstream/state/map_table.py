@@ -273,7 +273,9 @@ class MapTable(Epochs[Change]):
             if change is not None:
                 found = change.between(low, high)
                 sources.append(reversed(found) if reverse else found)
-                pass
+                if change.cleared:
+                    cleared = True
+                    break
         if not cleared and self._space.stack.layers:
             sources += self._scans(key, low, high, reverse=reverse)
         last: bytes | None = None

@@ -21,7 +21,7 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias
 
 from actorstream.testing.loop import SimulatedCrash
 
@@ -172,7 +172,7 @@ class FaultyFiles(InterceptedFiles):
         Args:
             inner: Where calls go.
             fault: What fails; nothing if None, and calls are only recorded.
-            kill: What "kill" does. If it returns, SimulatedCrash is raised.
+            kill: What "kill" does; in a simulation `AttachedFiles.die`. If it returns, SimulatedCrash is raised.
         """
         super().__init__(inner)
         self.calls: list[FileCall] = []
@@ -239,6 +239,11 @@ class AttachedFiles(InterceptedFiles):
         for lock in self._locks:
             lock.release()
 
+    def die(self, reason: str = "killed by a fault") -> NoReturn:
+        """End the process here: what a `FaultyFiles` in front of this one takes as its `kill`."""
+        self.fence()
+        raise self._on_crash(reason)
+
     def make_dirs(self, path: str, /) -> None:
         """Make a folder and its parents, two changes each: a crash may come between."""
         self._refuse_dead()
@@ -284,8 +289,7 @@ class AttachedFiles(InterceptedFiles):
         if self.operations == self._crash_at:
             if half is not None:
                 half()
-            self.fence()
-            raise self._on_crash(f"crash at disk operation {self.operations}, {what} of {path}")
+            self.die(f"crash at disk operation {self.operations}, {what} of {path}")
 
     def _refuse_dead(self) -> None:
         if self.fenced:

@@ -55,6 +55,7 @@ TaskBody: TypeAlias = Generator[Any, None, T] | Coroutine[Any, Any, T]
 _PCT_DROPS = 3
 _PCT_FAIRNESS = 1 / 16  # strict priorities never end beside code that yields in a loop, as anyio's cancelling does
 _SLOW_CALL_EVERY = 20
+_CANCELLED_TIMERS = 100
 
 
 class SimulatedCrash(BaseException):
@@ -136,6 +137,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
         super().__init__()
         self._ready: deque[asyncio.Handle] = deque()
         self._scheduled: list[asyncio.TimerHandle] = []
+        self._timer_cancelled_count = 0
         self._clock_resolution = 0.0
         self._now = 0.0
         self._step_cost = step_cost
@@ -153,8 +155,6 @@ class SimulatedLoop(base_events.BaseEventLoop):
         self.trace: list[tuple[float, str]] | None = [] if trace else None
         self.crashed: SimulatedCrash | None = None
         self.unhandled: list[dict[str, Any]] = []
-
-    # -- what asyncio asks of a loop ---------------------------------------------------------------------------------
 
     def time(self) -> float:
         """Give the virtual time, in seconds since the loop was made."""
@@ -214,14 +214,10 @@ class SimulatedLoop(base_events.BaseEventLoop):
         if self.crashed is None and not self.is_closed():
             self.unhandled.append(context)
 
-    # -- the end of a process ----------------------------------------------------------------------------------------
-
     def crash(self, reason: str) -> SimulatedCrash:
         """Let the process die: the run ends with the step that is under way. Give the exception to raise in it."""
         self.crashed = SimulatedCrash(f"{reason}, step {self.steps}, {self._now:.6f} s")
         return self.crashed
-
-    # -- one step ----------------------------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
         self._wake_timers()
@@ -245,6 +241,10 @@ class SimulatedLoop(base_events.BaseEventLoop):
             raise self.crashed
 
     def _wake_timers(self) -> None:
+        if self._timer_cancelled_count > max(_CANCELLED_TIMERS, len(self._scheduled) // 2):
+            self._scheduled = [timer for timer in self._scheduled if not timer._cancelled]
+            heapq.heapify(self._scheduled)
+            self._timer_cancelled_count = 0
         timers = self._scheduled
         while timers and timers[0]._cancelled:
             self._timer_cancelled_count -= 1
@@ -283,8 +283,6 @@ class SimulatedLoop(base_events.BaseEventLoop):
             priorities[task.number] = -draw()
         return best
 
-    # -- calls in threads that are none ------------------------------------------------------------------------------
-
     def _draw_delay(self) -> float:
         slow = self.environment.randrange(_SLOW_CALL_EVERY) == 0
         return self.environment.random() * self._call_delay * (_SLOW_CALL_EVERY if slow else 1)
@@ -296,8 +294,6 @@ class SimulatedLoop(base_events.BaseEventLoop):
             self.call_later(self._draw_delay(), _settle, outcome, outcome.set_exception, error)
         else:
             self.call_later(self._draw_delay(), _settle, outcome, outcome.set_result, result)
-
-    # -- reports -----------------------------------------------------------------------------------------------------
 
     def waiting(self) -> list[SimulatedTask[object]]:
         """Give the tasks that are not done, in the order of their making."""

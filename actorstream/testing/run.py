@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from actorstream.model.world import FileSystem
+    from actorstream.testing.faults import AttachedFiles
     from actorstream.testing.loop import SimulatedTask
 
 T = TypeVar("T")
@@ -86,7 +87,7 @@ def run_simulated(  # noqa: PLR0913
     crash_at: int | None = None,
     crash_at_operation: int | None = None,
     fail_at: Mapping[int, int] | None = None,
-    wrap_files: Callable[[FileSystem], FileSystem] | None = None,
+    wrap_files: Callable[[AttachedFiles], FileSystem] | None = None,
     start_us: int = START_US,
     max_steps: int = 1_000_000,
     step_cost: float = 0.0,

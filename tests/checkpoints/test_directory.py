@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from actorstream.model.ids import AttemptNumber, CheckpointId, LayerName
 from actorstream.protocol.attempts import Claim
 from actorstream.protocol.recovery import RestoreFrom, decide
 from actorstream.system.files import RealFiles
-from tests.checkpoints.stepped_files import SteppedFiles, fail_at
+from tests.checkpoints.stepped_files import AtStep, Crash, SteppedFiles, Switch, crash, fail_at
 from tests.checkpoints.stores import JOB, manifest_of, start, write_layer
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def test_a_checkpoint_whose_layer_is_not_there_is_not_published(tmp_path: Path) 
     directory, claim = start(tmp_path)
     entry = write_layer(directory, "1-main-1.lmdb", b"long enough")
     (tmp_path / "layers" / "1-main-1.lmdb").write_bytes(b"short")
-    with pytest.raises(StoreError, match="checkpoint 1 is not published: .* has 5 bytes, expected 11"):
+    with pytest.raises(StoreError, match=r"checkpoint 1 is not published: .* has 5 bytes, expected 11"):
         directory.publish(manifest_of(claim, 1, [entry]))
     assert directory.manifests() == []
 
@@ -202,7 +203,7 @@ def test_an_id_that_a_void_manifest_took_costs_only_that_id(tmp_path: Path) -> N
 
 def test_a_manifest_of_another_attempt_is_our_bug(tmp_path: Path) -> None:
     directory, claim = start(tmp_path)
-    with pytest.raises(InvariantError, match="of job .*, attempt 9; this store is open for job"):
+    with pytest.raises(InvariantError, match=r"of job .*, attempt 9; this store is open for job"):
         directory.publish(manifest_of(Claim(AttemptNumber(9), claim.first_checkpoint), 1))
     with pytest.raises(InvariantError):
         directory.publish(manifest_of(claim, 1, job="f" * 32))
@@ -268,6 +269,29 @@ def test_a_failed_deletion_is_an_error_and_done_next_time(tmp_path: Path) -> Non
         directory.retire(keep=1, in_use=[])
     calm, _ = start(tmp_path)
     assert [fact.checkpoint for fact in calm.manifests()] == [2], "manifests go before what they list"
+
+
+def test_a_crash_at_any_step_of_a_deletion_leaves_only_good_checkpoints(tmp_path: Path) -> None:
+    """No manifest without its layers, none that looks lost; the next attempt finishes the work (fault 29)."""
+    number, fired = 0, True
+    while fired:
+        root = tmp_path / str(number)
+        switch = Switch()
+        directory, claim = start(root, files=SteppedFiles(switch))
+        for checkpoint in (1, 2, 3):
+            publish(directory, claim, checkpoint, f"1-main-{checkpoint}.lmdb")
+        switch.then = hook = AtStep(number, crash)
+        with suppress(Crash):
+            directory.retire(keep=1, in_use=[])
+        after, second = start(root)
+        assert [fact.problem for fact in after.manifests() if fact.problem] == []
+        after.load(CheckpointId(3))
+        publish(after, second, 4)
+        after.retire(keep=1, in_use=[])
+        assert (names(root / "checkpoints"), names(root / "layers")) == (["4"], [])
+        fired = hook.fired
+        number += 1
+    assert number > 8
 
 
 def test_a_failed_deletion_is_remembered_by_the_same_attempt(tmp_path: Path) -> None:

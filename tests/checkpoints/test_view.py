@@ -105,7 +105,7 @@ def test_each_flipped_byte_of_the_newest_manifest_is_refused(
 def test_a_truncated_manifest_is_refused(tmp_path: Path, store: tuple[CheckpointDirectory, Claim], length: int) -> None:
     path = tmp_path / "checkpoints" / "2" / "manifest.json"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(StoreError, match="damaged: its .* bytes do not end in a digest"):
+    with pytest.raises(StoreError, match=r"damaged: its .* bytes do not end in a digest"):
         store[0].load(TWO)
 
 

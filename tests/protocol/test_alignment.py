@@ -277,6 +277,7 @@ def test_snapshots_are_consistent_cuts_and_nothing_waits_for_ever(
         if not ready and not waiting:
             if subtask.current is None:
                 break
+            assert subtask.waits_for_a_quiet_channel(subtask.current)
             subtask.notice("abort", subtask.current)
             assert subtask.current is None, "an abort ends the alignment"
             continue
@@ -356,6 +357,10 @@ class _Subtask:
         for seen in self.seen:
             at_barrier = seen.endswith("b") and number(seen) == checkpoint
             assert at_barrier or seen.endswith("$"), f"{seen!r} is not cut at {checkpoint}"
+
+    def waits_for_a_quiet_channel(self, checkpoint: int) -> bool:
+        """Tell whether an open channel has not spoken of `checkpoint` yet: the only good reason to wait."""
+        return any(number(seen.rstrip("r-")) < checkpoint and not seen.endswith("$") for seen in self.seen)
 
     def must_complete(self) -> set[int]:
         """Checkpoints whose barrier every feed holds, or has ended before, and that nobody gave up."""
