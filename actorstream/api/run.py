@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import tempfile
 from typing import TYPE_CHECKING
 
 from actorstream.api.job import Job
@@ -158,7 +156,7 @@ class Run:
         folder = self._store
         temporary = None
         if folder is None:
-            folder = temporary = await offload.run(tempfile.mkdtemp, prefix="actorstream-")
+            folder = temporary = world.files.temporary(f"actorstream-{world.random.token()}")
         root = os.path.join(folder, self._plan.graph.name)
         directory = CheckpointDirectory(world.files, root)
         try:
@@ -179,7 +177,7 @@ class Run:
             self._supervisor.opened.set()
             directory.close()
             if temporary is not None:
-                shutil.rmtree(temporary, ignore_errors=True)
+                await offload.run(world.files.remove_tree, temporary)
 
 
 def _open(directory: CheckpointDirectory, token: str) -> JobId:

@@ -94,7 +94,8 @@ def read_rows(path: str, partition: int, first: int, rows: list[tuple[bytes, byt
         wrong = next(i for i, (stored, _) in enumerate(heads) if sums[i] != stored)
         raise StoreError(
             f"{path}: the record at partition {partition}, offset {first + wrong} is damaged: checksum"
-            f" {sums[wrong].hex()} found, {heads[wrong][0].hex()} stored; restore the file from a copy, or start readers behind it"
+            f" {sums[wrong].hex()} found, {heads[wrong][0].hex()} stored; restore the file from a"
+            " copy, or start readers behind it"
         )
     return Read(first, [biased - _TIME_BIAS for _, biased in heads], [value[_PAYLOAD:] for value in values])
 

@@ -108,6 +108,14 @@ class FileSystem(Protocol):
         """Take note that LMDB itself has just made `path` durable. Does nothing on a real disk."""
         ...
 
+    def temporary(self, name: str, /) -> str:
+        """Give the path of a folder, not yet made, for what need not outlive the process."""
+        ...
+
+    def remove_tree(self, path: str, /) -> None:
+        """Remove a temporary folder with all that is in it; what cannot be removed stays."""
+        ...
+
     def lock(self, path: str, /) -> FileLock | None:
         """Take an exclusive lock (the file is made if missing); None if another holds it."""
         ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -117,6 +119,14 @@ class RealFiles:
 
     def synced(self, path: str, /) -> None:
         """Do nothing: the disk knows."""
+
+    def temporary(self, name: str, /) -> str:
+        """Give a path in the system's folder for temporary files."""
+        return os.path.join(tempfile.gettempdir(), name)
+
+    def remove_tree(self, path: str, /) -> None:
+        """Remove a temporary folder."""
+        shutil.rmtree(path, ignore_errors=True)
 
     def lock(self, path: str, /) -> FileLock | None:
         """Take a flock: it ends with the process, however that ends."""

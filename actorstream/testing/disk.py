@@ -256,6 +256,10 @@ class SimulatedDisk(RealFiles):
         """Take note that a sync of `path` failed: later ones only seem to work."""
         self._file(path).refused = True
 
+    def temporary(self, name: str, /) -> str:
+        """Give a path on this disk."""
+        return f"{self.root}/{name}"
+
     def lock(self, path: str, /) -> FileLock | None:
         """Take an exclusive lock; None if another process, or this one, holds it."""
         folder, name = self._place(path)

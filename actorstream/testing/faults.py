@@ -104,6 +104,14 @@ class InterceptedFiles:
         self._before("read", path)
         return self._inner.exists(path)
 
+    def temporary(self, name: str, /) -> str:
+        """Give the path of a temporary folder."""
+        return self._inner.temporary(name)
+
+    def remove_tree(self, path: str, /) -> None:
+        """Remove a temporary folder: nobody relies on it, so it is no place to fail at."""
+        self._inner.remove_tree(path)
+
     def list_dir(self, path: str, /) -> list[str]:
         """Give the sorted names in a folder."""
         self._before("read", path)

@@ -15,7 +15,8 @@ def test_datetimes_and_seconds_mean_the_same_instant() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [datetime(2024, 1, 1), float("nan"), float("inf"), True, "now", 1_700_000_000_000.0]  # noqa: DTZ001
+    "wrong",
+    [datetime(2024, 1, 1), float("nan"), float("inf"), True, "now", 1_700_000_000_000.0],  # noqa: DTZ001
 )
 def test_what_is_no_time_is_refused(wrong: object) -> None:
     """Milliseconds for seconds is the usual mistake: it lands far off and is named."""

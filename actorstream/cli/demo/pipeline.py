@@ -63,7 +63,7 @@ class RiskScore(KeyedProcess[str, Payment, Alert]):
                 score, reasons = score + 50, [*reasons, "amount"]
             if not been:
                 score, reasons = score + 30, [*reasons, "country"]
-            if payment.at - self.last_at < 100:
+            if payment.at - self.last_at < 500:
                 score, reasons = score + 20, [*reasons, "haste"]
         self.payments += 1
         self.usual_cents += (payment.cents - self.usual_cents) // 8

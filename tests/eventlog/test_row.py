@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from actorstream.errors import StoreError
+from actorstream.eventlog.log import EventLog
+from actorstream.eventlog.row import SegmentRow
+from actorstream.eventlog.segment import build
+from actorstream.eventlog.ledger import Birth
+from actorstream.system.files import RealFiles
+from tests.eventlog.setting import SMALL, values_of
+
+COUNT = 12_000
+
+
+async def filled(path: Path) -> list[Path]:
+    """A log of several segments, closed; gives their files."""
+    async with EventLog(bytes, path, settings=SMALL) as log:
+        for start in range(0, COUNT, 2_000):
+            await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+    return sorted((path / "segments").glob("*.lmdb"))
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+async def read_all(path: Path) -> int:
+    async with EventLog(bytes, path) as log:
+        return len(await values_of(log))
+
+
+async def test_a_missing_segment_is_named(tmp_path: Path) -> None:
+    """Never skipped, wherever in the row it was, and never made anew."""
+    files = await filled(tmp_path / "log")
+    assert len(files) > 3
+    for missing in files:
+        copy = tmp_path / f"copy-{missing.stem}"
+        shutil.copytree(tmp_path / "log", copy)
+        (copy / "segments" / missing.name).unlink()
+        with pytest.raises(StoreError, match=rf"{missing.name} is missing"):
+            await read_all(copy)
+        with pytest.raises(StoreError, match=rf"{missing.name} is missing"):
+            async with EventLog(bytes, copy) as log:
+                await log.summary()
+
+
+async def test_all_segments_missing_is_an_error_not_an_empty_log(tmp_path: Path) -> None:
+    await filled(tmp_path / "log")
+    shutil.rmtree(tmp_path / "log" / "segments")
+    with pytest.raises(StoreError, match=r"000001.lmdb is missing"):
+        await read_all(tmp_path / "log")
+
+
+async def test_a_missing_log_file_is_an_error_not_a_new_log(tmp_path: Path) -> None:
+    await filled(tmp_path / "log")
+    (tmp_path / "log" / "LOG").unlink()
+    with pytest.raises(StoreError, match=r"LOG is missing, and segments are there"):
+        await read_all(tmp_path / "log")
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+@pytest.mark.parametrize("cut", [1, 4096, 300_000])
+async def test_a_truncated_segment_is_an_error_not_a_dead_process(tmp_path: Path, which: int, cut: int) -> None:
+    path = (await filled(tmp_path / "log"))[which]
+    os.truncate(path, max(8192, path.stat().st_size - cut))
+    with pytest.raises(StoreError, match=rf"{path.name} is (damaged|truncated)"):
+        await read_all(tmp_path / "log")
+
+
+async def test_a_flipped_bit_in_a_sealed_segment_is_seen_before_it_is_opened(tmp_path: Path) -> None:
+    path = (await filled(tmp_path / "log"))[0]
+    for at in (9_000, path.stat().st_size // 2, path.stat().st_size - 10):
+        flip(path, at)
+        with pytest.raises(StoreError, match=rf"{path.name} is damaged: digest"):
+            await read_all(tmp_path / "log")
+        flip(path, at)
+    assert await read_all(tmp_path / "log") == COUNT
+
+
+async def test_a_flipped_bit_in_a_record_of_the_newest_segment_is_seen(tmp_path: Path) -> None:
+    path = (await filled(tmp_path / "log"))[-1]
+    data = path.read_bytes()
+    flip(path, data.index(b"%08d" % (COUNT - 5)) + 20)
+    with pytest.raises(StoreError, match=rf"{path.name}: the record at partition 0, offset {COUNT - 5} is damaged"):
+        await read_all(tmp_path / "log")
+
+
+async def test_a_segment_of_another_log_is_refused(tmp_path: Path) -> None:
+    ours, theirs = await filled(tmp_path / "a"), await filled(tmp_path / "b")
+    shutil.copy(theirs[-1], ours[-1])
+    with pytest.raises(StoreError, match=r"of log \w+, and segment"):
+        await read_all(tmp_path / "a")
+
+
+async def test_a_next_segment_that_never_came_to_life_is_made_anew(tmp_path: Path) -> None:
+    """The writer died between naming the new file and sealing the old one: the old one is still the newest."""
+    files = await filled(tmp_path / "log")
+    async with EventLog(bytes, tmp_path / "log") as log:
+        identity, number = (await log.summary()).id, len(files) + 1
+        orphan = tmp_path / "log" / "segments" / f"{number:06}.lmdb"
+        build(RealFiles(), str(orphan), 1 << 20, [], Birth(1, identity, number, 1))
+        (orphan.parent / f"{number:06}.lmdb.new").write_bytes(b"half")
+    async with EventLog(bytes, tmp_path / "log") as log:
+        assert (await log.summary()).segments == len(files)
+        for start in range(COUNT, COUNT + 10_000, 2_000):
+            await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+        assert (await log.summary()).segments > len(files)
+    assert await read_all(tmp_path / "log") == COUNT + 10_000
+
+
+async def test_a_seal_whose_writer_died_before_listing_it_is_listed_by_the_next(tmp_path: Path) -> None:
+    """The digest of a sealed file stands in the next one's ledger; until then the file is described anew."""
+    async with EventLog(bytes, tmp_path / "log", settings=SMALL) as log:
+        await log.extend([b"x" * 100] * 3_000)
+        identity = (await log.summary()).id
+    row = SegmentRow(RealFiles(), str(tmp_path / "log"), identity, 1)
+    row.roll_over(1 << 20, 5)
+    row.close()
+    assert await read_all(tmp_path / "log") == 3_000
+    async with EventLog(bytes, tmp_path / "log") as log:
+        await log.append(b"y")
+        assert (await log.summary()).segments == 2
+    flip(tmp_path / "log" / "segments" / "000001.lmdb", 50_000)
+    with pytest.raises(StoreError, match="digest"):
+        await read_all(tmp_path / "log")
+
+
+async def test_a_reader_of_a_segment_that_is_removed_reads_on(tmp_path: Path) -> None:
+    """Retention unlinks names; who has the file open goes on, and then finds the next one or a clear error."""
+    log = EventLog(bytes, tmp_path / "log", retention=0, settings=SMALL)
+    await log.register_consumer("slow", "", {})
+    for start in range(0, COUNT, 2_000):
+        await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+    reading = log.view(stop="now").read("0", None)
+    position = (await anext(reading)).position
+    await log.drop_consumer("slow")
+    first = (await log.summary()).first[0]
+    assert first > position
+    with pytest.raises(StoreError, match="any more"):
+        async for fetched in reading:
+            assert fetched.values[0] == b"%08d" % (position + 1) * 12
+            position = fetched.position
+    assert 0 < position < first

@@ -1,0 +1,99 @@
+"""What the operator tests share: one chain of a small pipeline, bound to state in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from actorstream.graph.chaining import plan_graph
+from actorstream.graph.nodes import Keyed, ProcessSpec
+from actorstream.model.ids import OperatorNumber, StateNumber
+from actorstream.model.key_groups import KeyGroupRange
+from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.generate import Step
+from actorstream.operators.keyed_process import ProcessBinding
+from actorstream.operators.routing import Router
+from actorstream.operators.step_text import Bindings
+from actorstream.state.operator_state import OperatorState, StateColumn
+from actorstream.state.stack import LayerStack
+from actorstream.system.current import current_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actorstream.api.pipeline import Pipeline
+    from actorstream.graph.nodes import Node
+    from actorstream.graph.plan import Chain, Plan
+    from actorstream.model.world import Clock
+    from actorstream.operators.keyed_process import Keyed as KeyedClass
+    from actorstream.operators.step_text import Lists
+
+ALL = KeyGroupRange(0, 128)
+
+
+def planned(pipeline: Pipeline, parallelism: int = 1) -> Plan:
+    return plan_graph(pipeline.draft.graph(), parallelism=parallelism, has_store=False)
+
+
+def state_of(node: Node, process: object | None = None) -> OperatorState:
+    """Make the state that a subtask would have for this operator, with nothing on disk."""
+    columns = [
+        StateColumn(StateNumber(number), column.name, column.kind, column.codec)
+        for number, column in enumerate(columns_of(node, process), 1)
+    ]
+    return OperatorState(
+        operator=OperatorNumber(1),
+        columns=columns,
+        key_groups=ALL,
+        max_parallelism=128,
+        stack=LayerStack.covering(ALL),
+        name=node.name,
+    )
+
+
+class Rig:
+    """One chain of a pipeline, compiled; `head` picks it by its head's name."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        head: str,
+        *,
+        parallelism: int = 1,
+        taps: Iterable[str] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self.plan = planned(pipeline, parallelism)
+        self.chain: Chain = next(chain for chain in self.plan.chains if chain.head.name == head)
+        node = self.chain.head
+        self.process = node.spec.factory() if isinstance(node.spec, ProcessSpec) else None
+        self.state = state_of(node, self.process) if is_stateful(node.spec) else None
+        self.bindings = Bindings(state=self.state)
+        if self.process is not None and self.state is not None:
+            process = cast("KeyedClass[Any]", self.process)
+            used = current_world().clock if clock is None else clock
+            self.bindings.process = ProcessBinding(node.name, process, self.state, used)
+        receivers = {exchange: self.plan.chain_of[exchange.receiver] for exchange in self.chain.outputs}
+        self.bindings.routers = {
+            exchange: Router(receiver.parallelism, 128)
+            for exchange, receiver in receivers.items()
+            if isinstance(exchange.partitioning, Keyed) and receiver.parallelism > 1
+        }
+        self.bindings.timed = {exchange for exchange, receiver in receivers.items() if receiver.needs_timestamps}
+        self.bindings.taps = tuple(node.id for node in self.chain.nodes if node.name in set(taps))
+        self.step = Step(self.chain, self.bindings)
+
+    def run(
+        self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None
+    ) -> tuple[Any, ...]:
+        """Run the step over one batch."""
+        return self.step.run(list(values), None if keys is None else list(keys), times)
+
+    def emitted(self, values: Sequence[object], keys: Sequence[object] | None = None) -> list[Any]:
+        """Run a chain with one outlet; give what it collected."""
+        (lists,) = self.run(values, keys)
+        return list(cast("Lists", lists).values)
+
+    def rows(self) -> dict[object, object]:
+        """Give this epoch's rows as they are."""
+        assert self.state is not None
+        return dict(self.state.rows.live)
