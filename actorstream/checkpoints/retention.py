@@ -103,7 +103,8 @@ def _divide(
             kept.append(manifest)
         elif manifest.void:
             dropped.append(manifest)
-        elif manifest.checkpoint > durable or readable < keep:
+        elif readable < keep:
+            # One that may still be lost stays, and does not count.
             kept.append(manifest)
             readable += manifest.checkpoint <= durable and manifest.layers is not None
         else:

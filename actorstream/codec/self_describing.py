@@ -212,12 +212,13 @@ SELF_DESCRIBING: Final = SelfDescribingCodec()
 
 def _refuse(value: object, error: Exception) -> NoReturn:
     place = ""
-    inner = _failing_part(value)
-    while inner is not None:
+    for _ in range(NESTING_MAX):
+        inner = _failing_part(value)
+        if inner is None:
+            break
         step, value, error = inner
         place += step
-        inner = _failing_part(value)
-    raise CodecError(f"value{place}: {error}") from error
+    raise CodecError(f"value{place:.200}: {error}") from error
 
 
 def _failing_part(value: object) -> tuple[str, object, Exception] | None:

@@ -31,13 +31,16 @@ from actorstream.graph.nodes import (
     SourceSpec,
 )
 from actorstream.operators.step_text import Line, Outlet, StepText
-from actorstream.state.memtable import MISSING
+from actorstream.state.memtable import MISSING, PLAIN
 
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
     from actorstream.graph.plan import Chain
     from actorstream.operators.keyed_process import ProcessBinding
     from actorstream.operators.step_text import Bindings
+
+_SCALARS = frozenset({bool, int, float, str, bytes})
+"""States that begin with one of these stay of that type: their codec refuses any other (codec/values.py)."""
 
 
 class ChainWriter(StepText):
@@ -134,9 +137,11 @@ class ChainWriter(StepText):
                 self._emit(depth, "live[k] = v = v + 1")
                 self._keyed_result(node, "(k, v)", depth)
             case ReduceSpec(fn):
+                # `fn` may change its value in place, and the first record is not ours alone (T125).
                 self._load(depth, "v", None)
-                self._emit(depth, f"live[k] = v = {item} if v is M else {self._constant('fold', fn)}(v, {item})")
-                self._keyed_result(node, "(k, v)", depth)
+                first = self._private(item)
+                self._emit(depth, f"live[k] = v = ({first}) if v is M else {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, f"(k, {self._private('v')})", depth)
             case FoldSpec(initial, fn):
                 shown = self._load_initial(depth, initial)
                 self._emit(depth, f"live[k] = v = {self._constant('fold', fn)}(v, {item})")
@@ -168,12 +173,21 @@ class ChainWriter(StepText):
     def _load_initial(self, depth: int, initial: object) -> str:
         """Load the value or its initial one; give the expression that may be emitted (T125)."""
         self._constant("initial", initial)
-        if is_immutable(initial):
+        if type(initial) in _SCALARS:
             self._load(depth, "v", "initial")
             return "v"
+        if is_immutable(initial):
+            self._load(depth, "v", "initial")
+        else:
+            self._constant("copy", copy_value)
+            self._load(depth, "v", "copy(initial)")
+        return self._private("v")
+
+    def _private(self, value: str) -> str:
+        """Give the expression for a value that nobody else changes: itself or a copy."""
+        self._constant("plain", PLAIN)
         self._constant("copy", copy_value)
-        self._load(depth, "v", "copy(initial)")
-        return "copy(v)"
+        return f"{value} if {value}.__class__ in plain else copy({value})"
 
     def _keyed_result(self, node: Node, result: str, depth: int) -> None:
         if self._is_used(node):

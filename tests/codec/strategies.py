@@ -13,7 +13,7 @@ offsets = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minute
 instants = st.datetimes(timezones=offsets).filter(lambda at: 1 < at.year < 9999)
 floats = st.floats(allow_nan=False)
 int64s = st.integers(-(2**63), 2**64 - 1)
-members: st.SearchStrategy[Any] = st.one_of(*map(st.sampled_from, (Color, Level, Page, Shape, Right)))
+members: st.SearchStrategy[Any] = st.sampled_from([*Color, *Level, *Page, *Shape, *Right])
 orders = st.builds(Order, st.text(), floats, int64s)
 refunds = st.builds(Refund, st.text(), instants, st.none() | st.text())
 

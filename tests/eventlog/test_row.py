@@ -20,9 +20,13 @@ COUNT = 12_000
 async def filled(path: Path) -> list[Path]:
     """A log of several segments, closed; gives their files."""
     async with EventLog(bytes, path, settings=SMALL) as log:
-        for start in range(0, COUNT, 2_000):
-            await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+        await fill(log, 0)
     return sorted((path / "segments").glob("*.lmdb"))
+
+
+async def fill(log: EventLog[bytes], start: int) -> None:
+    for at in range(start, start + COUNT, 500):
+        await log.extend([b"%08d" % i * 12 for i in range(at, at + 500)])
 
 
 def flip(path: Path, at: int) -> None:
@@ -109,21 +113,21 @@ async def test_a_next_segment_that_never_came_to_life_is_made_anew(tmp_path: Pat
         (orphan.parent / f"{number:06}.lmdb.new").write_bytes(b"half")
     async with EventLog(bytes, tmp_path / "log") as log:
         assert (await log.summary()).segments == len(files)
-        for start in range(COUNT, COUNT + 10_000, 2_000):
-            await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+        await fill(log, COUNT)
         assert (await log.summary()).segments > len(files)
-    assert await read_all(tmp_path / "log") == COUNT + 10_000
+    assert await read_all(tmp_path / "log") == 2 * COUNT
 
 
 async def test_a_seal_whose_writer_died_before_listing_it_is_listed_by_the_next(tmp_path: Path) -> None:
     """The digest of a sealed file stands in the next one's ledger; until then the file is described anew."""
     async with EventLog(bytes, tmp_path / "log", settings=SMALL) as log:
-        await log.extend([b"x" * 100] * 3_000)
+        for _ in range(4):
+            await log.extend([b"x" * 100] * 500)
         identity = (await log.summary()).id
     row = SegmentRow(RealFiles(), str(tmp_path / "log"), identity, 1)
     row.roll_over(1 << 20, 5)
     row.close()
-    assert await read_all(tmp_path / "log") == 3_000
+    assert await read_all(tmp_path / "log") == 2_000
     async with EventLog(bytes, tmp_path / "log") as log:
         await log.append(b"y")
         assert (await log.summary()).segments == 2
@@ -136,8 +140,7 @@ async def test_a_reader_of_a_segment_that_is_removed_reads_on(tmp_path: Path) ->
     """Retention unlinks names; who has the file open goes on, and then finds the next one or a clear error."""
     log = EventLog(bytes, tmp_path / "log", retention=0, settings=SMALL)
     await log.register_consumer("slow", "", {})
-    for start in range(0, COUNT, 2_000):
-        await log.extend([b"%08d" % i * 12 for i in range(start, start + 2_000)])
+    await fill(log, 0)
     reading = log.view(stop="now").read("0", None)
     position = (await anext(reading)).position
     await log.drop_consumer("slow")

@@ -70,11 +70,19 @@ class Output:
     async def records(self) -> list[tuple[object, ...]]:
         """Give every record as a plain tuple of its fields."""
         found: list[tuple[object, ...]] = []
-        async for record in self._log.records(stop="now"):
-            value = record.value
-            found.append(tuple(value.values()) if isinstance(value, dict) else tuple(value))  # type: ignore[arg-type]
+        view = self._log.view(stop="now")
+        for split in await view.splits():
+            async for fetched in view.read(split, None):
+                found += map(_fields, fetched.values)
         return found
 
     async def aclose(self) -> None:
         """Close the files."""
         await self._log.aclose()
+
+
+def _fields(value: object) -> tuple[object, ...]:
+    """Give what a dataclass or a NamedTuple has become in the log."""
+    if isinstance(value, dict):
+        return tuple(value.values())
+    return tuple(value) if isinstance(value, list | tuple) else (value,)

@@ -1,0 +1,39 @@
+"""The commands put together, and what holds for all of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from actorstream.cli import checkpoints, describe, log, run
+from actorstream.cli.demo import command
+from actorstream.cli.running import log_to_stderr
+
+app = typer.Typer(
+    help="Stateful, exactly-once streams: run pipelines, look into stores and logs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("describe")(describe.describe)
+app.command("demo")(command.demo)
+app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(log.app, name="log")
+
+_debugging: list[bool] = []
+
+
+@app.callback()
+def _every_command(
+    *, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False
+) -> None:
+    if debug:
+        _debugging.append(True)
+    log_to_stderr(debug=debug)
+
+
+def is_debugging() -> bool:
+    """Tell whether the user asked for tracebacks."""
+    return bool(_debugging)

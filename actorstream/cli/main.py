@@ -1,0 +1,43 @@
+"""The `actorstream` command: one module a command, errors as one line.
+
+    run describe        a pipeline, named as module:attribute
+    checkpoints         a store, read only
+    log                 an event log, in JSON lines
+    demo                the main job
+
+Typer and rich come with the extra `cli`; the library itself does without them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from actorstream.errors import ActorstreamError
+
+_EXTRA = frozenset({"typer", "rich", "click"})
+
+
+def main() -> None:
+    """Run the command line; leaves with status 1 and one clear line when something is wrong."""
+    try:
+        from actorstream.cli.app import app, is_debugging  # noqa: PLC0415  (an optional extra)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+            raise
+        sys.exit(f"actorstream: the commands need {error.name}: pip install 'actorstream[cli]'")
+    try:
+        app()
+    except ActorstreamError as error:
+        if is_debugging():
+            raise
+        sys.exit(explain(error))
+
+
+def explain(error: ActorstreamError) -> str:
+    """Give the text for a person: what kind of error, what it says, and the notes on it."""
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+    return f"actorstream: {type(error).__name__}: {error}{notes}"
+
+
+if __name__ == "__main__":
+    main()

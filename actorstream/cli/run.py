@@ -1,0 +1,43 @@
+"""`actorstream run module:pipeline --store DIR`: a pipeline as a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from actorstream.cli.loading import load_pipeline
+from actorstream.cli.progress import Progress
+from actorstream.cli.running import run_until_stopped
+
+if TYPE_CHECKING:
+    from actorstream.api.options import RunOptions
+
+_SHOW_SECONDS = 0.25
+_INTERRUPTED = 130
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(metavar="MODULE:PIPELINE", help="A Pipeline, or what builds one.")],
+    *,
+    store: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where checkpoints live; without it, nothing survives the process.")
+    ] = None,
+    interval: Annotated[float, typer.Option(min=0.001, help="Seconds between checkpoints.")] = 1.0,
+    parallelism: Annotated[int, typer.Option(min=1, help="Subtasks of operators that do not say their own.")] = 1,
+) -> None:
+    """Run a pipeline until its inputs end, or until Ctrl-C or SIGTERM: then with a final checkpoint."""
+    program = load_pipeline(pipeline)
+    options: RunOptions = {"checkpoint_interval": interval, "parallelism": parallelism}
+    if store is not None:
+        options["store"] = store
+    with Progress(program.name, Console(stderr=True)) as progress:
+        try:
+            summary = run_until_stopped(lambda: program.run(**options), progress.show, every_seconds=_SHOW_SECONDS)
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
+    typer.echo(
+        f"{program.name}: {summary.records_in:,} records in, {summary.records_out:,} out, "
+        f"{summary.checkpoints} checkpoints, {summary.restarts} restarts, {summary.seconds:.1f} s"
+    )

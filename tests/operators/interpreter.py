@@ -1,0 +1,102 @@
+"""What a chain means, said a second time and as slowly as one likes: one record after the other, down the tree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from actorstream.codec.ordered_keys import encode_key
+from actorstream.graph.nodes import (
+    CallSpec,
+    CountSpec,
+    FilterSpec,
+    FlatMapSpec,
+    FoldSpec,
+    Keyed,
+    LatestSpec,
+    MapSpec,
+    MapWithStateSpec,
+    ReduceSpec,
+    SourceSpec,
+)
+from actorstream.model.key_groups import key_group_of, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actorstream.graph.nodes import Node, Spec
+    from actorstream.graph.plan import Exchange, Plan
+
+Sent = dict[tuple[int, int, int], list[tuple[object, object]]]
+"""(sender, receiver, receiving subtask, or 0) -> what was sent, with keys."""
+
+
+class Interpreter:
+    """One chain of a plan, with its own idea of state."""
+
+    def __init__(self, plan: Plan, head: str) -> None:
+        self.plan = plan
+        self.chain = next(chain for chain in plan.chains if chain.head.name == head)
+        self.state: dict[object, Any] = {}
+        self.sent: Sent = defaultdict(list)
+        self.tapped: dict[str, list[object]] = defaultdict(list)
+
+    def feed(self, values: Sequence[object], keys: Sequence[object] | None) -> None:
+        for index, value in enumerate(values):
+            self._take(self.chain.head, value, keys[index] if keys is not None else None)
+
+    def _take(self, node: Node, value: Any, key: object = None) -> None:
+        for result in self._results(node.spec, value, key):
+            self.tapped[node.name].append(result)
+            for child in self.chain.children[node.id]:
+                self._take(child, result)
+            for exchange in self.chain.outputs:
+                if exchange.sender == node.id:
+                    self._send(exchange, result)
+
+    def _results(self, spec: Spec, value: Any, key: object) -> Iterable[Any]:
+        match spec:
+            case SourceSpec():
+                return [value]
+            case MapSpec(fn):
+                return [fn(value)]
+            case FilterSpec(fn):
+                return [value] if fn(value) else []
+            case FlatMapSpec(fn):
+                return list(fn(value) or ())
+            case CallSpec(fn):
+                fn(value)
+                return []
+            case _:
+                return self._keyed(spec, value, key)
+
+    def _keyed(self, spec: Spec, value: Any, key: object) -> Iterable[Any]:
+        state = self.state
+        match spec:
+            case CountSpec():
+                state[key] = state.get(key, 0) + 1
+            case ReduceSpec(fn):
+                state[key] = fn(deepcopy(state[key]), value) if key in state else value
+            case FoldSpec(initial, fn):
+                state[key] = fn(deepcopy(state.get(key, initial)), value)
+            case LatestSpec(fn):
+                state[key] = fn(value)
+                if state[key] is None:
+                    del state[key]
+                    return []
+            case MapWithStateSpec(initial, fn):
+                state[key], result = fn(deepcopy(state.get(key, initial)), value)
+                return [result]
+            case _:
+                raise AssertionError(spec)
+        return [(key, deepcopy(state[key]))]
+
+    def _send(self, exchange: Exchange, value: object) -> None:
+        key, target = None, 0
+        if isinstance(exchange.partitioning, Keyed):
+            key = exchange.partitioning.key(value)
+            target = owner_of(
+                key_group_of(encode_key(key), 128), self.plan.chain_of[exchange.receiver].parallelism, 128
+            )
+        self.sent[exchange.sender, exchange.receiver, target].append((value, key))

@@ -1,0 +1,462 @@
+"""Process classes: state in plain attributes, for the current key, inside a handler, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from actorstream.api.pipeline import Pipeline
+from actorstream.errors import MissingTimestampError, PlanError, StateAccessError
+from actorstream.operators.keyed_process import KeyedProcess, OperatorContext, ProcessBinding, RecordContext
+from actorstream.operators.state_declarations import ListState, MapState, ValueState
+from actorstream.state.memtable import MISSING
+from tests.operators.rig import Rig
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+    from actorstream.operators.keyed_process import Context
+
+Process = KeyedProcess[Any, Any, Any]
+
+
+def rig(owner: Callable[[], Process], **options: Any) -> Rig:
+    pipeline = Pipeline("t")
+    pipeline.source([0]).key_by(lambda value: value).process(owner, name="head").rebalance().map(str)
+    return Rig(pipeline, "head", **options)
+
+
+def feed(made: Rig, *records: tuple[object, object]) -> list[Any]:
+    """Run (key, value) pairs as one batch; give what was emitted."""
+    times = cast("Any", [None] * len(records))
+    (lists,) = made.run([value for _, value in records], [key for key, _ in records], times)
+    return list(lists.values)
+
+
+class Count(Process):
+    """One value."""
+
+    count: ValueState[int] = ValueState(0)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Count; "forget" goes back to the default, "clear" forgets the key, "look" changes nothing."""
+        match value:
+            case "forget":
+                del self.count
+            case "clear":
+                ctx.clear()
+            case "look":
+                pass
+            case "back":
+                del self.count
+                self.count += 10
+            case _:
+                self.count += 1
+        return [(ctx.key, self.count)]
+
+
+class Many(Process):
+    """Several states of every kind."""
+
+    total: ValueState[int] = ValueState(0)
+    last: ValueState[str | None] = ValueState(None)
+    seen: ValueState[set[int]] = ValueState(factory=set)
+    recent: ListState[int] = ListState()
+    days: MapState[int, int] = MapState()
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Do what the record says."""
+        match value:
+            case int():
+                self.total += value
+                self.last = str(value)
+                self.seen.add(value)
+                self.recent.append(value)
+                self.days[value] = self.days.get(value, 0) + 1
+            case "clear":
+                ctx.clear()
+            case "forget last":
+                del self.last
+            case "forget recent":
+                del self.recent
+                self.recent.append(-1)
+            case "forget days":
+                del self.days
+        yield self.total, self.last, sorted(self.seen), list(self.recent), dict(self.days)
+
+
+NOTHING = (0, None, [], [], {})
+
+
+def test_each_key_has_its_own_state() -> None:
+    made = rig(Count)
+
+    assert feed(made, ("a", 1), ("b", 1), ("a", 1)) == [("a", 1), ("b", 1), ("a", 2)]
+    assert made.rows() == {"a": 2, "b": 1}
+
+
+def test_state_outlives_a_batch_and_a_freeze() -> None:
+    made = rig(Many)
+    feed(made, ("a", 1))
+    assert made.state is not None
+    made.state.freeze()
+
+    assert feed(made, ("a", 2)) == [(3, "2", [1, 2], [1, 2], {1: 1, 2: 1})]
+
+
+def test_reading_a_scalar_writes_nothing() -> None:
+    """A row written is a row in the next snapshot."""
+    made = rig(Count)
+
+    assert feed(made, ("a", "look")) == [("a", 0)]
+    assert made.rows() == {}
+
+
+def test_deleted_state_is_the_default_at_once_and_gone_from_the_row() -> None:
+    made = rig(Count)
+
+    assert feed(made, ("a", 1), ("a", "forget"), ("a", 1)) == [("a", 1), ("a", 0), ("a", 1)]
+    feed(made, ("a", "forget"))
+    assert made.rows() == {"a": MISSING}
+
+
+def test_state_that_is_deleted_and_set_again_is_stored() -> None:
+    made = rig(Count)
+
+    assert feed(made, ("a", 1), ("a", "back"), ("a", "look")) == [("a", 1), ("a", 10), ("a", 10)]
+
+
+def test_one_state_of_many_can_be_deleted() -> None:
+    made = rig(Many)
+
+    assert feed(made, ("a", 1), ("a", "forget last")) == [
+        (1, "1", [1], [1], {1: 1}),
+        (1, None, [1], [1], {1: 1}),
+    ]
+    assert made.rows() == {"a": (1, MISSING, {1}, [1])}
+
+
+def test_default_that_is_changed_in_place_after_a_delete_is_stored() -> None:
+    """`del self.recent` gives a new list, and what is then put into it is no default."""
+    made = rig(Many)
+
+    assert feed(made, ("a", 1), ("a", "forget recent"), ("a", "look"))[-1] == (1, "1", [1], [-1], {1: 1})
+
+
+def test_clear_forgets_every_state_of_the_key_and_of_no_other() -> None:
+    made = rig(Many)
+
+    assert feed(made, ("a", 1), ("b", 1), ("a", "clear"), ("a", "look"), ("b", "look"))[2:] == [
+        NOTHING,
+        NOTHING,
+        (1, "1", [1], [1], {1: 1}),
+    ]
+
+
+def test_deleting_a_map_empties_it_and_it_can_be_used_again() -> None:
+    """`del` means the default, of whatever kind the state is."""
+    made = rig(Many)
+
+    assert feed(made, ("a", 1), ("a", "forget days"), ("a", 2))[1:] == [
+        (1, "1", [1], [1], {}),
+        (3, "2", [1, 2], [1, 2], {2: 1}),
+    ]
+
+
+def test_value_changed_in_place_is_written_and_not_shared_with_a_frozen_one() -> None:
+    """T135: `self.seen.add` only reads the attribute."""
+    made = rig(Many)
+    feed(made, ("a", 1))
+    assert made.state is not None
+    frozen = made.state.freeze()
+    feed(made, ("a", 2))
+
+    assert made.rows() == {"a": (3, "2", {1, 2}, [1, 2])}
+    assert frozen is not None
+    parts = frozen.encode(100)
+    feed(made, ("a", 3))
+    again = rig(Many)
+    feed(again, ("a", 1))
+    assert again.state is not None
+    generation = again.state.freeze()
+    assert generation is not None
+    assert sorted(parts) == sorted(generation.encode(100))
+
+
+def test_factory_gives_every_key_a_value_of_its_own() -> None:
+    made = rig(Many)
+    feed(made, ("a", 1), ("b", 2))
+
+    assert made.rows() == {"a": (1, "1", {1}, [1]), "b": (2, "2", {2}, [2])}
+
+
+class Base(Process):
+    """Declares one state."""
+
+    count: ValueState[int] = ValueState(0)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Count."""
+        self.count += value
+        return [self.count]
+
+
+class Derived(Base):
+    """Adds one, and calls its base."""
+
+    largest: ValueState[int] = ValueState(0)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Count, and keep the largest."""
+        (count,) = super().on_element(value, ctx)
+        self.largest = max(self.largest, value)
+        return [(count, self.largest)]
+
+
+def test_subclass_has_the_states_of_its_base_and_its_own() -> None:
+    made = rig(Derived)
+
+    assert feed(made, ("a", 5), ("a", 3)) == [(5, 5), (8, 5)]
+    assert isinstance(made.process, Derived)
+
+
+@dataclass
+class Limited(Process):
+    """Built with an argument, by a function."""
+
+    limit: int
+    plain: list[int] = field(default_factory=list)
+
+    hits = ValueState(0)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Stop at the limit; remember everything in a plain attribute, which is no state."""
+        self.plain.append(value)
+        if self.hits < self.limit:
+            self.hits += 1
+            return [self.hits]
+        return []
+
+
+def test_function_may_build_the_object_and_plain_attributes_are_no_state() -> None:
+    made = rig(lambda: Limited(2))
+
+    assert feed(made, ("a", 1), ("a", 2), ("a", 3), ("b", 4)) == [1, 2, 1]
+    assert cast("Limited", made.process).plain == [1, 2, 3, 4]
+    assert made.rows() == {"a": 2, "b": 1}
+
+
+class Emitting(Process):
+    """Gives back whatever it is told."""
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Any:
+        """Give it back."""
+        return value
+
+
+@pytest.mark.parametrize("result", [[1, 2], (1, 2), iter([1, 2]), (n for n in (1, 2)), {1: 0, 2: 0}])
+def test_anything_iterable_can_be_emitted(result: Any) -> None:
+    assert feed(rig(Emitting), ("a", result)) == [1, 2]
+
+
+def test_none_emits_nothing() -> None:
+    assert feed(rig(Emitting), ("a", None), ("a", [])) == []
+
+
+class Late(Process):
+    """Changes its state after its last emit."""
+
+    count: ValueState[int] = ValueState(0)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Count late."""
+        yield self.count
+        self.count += 1
+
+
+def test_generator_handler_may_change_state_after_its_last_yield() -> None:
+    assert feed(rig(Late), ("a", 1), ("a", 1)) == [0, 1]
+
+
+# ---- where there is no key
+
+
+class Astray(Process):
+    """Uses its state wherever it is told."""
+
+    count: ValueState[int] = ValueState(0)
+    recent: ListState[int] = ListState()
+    days: MapState[int, int] = MapState()
+
+    def __init__(self, use: Callable[[Any], object] = lambda _: None) -> None:
+        """Use it in the constructor."""
+        use(self)
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Use it properly."""
+        if callable(value):
+            value(self)
+        self.count += 1
+        return [self.count]
+
+
+def write_value(op: Any) -> None:
+    op.count = 1
+
+
+def write_list(op: Any) -> None:
+    op.recent = []
+
+
+def write_map(op: Any) -> None:
+    op.days = {}
+
+
+def delete(op: Any) -> None:
+    del op.count
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    "read value": lambda op: op.count,
+    "read list": lambda op: op.recent,
+    "read map": lambda op: op.days.get(1),
+    "measure map": lambda op: len(op.days),
+    "empty map": lambda op: op.days.clear(),
+    "write value": write_value,
+    "write list": write_list,
+    "write map": write_map,
+    "delete": delete,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_state_is_refused_in_the_constructor(use: Callable[[Any], object]) -> None:
+    """T32: there is no key yet."""
+    with pytest.raises(StateAccessError, match="state belongs to a key"):
+        Astray(use)
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_state_is_refused_in_open_before_and_in_between_batches(use: Callable[[Any], object]) -> None:
+    """T32: `open`, `close` and a background task have no key; a silent write there would be lost."""
+    made = rig(Astray)
+    with pytest.raises(StateAccessError, match="state belongs to a key"):
+        use(made.process)
+    feed(made, ("a", 1))
+
+    with pytest.raises(StateAccessError, match="state belongs to a key"):
+        use(made.process)
+    assert feed(made, ("a", 1)) == [2]
+
+
+def test_state_is_refused_after_a_handler_failed() -> None:
+    """T32: `close` comes after that too."""
+    made = rig(Astray)
+    with pytest.raises(ZeroDivisionError):
+        feed(made, ("a", lambda _: 1 // 0))
+    assert made.bindings.process is not None
+    made.bindings.process.unbind()
+
+    with pytest.raises(StateAccessError, match="state belongs to a key"):
+        _ = cast("Astray", made.process).count
+
+
+def test_map_that_was_assigned_is_an_error_and_not_a_loss() -> None:
+    """A plain dict in its place would take the writes of all keys and keep none."""
+    made = rig(Astray)
+
+    with pytest.raises(StateAccessError, match=r"Astray\.days was assigned .* clear\(\) .* update"):
+        feed(made, ("a", write_map))
+
+
+def test_two_objects_of_one_class_do_not_share_attributes() -> None:
+    """Each subtask has its own object, of a class of its own."""
+    one, other = rig(Count), rig(Count)
+
+    assert feed(one, ("a", 1), ("a", 1)) == [("a", 1), ("a", 2)]
+    assert feed(other, ("a", 1)) == [("a", 1)]
+
+
+# ---- what is refused
+
+
+class Waiting(Process):
+    """Asynchronous."""
+
+    async def on_element(self, value: Any, ctx: Context[Any], /) -> Any:
+        """Wait."""
+
+
+class WaitingToEmit(Process):
+    """Asynchronous, and a generator."""
+
+    async def on_element(self, value: Any, ctx: Context[Any], /) -> AsyncIterator[Any]:  # type: ignore[override]
+        """Wait."""
+        yield value
+
+
+@pytest.mark.parametrize("owner", [Waiting, WaitingToEmit])
+def test_async_handler_is_refused_also_behind_a_function(owner: type[Process]) -> None:
+    """`process(lambda: Waiting())` hides it from the plan."""
+    with pytest.raises(PlanError, match="on_element is async"):
+        rig(lambda: owner())
+
+
+# ---- the context
+
+
+class FixedClock:
+    """Stands still."""
+
+    def now_us(self) -> int:
+        """Read the wall clock."""
+        return 1_500_000
+
+    def monotonic(self) -> float:
+        """Read the other one."""
+        return 0.0
+
+
+class Telling(Process):
+    """Emits what its context says."""
+
+    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
+        """Tell."""
+        return [(ctx.key, ctx.timestamp, ctx.now)]
+
+
+def test_context_tells_key_event_time_and_the_jobs_clock() -> None:
+    made = rig(Telling, clock=FixedClock())
+    (lists,) = made.run(["x"], ["a"], [250_000])
+
+    event, now = datetime(1970, 1, 1, 0, 0, 0, 250_000, UTC), datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
+    assert lists.values == [("a", event, now)]
+
+
+def test_missing_event_time_is_an_error_that_says_where_it_would_come_from() -> None:
+    with pytest.raises(MissingTimestampError, match=r"head: the source of this record gives no timestamps; read from"):
+        feed(rig(Telling), ("a", 1))
+
+
+def test_base_class_does_nothing_and_says_what_is_missing() -> None:
+    process = Process()
+
+    with pytest.raises(NotImplementedError):
+        process.on_element(1, cast("Context[Any]", None))
+
+
+async def test_open_and_close_may_be_left_out() -> None:
+    process = Process()
+
+    await process.open(cast("OperatorContext", None))
+    await process.close()
+
+
+def test_binding_knows_its_operator() -> None:
+    made = rig(Count)
+    assert isinstance(made.bindings.process, ProcessBinding)
+    assert made.bindings.process.operator == "head"
+    assert isinstance(made.bindings.process.context, RecordContext)
