@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -22,18 +23,17 @@ app.command("demo")(command.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(log.app, name="log")
 
-_debugging: list[bool] = []
+_debugging = [False]
 
 
 @app.callback()
 def _every_command(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks, and log more.")] = False
 ) -> None:
-    if debug:
-        _debugging.append(True)
-    log_to_stderr(debug=debug)
+    _debugging[:] = [debug]
+    log_to_stderr(logging.DEBUG if debug else logging.WARNING)
 
 
 def is_debugging() -> bool:
     """Tell whether the user asked for tracebacks."""
-    return bool(_debugging)
+    return _debugging[0]

@@ -11,6 +11,7 @@ Typer and rich come with the extra `cli`; the library itself does without them.
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from actorstream.errors import ActorstreamError
 
@@ -24,19 +25,24 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _EXTRA:
             raise
-        sys.exit(f"actorstream: the commands need {error.name}: pip install 'actorstream[cli]'")
+        _leave(f"actorstream: the commands need {error.name}: pip install 'actorstream[cli]'")
     try:
         app()
     except ActorstreamError as error:
         if is_debugging():
             raise
-        sys.exit(explain(error))
+        _leave(explain(error))
 
 
 def explain(error: ActorstreamError) -> str:
     """Give the text for a person: what kind of error, what it says, and the notes on it."""
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
     return f"actorstream: {type(error).__name__}: {error}{notes}"
+
+
+def _leave(text: str) -> NoReturn:
+    sys.stderr.write(f"{text}\n")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

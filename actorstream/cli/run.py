@@ -39,5 +39,5 @@ def run(
             raise typer.Exit(_INTERRUPTED) from None
     typer.echo(
         f"{program.name}: {summary.records_in:,} records in, {summary.records_out:,} out, "
-        f"{summary.checkpoints} checkpoints, {summary.restarts} restarts, {summary.seconds:.1f} s"
+        f"checkpoints: {summary.checkpoints}, restarts: {summary.restarts}, {summary.seconds:.1f} s"
     )

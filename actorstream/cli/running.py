@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +50,20 @@ def calm_collector() -> None:
     gc.set_threshold(_YOUNG_OBJECTS, 20, 100)
 
 
-def log_to_stderr(*, debug: bool = False) -> None:
-    """Send the log of this process to standard error, whatever that is at the time; standard output is for results."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("debug" if debug else "info"),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+def log_to_stderr(level: int) -> None:
+    """Show the library's events on standard error; standard output is for results."""
+    logger = logging.getLogger("actorstream")
+    logger.setLevel(level)
+    logger.handlers[:] = [_ToStandardError()]
+
+
+class _ToStandardError(logging.Handler):
+    """Writes to whatever standard error is at the time: a live display moves it above itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")
+        sys.stderr.write(f"{moment} {record.levelname.lower()} {self.format(record)}\n")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

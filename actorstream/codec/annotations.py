@@ -124,10 +124,9 @@ class _Builder:
             shape = self._container(origin, args, place, bound)
         elif origin in _ABSTRACT:
             shape = Opaque()
-        elif isinstance(origin, type):
-            args = tuple([bound.get(arg, arg) for arg in args])
-            variables = getattr(origin, "__parameters__", ())
-            shape = self._class(origin, annotation, place, dict(zip(variables, args, strict=False)))
+        elif isinstance(origin, type) and (variables := getattr(origin, "__parameters__", ())):
+            stand_for = [bound.get(arg, arg) for arg in args]
+            shape = self._class(origin, annotation, place, dict(zip(variables, stand_for, strict=False)))
         else:
             raise _refusal(place, annotation, "say object")
         return shape
@@ -181,9 +180,8 @@ class _Builder:
         except KeyError:
             pass
         if typing.is_typeddict(cls):
-            required: frozenset[str] = cls.__required_keys__  # type: ignore[attr-defined]
-            named = self._records[annotation] = NamedDict(cls, required)
             hints = _hints(cls, place)
+            named = self._records[annotation] = NamedDict(cls, _required_keys(cls, hints))
             named.complete({key: self.build(hint, f"{place}[{key!r}]", bound) for key, hint in hints.items()})
             return named
         record = record_class(cls)
@@ -234,6 +232,16 @@ def _class_behind(annotation: Annotation) -> type | None:
     if typing.is_typeddict(cls):
         return dict
     return cls if isinstance(cls, type) and cls is not object and cls not in _ABSTRACT else None
+
+
+def _required_keys(cls: Annotation, hints: dict[str, Annotation]) -> frozenset[str]:
+    """Give the keys of a TypedDict that must be there; `__required_keys__` does not see postponed annotations."""
+    origins: dict[str, Annotation] = {key: typing.get_origin(hint) for key, hint in hints.items()}
+    return frozenset(
+        key
+        for key, origin in origins.items()
+        if origin is typing.Required or (origin is not typing.NotRequired and key in cls.__required_keys__)
+    )
 
 
 def _packed_by_msgspec(cls: type) -> bool:

@@ -105,7 +105,7 @@ class Fixed(Shape):
         return self._items
 
     def fits(self, value: object) -> bool:
-        return value.__class__ is tuple and self._row.fits(value)
+        return value.__class__ is tuple and (tuple(map(type, value)) in self._row.settled or self._row.fits(value))
 
     def misfit(self, value: object, place: str) -> str:
         if not isinstance(value, tuple) or type(value) is not tuple or len(value) != len(self._items):
@@ -254,11 +254,13 @@ class Record(Shape):
         self._positional = positional
         self._fields: tuple[Shape, ...] = ()
         self._row = Row(())
+        self._settled = self._row.settled
 
     def complete(self, fields: tuple[Shape, ...]) -> None:
         """Take the shapes of the fields, in order."""
         self._fields = fields
         self._row = Row(fields)
+        self._settled = self._row.settled
 
     def children(self) -> Iterable[Shape]:
         return self._fields
@@ -267,9 +269,10 @@ class Record(Shape):
         if value.__class__ is not self._cls:
             return False
         try:
-            return self._row.fits(self._parts(value))
+            parts = self._parts(value)
         except (AttributeError, CodecError):
             return False
+        return tuple(map(type, parts)) in self._settled or self._row.fits(parts)
 
     def misfit(self, value: object, place: str) -> str:
         if value.__class__ is not self._cls:

@@ -92,6 +92,8 @@ def encode_key(key: object) -> bytes:
             return _pack_int(_INT, key + _MIDDLE)
         except StructError:
             return _encode_big_int(key)
+    if type(key) is bytes:
+        return b"1" + (key.replace(b"\0", b"\0\xff") if b"\0" in key else key) + b"\0\1"
     if key is None:
         raise CodecError(f"the key is None: {_REMEDY}, or filter such records out before key_by")
     try:
@@ -165,10 +167,6 @@ def _encode_float(key: float) -> bytes:
     return _tag_u64.pack(_FLOAT, bits ^ (_ALL_64 if bits & _MIDDLE else _MIDDLE))
 
 
-def _encode_bytes(key: bytes) -> bytes:
-    return b"1" + key.replace(b"\0", b"\0\xff") + b"\0\1"
-
-
 def _encode_datetime(key: datetime) -> bytes:
     if key.utcoffset() is None:
         raise CodecError(f"a naive datetime ({key!r}) cannot be a key: give it a time zone, as in datetime.now(UTC)")
@@ -209,7 +207,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     str: encode_key,
     int: encode_key,
     float: _encode_float,
-    bytes: _encode_bytes,
+    bytes: encode_key,
     datetime: _encode_datetime,
     date: _encode_date,
     timedelta: _encode_timedelta,

@@ -90,17 +90,24 @@ class _DataclassRecord(RecordClass):
         except TypeError as error:
             raise CodecError(f"{cls.__qualname__} is a dataclass that is also something else: {error}") from error
         if cls.__dictoffset__ and not (self.frozen and not hasattr(cls, "__post_init__")):
-            self.parts = self._checked_parts
+            self.parts = self._checked(self.parts)
 
-    def _checked_parts(self, value: object) -> tuple[object, ...]:
-        held = value.__dict__
-        if len(held) != len(self.names):
-            extra = [n for n in held if n not in self._all_names and not self._may_be_lost(n)]
-            if extra:
-                raise CodecError(
-                    f"a {self.cls.__qualname__} carries {extra[0]!r}, which is no field and would be lost: declare it"
-                )
-        return _getter(self.names)(value)
+    def _checked(self, parts: Callable[[object], tuple[object, ...]]) -> Callable[[object], tuple[object, ...]]:
+        count = len(self.names)
+
+        def checked_parts(value: object) -> tuple[object, ...]:
+            if len(value.__dict__) != count:
+                self._refuse_more(value)
+            return parts(value)
+
+        return checked_parts
+
+    def _refuse_more(self, value: object) -> None:
+        extra = [n for n in value.__dict__ if n not in self._all_names and not self._may_be_lost(n)]
+        if extra:
+            raise CodecError(
+                f"a {self.cls.__qualname__} carries {extra[0]!r}, which is no field and would be lost: declare it"
+            )
 
     def _may_be_lost(self, name: str) -> bool:
         return name.startswith("__") or isinstance(getattr(self.cls, name, None), cached_property)

@@ -55,6 +55,7 @@ class OpenLog:
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[GroupCommit, Bell]] = WeakKeyDictionary()
         self._readers_checked = world.clock.monotonic()
         self._rolled_over = True
+        self._listed_up_to = 0
 
     @property
     def partitions(self) -> int:
@@ -145,6 +146,9 @@ class OpenLog:
                 return
 
     def _transact(self, segment: Segment, pending: list[Request[object]]) -> None:
+        if self._listed_up_to != segment.number:
+            self.row.sealed()
+            self._listed_up_to = segment.number
         unlisted = self.row.unlisted()
         with segment.env.transaction(write=True) as txn:
             log_txn = LogTransaction(segment, txn)

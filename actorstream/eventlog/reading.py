@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from actorstream.errors import CodecError
+from actorstream.eventlog.records import Read
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
     from actorstream.codec.contract import Codec
     from actorstream.eventlog.open_log import OpenLog
-    from actorstream.eventlog.records import Read
-    from actorstream.eventlog.segment import Segment
+    from actorstream.eventlog.segment import End, Segment
 
 T = TypeVar("T")
 
@@ -71,19 +71,19 @@ class PartitionReader(Generic[T]):
             if self._segment is None:
                 self._segment = await self._log.world.offload.run(self._log.row.locate, self._partition, self.offset)
             segment = self._segment
-            self._seen = (self._bell.rung, segment.env.last_transaction)
+            rung = self._bell.rung
             read = await self._read(segment, min(limit, FETCH_RECORDS))
-            if read is not None:
+            if isinstance(read, Read):
                 values = self._decoded(read)
                 self.offset = read.first + len(values)
                 return Records(read.first, read.stamps, values)
-            if not segment.is_sealed():
+            if not read.sealed:
+                self._seen = (rung, read.transaction)
                 return None
-            if segment.ends()[self._partition] == self.offset:
-                self.close()
+            self.close()
 
     async def wait(self) -> None:
-        """Return once something was committed since the last fetch began; maybe to another partition."""
+        """Return once something may have been committed since the last fetch found nothing."""
         if self._segment is not None:
             await self._bell.wait(self._seen[0], self._segment.env, self._seen[1])
 
@@ -93,7 +93,7 @@ class PartitionReader(Generic[T]):
             self._segment.close()
             self._segment = None
 
-    async def _read(self, segment: Segment, limit: int) -> Read | None:
+    async def _read(self, segment: Segment, limit: int) -> Read | End:
         if self._in_thread > 0:
             self._in_thread -= 1
             return await self._log.world.offload.run(segment.fetch, self._partition, self.offset, limit)

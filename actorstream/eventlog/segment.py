@@ -9,7 +9,7 @@ pages are reused and the file stays as small as its records.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_128
 
@@ -45,6 +45,17 @@ FETCH_BYTES = 256 * 1024
 _FIRST_STEP = 16
 
 
+class End(NamedTuple):
+    """No record is there as of a transaction; `sealed`: here there never will be one.
+
+    The transaction is the one that was read in, not the environment's last: LMDB shows the number of a
+    commit a little before it lets readers see it, and a reader that took that number would wait for ever.
+    """
+
+    transaction: int
+    sealed: bool
+
+
 class Segment:
     """One open segment. Its methods may be called from any thread."""
 
@@ -67,8 +78,8 @@ class Segment:
         with self.env.transaction() as txn:
             return unpack_offsets(own_row(self.path, txn, NEXT_OFFSETS))
 
-    def fetch(self, partition: int, offset: int, count: int) -> Read | None:
-        """Read up to `count` records from `offset` on, about 256 KiB at most; None if none is there yet.
+    def fetch(self, partition: int, offset: int, count: int) -> Read | End:
+        """Read up to `count` records from `offset` on, about 256 KiB at most; `End` if none is there.
 
         Raises:
             StoreError: A record is missing or damaged.
@@ -82,7 +93,7 @@ class Segment:
                         f"{self.path}: partition {partition} has no records from offset {offset} on, though it should"
                         f" reach {end}: the file is damaged; restore it from a copy"
                     )
-                return None
+                return End(txn.id(), sealed=txn.get(SEAL) is not None)
         return read_rows(self.path, partition, offset, rows)
 
     def first_at(self, partition: int, us: int) -> int | None:
@@ -94,7 +105,7 @@ class Segment:
         if block is None:
             return None
         offset = max(self.starts[partition], block * TIME_BLOCK)
-        while (read := self.fetch(partition, offset, TIME_BLOCK)) is not None:
+        while isinstance(read := self.fetch(partition, offset, TIME_BLOCK), Read):
             for at, stamp in enumerate(read.stamps, read.first):
                 if stamp >= us:
                     return at

@@ -37,9 +37,12 @@ class Bell:
                 waiter.set_result(None)
 
     async def wait(self, seen: int, env: Env, transaction: int) -> None:
-        """Return once something was committed after `rung` was `seen` and the last transaction was `transaction`."""
+        """Return once a commit was rung for after `seen`, or the last transaction is not `transaction`, after a pause.
+
+        The pause comes first: a commit shows in the number a little before readers can see it.
+        """
         pause = _POLL_FIRST_S
-        while self.rung == seen and env.last_transaction == transaction:
+        while self.rung == seen:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -48,6 +51,8 @@ class Bell:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+            if env.last_transaction != transaction:
+                return
             pause = min(pause * _POLL_GROWTH, _POLL_LAST_S)
 
 

@@ -204,7 +204,9 @@ class ChainWriter(StepText):
         self._constant("deleted", binding.deleted)
         self._constant("settle", binding.settle)
         self._constant("handle", binding.process.on_element)  # type: ignore[attr-defined]
+        self._constant("bind", binding.bind)
         self._constant("unbind", binding.unbind)
+        self._prologue.append(Line(1, "bind()"))
         self._emit(depth, "ctx.key = k")
         if self.chain.needs_timestamps:
             self._emit(depth, "ctx.event_time_us = t")

@@ -10,8 +10,9 @@ the user's object a generated class:
                                      __delattr__         `del self.count` is noticed
 
 and the generated loop of the chain does `op.count = v; handler(record, ctx);
-w = op.count; if w is not v: live[key] = w`. Outside a handler the attribute is
-not set, and the unbound marker raises `StateAccessError`.
+w = op.count; if w is not v: live[key] = w`. The object is of that class for the
+length of a batch; before, between and after, it is of the user's own, where the
+declarations refuse every use (T32).
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class RecordContext:
 
 
 class _Unbound:
-    """Stands in the generated class for a state: reached only while no value is loaded."""
+    """Hides a declaration in the generated class, so that the instance's own attribute is found."""
 
     def __init__(self, declaration: Declaration) -> None:
         self._declaration = declaration
@@ -161,21 +162,42 @@ class ProcessBinding:
         self.defaults = {name: default_of(declared[name]) for name in self.values}
         self.deleted: dict[str, object] = {}
         self.context = RecordContext(self, clock)
-        process.__class__ = _bound_class(owner, declared, self)
+        self._owner = owner
+        self._bound = _bound_class(owner, declared, self)
         self.views = {
             name: MapView(declaration, state.maps[name])
             for name, declaration in declared.items()
             if isinstance(declaration, MapState)
         }
-        vars(process).update(self.views)
+
+    def bind(self) -> None:
+        """Make the states plain attributes: a batch begins."""
+        vars(self.process).update(self.views)
+        self.process.__class__ = self._bound
 
     def unbind(self) -> None:
-        """Leave no key's state on the object, so that using it outside a handler is refused (T32)."""
+        """End a batch: using a state is refused from here on (T32).
+
+        Raises:
+            StateAccessError: A handler put something else in the place of a map, which would be lost.
+        """
         attributes = vars(self.process)
-        for name in self.values:
+        assigned = [name for name, view in self.views.items() if attributes[name] is not view]
+        self.release()
+        if assigned:
+            raise StateAccessError(
+                f"{self._owner.__name__}.{assigned[0]} was assigned: a map state is changed in place; "
+                f"say self.{assigned[0]}.clear() and self.{assigned[0]}.update(...)"
+            )
+
+    def release(self) -> None:
+        """Leave no key's state on the object, also after a handler failed."""
+        attributes = vars(self.process)
+        for name in (*self.values, *self.views):
             attributes.pop(name, None)
         for view in self.views.values():
             view.key = MISSING
+        self.process.__class__ = self._owner
 
     def fresh(self, name: str) -> object:
         """Give the default of a state, newly made where there is a factory."""
@@ -184,19 +206,18 @@ class ProcessBinding:
 
     def delete(self, name: str) -> None:
         """Carry out `del self.<name>`: the default from here on."""
-        attributes = vars(self.process)
-        if name not in attributes:
-            raise StateAccessError(f"del {self.operator}.{name}: there is no key here")
-        attributes[name] = self.deleted[name] = self.fresh(name)
+        if name in self.views:
+            self.views[name].clear()
+        else:
+            vars(self.process)[name] = self.deleted[name] = self.fresh(name)
 
     def clear(self, key: object) -> None:
         """Carry out `ctx.clear()`."""
-        for name in self.values:
-            self.delete(name)
         for view in self.views.values():
             if view.key is not key:
                 raise InvariantError(f"{self.operator}: a map view is bound to another key")
-            view.clear()
+        for name in (*self.values, *self.views):
+            self.delete(name)
 
     def settle(self) -> object:
         """Give the row to store after a handler that deleted something; forgets what was deleted."""
@@ -212,11 +233,10 @@ class ProcessBinding:
 
 
 def _bound_class(owner: type, declared: dict[str, Declaration], binding: ProcessBinding) -> type:
-    names = set(binding.values)
     delete: Callable[[str], None] = binding.delete
 
     def delete_attribute(self: object, name: str) -> None:
-        if name in names:
+        if name in declared:
             delete(name)
         else:
             object.__delattr__(self, name)

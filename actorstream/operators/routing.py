@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actorstream.codec.ordered_keys import encode_key
+from actorstream.errors import CodecError
 from actorstream.model.key_groups import key_group_of, owner_of
 
 _KNOWN_MAX = 100_000
@@ -20,16 +21,29 @@ class Router:
         """Start with nothing known."""
         self.targets = targets
         self._max_parallelism = max_parallelism
+        self._key_type: type | None = None
         self.known: dict[object, int] = {}
 
     def route(self, key: object) -> int:
         """Give the index of the subtask that owns `key`.
 
         Raises:
-            CodecError: The key is of a type that has no stable encoding.
+            CodecError: The key is of a type that has no stable encoding, or of another than the keys before (T137).
         """
+        encoded = encode_key(key)
+        expected = self._key_type = self._key_type or type(key)
+        if type(key) is not expected:
+            raise mixed_keys(key, expected)
         if len(self.known) >= _KNOWN_MAX:
             self.known.clear()
-        target = owner_of(key_group_of(encode_key(key), self._max_parallelism), self.targets, self._max_parallelism)
+        target = owner_of(key_group_of(encoded, self._max_parallelism), self.targets, self._max_parallelism)
         self.known[key] = target
         return target
+
+
+def mixed_keys(key: object, expected: type) -> CodecError:
+    """Say that `key` is not of the type of the keys before it."""
+    return CodecError(
+        f"key_by gave {key!r}, a {type(key).__name__}, after keys of type {expected.__name__}; "
+        "all keys of one key_by are of one type: convert in the key function"
+    )

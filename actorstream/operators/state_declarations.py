@@ -15,8 +15,9 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
 
+from actorstream.codec.values import is_immutable
 from actorstream.errors import PlanError, StateAccessError
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ class Declaration:
         """Give the state's address."""
         return StateRef(owner, self.name)
 
+    def __set__(self, obj: Keyed[Any], value: Never) -> None:
+        """Refuse: there is no key."""
+        raise self.refuse(type(obj))
+
+    def __delete__(self, obj: Keyed[Any]) -> None:
+        """Refuse: there is no key."""
+        raise self.refuse(type(obj))
+
     def refuse(self, owner: type | None) -> StateAccessError:
         """Say why there is no value here."""
         where = f"{owner.__name__}.{self.name}" if owner is not None else self.name
@@ -82,9 +91,12 @@ class ValueState(Declaration, Generic[V]):
     def __init__(self, *, factory: Callable[[], V]) -> None: ...
     def __init__(self, default: V | None = None, *, factory: Callable[[], V] | None = None) -> None:
         """Take the value of a key that was never written, or what makes it."""
-        if factory is None and isinstance(default, list | dict | set | bytearray):
+        if factory is None and not is_immutable(default):
             kind = type(default).__name__
-            raise PlanError(f"ValueState({kind}) would be shared by all keys: say ValueState(factory={kind})")
+            raise PlanError(
+                f"ValueState({kind}) would be shared by all keys: say ValueState(factory=...) with what makes "
+                f"a new one, such as {kind}"
+            )
         self.default = default
         self.factory = factory
 
@@ -99,10 +111,6 @@ class ValueState(Declaration, Generic[V]):
         raise self.refuse(owner)
 
     def __set__(self, obj: Keyed[Any], value: V) -> None:
-        """Refuse: there is no key."""
-        raise self.refuse(type(obj))
-
-    def __delete__(self, obj: Keyed[Any]) -> None:
         """Refuse: there is no key."""
         raise self.refuse(type(obj))
 

@@ -1,4 +1,4 @@
-# ruff: noqa: TC003  (plain examples, whose annotations are resolved at run time)
+# ruff: noqa: D105, D106, TC003  (plain examples, whose annotations are resolved at run time)
 """Classes that the codec tests keep: at module level, as users are told to define theirs."""
 
 from __future__ import annotations

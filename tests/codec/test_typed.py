@@ -66,7 +66,7 @@ GOLDEN: list[tuple[object, object, str]] = [
     (bytes, b"\0", "c40100"),
     (bool, True, "c3"),
     (type(None), None, "c0"),
-    (datetime, NOW, "d6ff66323648"),
+    (datetime, NOW, "d6ff663235c8"),
     (date, date(2024, 5, 1), "aa323032342d30352d3031"),
     (time, time(1, 2, 3), "a830313a30323a3033"),
     (timedelta, timedelta(days=1, seconds=2), "a65031445432 53".replace(" ", "")),
@@ -189,7 +189,7 @@ def test_post_init_does_not_run_again() -> None:
 MISFITS: list[tuple[object, object, str]] = [
     (int, "1", r"value is '1' \(a str\), expected int"),
     (int, True, "a bool"),
-    (float, "1", "expected a float"),
+    (float, "1", "expected float"),
     (str, b"x", "expected str"),
     (str, Page.HOME, "a Page"),
     (str, "\ud800", "Unicode"),
@@ -226,7 +226,7 @@ MISFITS: list[tuple[object, object, str]] = [
 
 @pytest.mark.parametrize(("annotation", "value", "said"), MISFITS, ids=lambda v: str(v)[:40])
 def test_misfit_is_refused_when_writing_with_its_place(annotation: object, value: object, said: str) -> None:
-    """msgspec alone would write it, and the restore after a crash could not read it."""
+    """Left to itself msgspec would write it, and the restore after a crash could not read it."""
     with pytest.raises(CodecError, match=said):
         codec_for(annotation).encode(value)
 

@@ -14,7 +14,7 @@ from actorstream.eventlog.ledger import Birth
 from actorstream.system.files import RealFiles
 from tests.eventlog.setting import SMALL, values_of
 
-COUNT = 12_000
+COUNT = 30_000
 
 
 async def filled(path: Path) -> list[Path]:

@@ -105,7 +105,9 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "fold": lambda: _keyed(lambda k: k.fold(0, add, name="head").sink(print, name="print")),
     "fold, mutable": lambda: _keyed(lambda k: k.fold(list[int](), push, name="head").sink(print, name="print")),
     "latest": lambda: _keyed(lambda k: k.latest(abs, name="head").sink(print, name="print")),
-    "map_with_state": lambda: _keyed(lambda k: k.map_with_state(0, add_and_show, name="head").sink(print, name="print")),
+    "map_with_state": lambda: _keyed(
+        lambda k: k.map_with_state(0, add_and_show, name="head").sink(print, name="print")
+    ),
     "process, one value": lambda: _keyed(lambda k: k.process(Visits, name="head").sink(print, name="print")),
     "process, many states": lambda: _keyed(lambda k: k.process(Profile, name="head").sink(print, name="print")),
     "source to process, timed": lambda: _source(lambda s: s.key_by(key).process(Visits), parallelism=2),

@@ -86,8 +86,9 @@ class Interpreter:
                     del state[key]
                     return []
             case MapWithStateSpec(initial, fn):
-                state[key], result = fn(deepcopy(state.get(key, initial)), value)
-                return [result]
+                after: Any = fn(deepcopy(state.get(key, initial)), value)
+                state[key] = after[0]
+                return [after[1]]
             case _:
                 raise AssertionError(spec)
         return [(key, deepcopy(state[key]))]

@@ -37,7 +37,7 @@ def declared(owner: type) -> dict[str, Column]:
 
 
 def test_rolling_operators_have_one_value() -> None:
-    specs = [CountSpec(), ReduceSpec(max), FoldSpec(0, max), LatestSpec(abs), MapWithStateSpec(0, divmod)]
+    specs: list[Spec] = [CountSpec(), ReduceSpec(max), FoldSpec(0, max), LatestSpec(abs), MapWithStateSpec(0, divmod)]
 
     assert [[(column.name, column.kind) for column in of(spec)] for spec in specs] == [[("value", "value")]] * 5
     assert all(map(is_stateful, specs))

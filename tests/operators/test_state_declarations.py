@@ -56,7 +56,7 @@ def test_plain_attribute_that_hides_a_state_is_refused() -> None:
     """Else the state would silently be none."""
 
     class Hiding(Base):
-        first = 3  # type: ignore[assignment]
+        first = 3
 
     with pytest.raises(PlanError, match=r"Hiding\.first hides a state"):
         declarations_of(Hiding)

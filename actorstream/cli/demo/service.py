@@ -9,6 +9,7 @@ input is closed.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -62,7 +63,7 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Run the pipeline in the folder that the first argument names."""
     folder = sys.argv[1]
-    log_to_stderr()
+    log_to_stderr(logging.DEBUG)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     run_until_stopped(
         lambda: build(folder).run(
