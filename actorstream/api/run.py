@@ -168,6 +168,7 @@ class Run:
                     world=world,
                     job=job,
                     directory=directory,
+                    root=root,
                     layers_folder=os.path.join(root, "layers"),
                     statistics=self._statistics,
                     answer=self._supervisor.answer,

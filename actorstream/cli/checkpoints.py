@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from os.path import abspath, join
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actorstream.checkpoints.lease import Lease
-from actorstream.checkpoints.manifest import Manifest
 from actorstream.checkpoints.view import StoreView
 from actorstream.cli.manifest_text import instant_text, manifest_lines
 from actorstream.cli.tables import print_table
@@ -16,8 +15,11 @@ from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.attempts import is_void
-from actorstream.protocol.recovery import ManifestFact
 from actorstream.system.current import current_world
+
+if TYPE_CHECKING:
+    from actorstream.checkpoints.manifest import Manifest
+    from actorstream.protocol.recovery import ManifestFact
 
 app = typer.Typer(help="Look into a checkpoint store; changes nothing.", no_args_is_help=True)
 

@@ -70,9 +70,9 @@ class LineReader(Generic[T]):
                 values.append(decode_json(self._type, line))
             except CodecError as error:
                 reason = error.__cause__ or error
-                raise CodecError(f"line {self._line} is no {_name(self._type)}: {reason}; those before it were taken") from error
-
-
+                raise CodecError(
+                    f"line {self._line} is no {_name(self._type)}: {reason}; those before it were taken"
+                ) from error
 
 
 def _name(type_: type) -> str:

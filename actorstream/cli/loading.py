@@ -24,7 +24,7 @@ def load_pipeline(name: str) -> Pipeline:
             found = found()
         except ActorstreamError:
             raise
-        except Exception as error:  # noqa: BLE001  (the user's code; the cause is kept)
+        except Exception as error:  # the user's code: anything
             raise PlanError(f"{name}() raised {type(error).__name__}: {error}") from error
     if not isinstance(found, Pipeline):
         raise PlanError(f"{name} gives a {type(found).__name__}: expected a Pipeline, or a function that builds one")
@@ -55,7 +55,7 @@ def load_attribute(name: str, what: str) -> object:
         raise PlanError(f"importing {module_name} raised ModuleNotFoundError: {error}") from error
     except ActorstreamError:
         raise
-    except Exception as error:  # noqa: BLE001  (the user's code; the cause is kept)
+    except Exception as error:  # the user's code: anything
         raise PlanError(f"importing {module_name} raised {type(error).__name__}: {error}") from error
     for part in path.split("."):
         if not hasattr(found, part):

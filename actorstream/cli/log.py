@@ -1,7 +1,7 @@
 """`actorstream log`: an event log from outside, in JSON lines.
 
-    actorstream log cat orders | jq .total            values only, so that `cat a | append b` copies
-    actorstream log tail -f orders --positions        with partition, offset and timestamp
+cat, tail                 values only, so that `cat a | append b` copies
+cat, tail --positions     with partition, offset and timestamp
 """
 
 from __future__ import annotations

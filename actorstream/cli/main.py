@@ -37,7 +37,7 @@ def main() -> None:
 def explain(error: ActorstreamError) -> str:
     """Give the text for a person: what kind of error, what it says, and the notes on it."""
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-    return f"actorstream: {type(error).__name__}: {error}{notes}"
+    return f"actorstream: {type(error).__name__}: {' '.join(str(error).splitlines())}{notes}"
 
 
 def _leave(text: str) -> NoReturn:

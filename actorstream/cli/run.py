@@ -22,7 +22,8 @@ def run(
     pipeline: Annotated[str, typer.Argument(metavar="MODULE:PIPELINE", help="A Pipeline, or what builds one.")],
     *,
     store: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where checkpoints live; without it, nothing survives the process.")
+        str | None,
+        typer.Option(metavar="DIR", help="Where checkpoints live; without it, nothing survives the process."),
     ] = None,
     interval: Annotated[float, typer.Option(min=0.001, help="Seconds between checkpoints.")] = 1.0,
     parallelism: Annotated[int, typer.Option(min=1, help="Subtasks of operators that do not say their own.")] = 1,

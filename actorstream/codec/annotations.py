@@ -98,6 +98,8 @@ class _Builder:
         return self._plain(_NONE if annotation is None else annotation, place)
 
     def _plain(self, annotation: Annotation, place: str) -> Shape:
+        if not isinstance(annotation, collections.abc.Hashable):
+            raise _refusal(place, annotation, "say a class")
         leaf = _LEAVES.get(annotation)
         if leaf is not None:
             return leaf()
@@ -112,6 +114,7 @@ class _Builder:
 
     def _parametrised(self, annotation: Annotation, origin: Annotation, place: str, bound: Bound) -> Shape:
         args = typing.get_args(annotation)
+        generic: Annotation = origin
         if origin in _WRAPPERS:
             shape = self.build(args[0], place, bound)
             if any(isinstance(arg, msgspec.Meta) for arg in args):
@@ -125,8 +128,8 @@ class _Builder:
         elif origin in _ABSTRACT:
             shape = Opaque()
         elif isinstance(origin, type) and (variables := getattr(origin, "__parameters__", ())):
-            stand_for = [bound.get(arg, arg) for arg in args]
-            shape = self._class(origin, annotation, place, dict(zip(variables, stand_for, strict=False)))
+            stand_for = tuple([bound.get(arg, arg) for arg in args])
+            shape = self._class(origin, generic[stand_for], place, dict(zip(variables, stand_for, strict=False)))
         else:
             raise _refusal(place, annotation, "say object")
         return shape
@@ -140,21 +143,15 @@ class _Builder:
 
     def _choice(self, args: tuple[Annotation, ...], place: str, bound: Bound) -> Shape:
         some = [arg for arg in args if arg is not None and arg is not _NONE]
+        if not some:
+            raise _refusal(place, args, "a union holds classes")
         if len(some) == 1:
             item = self.build(some[0], place, bound)
             return item if len(args) == 1 else Maybe(item)
         if _DISTINCT.issuperset(some):
             names = sorted(arg.__name__ for arg in some)
-            return self._maybe(
-                args,
-                some,
-                _scalar(
-                    typing.Union[tuple(some)],  # noqa: UP007  (made at run time)
-                    " or ".join(names),
-                    some,
-                    {"one of": names},
-                ),
-            )
+            either = typing.Union[tuple(some)]  # noqa: UP007  (made at run time)
+            return self._maybe(args, some, _scalar(either, " or ".join(names), some, {"one of": names}))
         members: dict[type, tuple[str, Shape]] = {}
         for arg in some:
             shape = self.build(arg, place, bound)
@@ -189,11 +186,9 @@ class _Builder:
             raise _refusal(
                 place, annotation, "make it a dataclass, NamedTuple, TypedDict, Enum or Struct, or say object"
             )
-        positional = issubclass(cls, tuple)
-        shape = self._records[annotation] = Record(
-            annotation, record, native=_packed_by_msgspec(cls), positional=positional
-        )
         hints = _hints(cls, place)
+        native = _packed_by_msgspec(cls, hints)
+        shape = self._records[annotation] = Record(annotation, record, native=native, positional=issubclass(cls, tuple))
         shape.complete(tuple(self.build(hints.get(n, object), f"{place}.{n}", bound) for n in record.names))
         return shape
 
@@ -244,7 +239,7 @@ def _required_keys(cls: Annotation, hints: dict[str, Annotation]) -> frozenset[s
     )
 
 
-def _packed_by_msgspec(cls: type) -> bool:
+def _packed_by_msgspec(cls: type, hints: dict[str, Annotation]) -> bool:
     """Tell whether msgspec packs and restores instances of `cls` exactly as we want them."""
     if issubclass(cls, msgspec.Struct):
         config = cls.__struct_config__
@@ -252,8 +247,8 @@ def _packed_by_msgspec(cls: type) -> bool:
         odd = config.array_like or config.forbid_unknown_fields or config.omit_defaults or config.tag is not None
         return plain_names and not odd
     if dataclasses.is_dataclass(cls):
-        fields = cls.__dataclass_fields__
-        return not hasattr(cls, "__post_init__") and len(dataclasses.fields(cls)) == len(fields)
+        takes_more = any(isinstance(hint, dataclasses.InitVar) for hint in hints.values())
+        return not takes_more and not hasattr(cls, "__post_init__")
     return True
 
 

@@ -79,7 +79,7 @@ class Many(Shape):
 
     def _lower(self, value: Raw) -> object:
         items = value if self._item.native else [self._item.lower(item) for item in value]
-        if self.own_native:
+        if self._cls in (list, tuple):
             return items
         return [msgspec.Raw(item) for item in sorted(map(_pack, items))]
 
@@ -130,7 +130,7 @@ class Pairs(Shape):
         """Take what its keys and its values are."""
         self._key = key
         self._item = item
-        self._as_map = key.scalar and key.own_native
+        self._as_map = key.scalar
         self.own_native = self._as_map
         self.annotation = dict[key.annotation, item.annotation]  # type: ignore[name-defined]
         self.name = f"a dict of {key.name} to {item.name}"

@@ -24,5 +24,5 @@ def decode_json(type_: type[T], data: bytes) -> T:
     """
     try:
         return msgspec.json.decode(data, type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"not a {type_.__name__} document: {error}") from error

@@ -205,7 +205,7 @@ class OneOf(Shape):
         self.name = "one of " + ", ".join(map(repr, values))
         self._values = frozenset((v.__class__, v) for v in values)
         self._described = {"literal": sorted(map(repr, values))}
-        self.own_native = all(v.__class__ in (int, str, type(None)) for v in values)
+        self._plain = self.own_native = all(v.__class__ in (int, str, type(None)) for v in values)
 
     def fits(self, value: object) -> bool:
         try:
@@ -214,10 +214,10 @@ class OneOf(Shape):
             return False
 
     def _lower(self, value: object) -> object:
-        return value if self.own_native else SELF_DESCRIBING.encode(value)
+        return value if self._plain else SELF_DESCRIBING.encode(value)
 
     def _lift(self, raw: Raw) -> object:
-        value = raw if self.own_native else SELF_DESCRIBING.decode(of_class(raw, bytes))
+        value = raw if self._plain else SELF_DESCRIBING.decode(of_class(raw, bytes))
         if not self.fits(value):
             raise CodecError(f"{value!r:.50} is not {self.name}")
         return value

@@ -18,7 +18,7 @@ from actorstream.errors import CodecError, PlanError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import FORMAT
 from actorstream.eventlog.records import PARTITIONS_MAX
-from actorstream.eventlog.row import begin_row
+from actorstream.eventlog.row import begin_row, has_records
 
 if TYPE_CHECKING:
     from actorstream.model.world import FileSystem, World
@@ -132,7 +132,7 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
         try:
             if (document := _read(files, folder)) is not None:
                 return document
-            if [name for name in files.list_dir(f"{folder}/segments") if name > "000001.lmdb-z"]:
+            if has_records(files, folder):
                 raise StoreError(f"{folder}/LOG is missing, and segments are there: restore it from a copy of the log")
             document = LogDocument(
                 FORMAT, world.random.token(), partitions, settings.segment_bytes, world.clock.now_us()

@@ -24,11 +24,12 @@ from actorstream.errors import StoreError
 from actorstream.eventlog.encoding import Encoded, RecordEncoder
 from actorstream.eventlog.folder import LogSettings, check_partitions, open_folder
 from actorstream.eventlog.instants import Duration, Time, duration_us
-from actorstream.eventlog.ledger import Consumer, DeclaredType
+from actorstream.eventlog.ledger import DeclaredType
 from actorstream.eventlog.open_log import OpenLog
 from actorstream.eventlog.positions import LogPosition, LogRecord, Positions, in_array
+from actorstream.eventlog.registering import register_consumer
 from actorstream.eventlog.sink import LogWriter
-from actorstream.eventlog.transaction import Append, DeclareType, Drop, Register
+from actorstream.eventlog.transaction import Append, DeclareType, Drop
 from actorstream.eventlog.view import LogStart, LogStop, LogView
 from actorstream.system.current import current_world
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from actorstream.codec.contract import Codec
+    from actorstream.eventlog.ledger import Consumer
     from actorstream.model.connect import Fetched, SinkContext
 
 T = TypeVar("T")
@@ -183,11 +185,11 @@ class EventLog(Generic[T]):
             store: Where its checkpoints are, for people.
             positions: The last offset read of each partition; absent or None: nothing yet.
         """
-        log = await self._opened()
-        read = [positions.get(partition) for partition in range(log.partitions)]
-        lowest = [-1 if offset is None else offset for offset in read]
-        await log.submit(Register(Consumer(job, store, lowest, log.world.clock.now_us())))
-        await log.retire()
+        await register_consumer(await self._opened(), job, store, positions)
+
+    async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
+        """Do what `register_consumer` does, with positions by split: the runtime calls it."""
+        await self._everything.keep_for(job, store, positions)
 
     async def consumers(self) -> list[Consumer]:
         """Give the registered jobs."""
@@ -214,7 +216,8 @@ class EventLog(Generic[T]):
         """Close the files. The next use opens them again; readers at work keep theirs."""
         log, self._open, self._writing = self._open, None, None
         if log is not None:
-            log.close()
+            with anyio.CancelScope(shield=True):
+                await log.world.offload.run(log.close)
 
     async def __aenter__(self) -> Self:
         """Open the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -56,6 +57,7 @@ class OpenLog:
         self._readers_checked = world.clock.monotonic()
         self._rolled_over = True
         self._listed_up_to = 0
+        self._at_work = threading.Lock()
 
     @property
     def partitions(self) -> int:
@@ -96,8 +98,9 @@ class OpenLog:
             return documents(newest.path, txn, TYPES, DeclaredType)
 
     def close(self) -> None:
-        """Close what is open; readers keep what they read."""
-        self.row.close()
+        """Close what is open, once no commit is at work: LMDB does not survive less. Readers keep theirs."""
+        with self._at_work:
+            self.row.close()
 
     def _remove(self, gone: list[Sealed]) -> None:
         with disk_errors(self.folder):
@@ -125,7 +128,8 @@ class OpenLog:
             if lock is None:
                 return False
             try:
-                self._commit_locked(list(requests))
+                with self._at_work:
+                    self._commit_locked(list(requests))
             finally:
                 lock.release()
         return True

@@ -31,9 +31,12 @@ from actorstream.eventlog.ledger import (
     own_row,
     pack_offsets,
     scan,
+    unpack_offsets,
 )
+from actorstream.eventlog.meta_pages import check_whole
 from actorstream.eventlog.records import decode_time, encode_time
 from actorstream.eventlog.segment import Segment, build, digest_of, open_newest, open_sealed
+from actorstream.state.lmdb_env import open_segment
 
 if TYPE_CHECKING:
     from actorstream.model.world import FileSystem
@@ -193,8 +196,7 @@ class SegmentRow:
                 self._newest = None
 
     def _numbers(self) -> list[int]:
-        names = map(_NAME.fullmatch, self._files.list_dir(f"{self._folder}/segments"))
-        return sorted(int(name[1]) for name in names if name)
+        return _numbers(self._files, self._folder)
 
     def _find_newest(self) -> Segment:
         last_seen = 0
@@ -238,8 +240,31 @@ def segment_path(folder: str, number: int) -> str:
     return f"{folder}/segments/{number:06}.lmdb"
 
 
+def has_records(files: FileSystem, folder: str) -> bool:
+    """Tell whether segments of a folder without a LOG file hold anything: if so, it is not a log half made.
+
+    Raises:
+        StoreError: The first segment is damaged.
+    """
+    numbers = _numbers(files, folder)
+    if numbers != [1]:
+        return bool(numbers)
+    path = segment_path(folder, 1)
+    env = open_segment(path, map_size=check_whole(files, path).map_size)
+    try:
+        with env.transaction() as txn:
+            return any(unpack_offsets(own_row(path, txn, NEXT_OFFSETS)))
+    finally:
+        env.close()
+
+
 def begin_row(files: FileSystem, folder: str, log: str, partitions: int, map_size: int) -> None:
     """Make the first segment of a new log. The caller holds the writer lock."""
     nothing = pack_offsets([0] * partitions)
     rows = [(FIRST_OFFSETS, nothing), (NEXT_OFFSETS, nothing), (OLDEST, (1).to_bytes(4, "big"))]
     build(files, segment_path(folder, 1), map_size, rows, Birth(FORMAT, log, 1, partitions))
+
+
+def _numbers(files: FileSystem, folder: str) -> list[int]:
+    names = map(_NAME.fullmatch, files.list_dir(f"{folder}/segments"))
+    return sorted(int(name[1]) for name in names if name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 
@@ -18,10 +18,11 @@ from actorstream.errors import PlanError
 from actorstream.eventlog.instants import Time, instant, instant_us
 from actorstream.eventlog.positions import LogPosition, LogRecord
 from actorstream.eventlog.reading import FETCH_RECORDS, PartitionReader, Records
+from actorstream.eventlog.registering import register_consumer
 from actorstream.model.connect import Fetched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from actorstream.codec.contract import Codec
     from actorstream.eventlog.open_log import OpenLog
@@ -99,6 +100,12 @@ class LogView(Generic[T]):
                     yield Fetched(records.values, records.first + len(stamps) - 1, stamps)
                 elif not reader.ended:
                     await reader.wait()
+
+    async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
+        """Keep what lies behind `positions`, by split, from retention until `job` says more."""
+        log = await self._opened()
+        offsets = {_partition(split, log): cast("int | None", position) for split, position in positions.items()}
+        await register_consumer(log, job, store, offsets)
 
     async def records(self) -> AsyncIterator[LogRecord[T]]:
         """Yield all records: in order within a partition, the partitions in turn."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Sequence
+    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
@@ -42,6 +42,19 @@ class Source(Protocol[T_co, Pos]):
 
     def read(self, split: str, after: Pos | None, /) -> AsyncIterable[Fetched[Pos, T_co]]:
         """Yield what follows `after` in `split`, in order."""
+        ...
+
+
+@runtime_checkable
+class RetainingSource(Protocol):
+    """A source that deletes old records, but none that a job may still have to read again."""
+
+    async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
+        """Keep everything behind `positions`, by split, for `job`, until it says more.
+
+        Called before the job reads, and after a checkpoint with the positions of the oldest one
+        that is kept. A split that is absent, or at None, was not read yet.
+        """
         ...
 
 

@@ -24,7 +24,8 @@ from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.messages import SplitPosition
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
-from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, restore
+from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, positions_in, restore
+from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.operator_state import OperatorState, StateColumn
@@ -58,6 +59,7 @@ class JobContext:
     world: World
     job: JobId
     directory: CheckpointDirectory
+    root: str
     layers_folder: str
     statistics: JobStatistics
     answer: Callable[[int, CheckpointId | None, str | None], None]
@@ -112,9 +114,11 @@ async def build(context: JobContext) -> Built:
         if is_stateful(chain.head.spec)
     }
     restored = await offload.run(_restore, context, columns)
+    retaining = Retaining(context.plan, context.job, context.root, restored.kept, max(1, context.settings.retained))
     try:
+        await retaining.before_reading()
         splits = await _assign_splits(context.plan, restored)
-        return _Builder(context, claim, restored, columns, processes).build(splits)
+        return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
     finally:
         restored.close()
 
@@ -125,11 +129,15 @@ def _claim(directory: CheckpointDirectory) -> Claim:
 
 def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
     directory = context.directory
-    match decide(directory.manifests(), directory.claims()):
+    manifests = directory.manifests()
+    match decide(manifests, directory.claims()):
         case RestoreFrom(checkpoint):
             manifest = directory.load(checkpoint)
             check_restorable(manifest, context.plan, columns)
-            return restore(context.world.files, directory, manifest)
+            restored = restore(context.world.files, directory, manifest)
+            good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
+            restored.kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+            return restored
         case Refuse(reason):
             raise RestoreError(reason)
         case _:
@@ -168,12 +176,14 @@ class _Builder:
         restored: Restored,
         columns: Mapping[str, Sequence[Column]],
         processes: Mapping[SubtaskId, object],
+        retaining: Retaining,
     ) -> None:
         self._context = context
         self._claim = claim
         self._restored = restored
         self._columns = columns
         self._processes = processes
+        self._retaining = retaining
         self._numbers = _number(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
         names = count(1)
@@ -278,6 +288,7 @@ class _Builder:
             tell={identity: subtask.mailbox.tell for identity, subtask in self._subtasks.items()},
             answer=context.answer,
             in_use=self._layers_in_use,
+            retaining=self._retaining,
             retained=settings.retained,
             statistics=context.statistics,
         )

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId, LayerName, SubtaskId
     from actorstream.model.world import World
     from actorstream.protocol.coordinator import Coordinator
-    from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport
+    from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.restoring import ManifestWriter
+    from actorstream.runtime.retaining import Retaining
     from actorstream.runtime.statistics import JobStatistics
 
 
@@ -58,6 +59,7 @@ class CoordinatorActor:
         tell: Mapping[SubtaskId, Callable[[ControlMessage], None]],
         answer: Callable[[int, CheckpointId | None, str | None], None],
         in_use: Callable[[], set[LayerName]],
+        retaining: Retaining,
         retained: int,
         statistics: JobStatistics,
     ) -> None:
@@ -69,6 +71,8 @@ class CoordinatorActor:
         self._tell = tell
         self._answer = answer
         self._in_use = in_use
+        self._retaining = retaining
+        self._positions: dict[CheckpointId, dict[str, dict[str, SplitPosition]]] = {}
         self._retained = retained
         self._statistics = statistics
         self._messages: deque[CoordinatorMessage] = deque()
@@ -136,7 +140,7 @@ class CoordinatorActor:
                     await self._publish(checkpoint, reports, final=final)
                 case decide.Complete(checkpoint):
                     self._tell_all(CompleteCheckpoint(checkpoint))
-                    await self._retire()
+                    await self._retire(checkpoint)
                 case decide.Answer(request, checkpoint, error):
                     self._answer(request, checkpoint, error)
                 case decide.Fail(reason):
@@ -159,10 +163,15 @@ class CoordinatorActor:
             created_us=self._world.clock.now_us(),
             duration_us=self._now_us() - started_us,
         )
+        positions: dict[str, dict[str, SplitPosition]] = {}
+        for subtask, report in reports.items():
+            if report.positions:
+                positions.setdefault(subtask.chain, {}).update(report.positions)
         problem = await self._try_publish(manifest)
         if problem is not None:
             await self._carry_out(self._protocol.on_publish_failed(self._now_us(), checkpoint, problem))
             return
+        self._positions[checkpoint] = positions
         statistics = self._statistics
         statistics.checkpoints += 1
         statistics.last_checkpoint_id = checkpoint
@@ -180,11 +189,12 @@ class CoordinatorActor:
             return f"{type(error).__name__}: {error}"
         return None
 
-    async def _retire(self) -> None:
+    async def _retire(self, checkpoint: CheckpointId) -> None:
         """Delete what nobody needs any more; a disk that refuses is asked again after the next checkpoint."""
         try:
             await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
+            await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
         except FencedError:
             raise
         except (OSError, StoreError) as error:
-            log.warning("old checkpoints stay", reason=str(error))
+            log.warning("old checkpoints or records stay", reason=str(error))

@@ -47,7 +47,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Restored:
-    """What an attempt starts from. `close` gives up the layers that no stack took."""
+    """What an attempt starts from. `close` gives up the layers that no stack took.
+
+    `kept` holds the positions of every checkpoint still in the store, oldest first.
+    """
 
     checkpoint: CheckpointId | None = None
     numbers: Numbers = field(default_factory=Numbers)
@@ -55,6 +58,7 @@ class Restored:
     splits: dict[str, dict[str, SplitPosition]] = field(default_factory=dict)
     tokens: dict[str, dict[int, list[PendingCommit]]] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
+    kept: list[dict[str, dict[str, SplitPosition]]] = field(default_factory=list)
 
     def close(self) -> None:
         """Let go of this object's own hold on the layers."""
@@ -127,17 +131,24 @@ def restore(files: FileSystem, directory: CheckpointDirectory, manifest: Manifes
             (KeyGroupRange(run.start, run.end), [restored.layers[index] for index in run.layers])
             for run in operator.stacks
         ]
-    for name, splits in manifest.sources.items():
-        restored.splits[name] = {
+    restored.splits = positions_in(manifest)
+    for token in manifest.sinks:
+        by_subtask = restored.tokens.setdefault(token.operator, {})
+        by_subtask.setdefault(token.subtask, []).append(PendingCommit(CheckpointId(token.checkpoint), token.token))
+    return restored
+
+
+def positions_in(manifest: Manifest) -> dict[str, dict[str, SplitPosition]]:
+    """Give how far each split of each source was emitted."""
+    return {
+        name: {
             split: SplitPosition(
                 None if entry.position is None else SELF_DESCRIBING.decode(entry.position), finished=entry.finished
             )
             for split, entry in splits.items()
         }
-    for token in manifest.sinks:
-        by_subtask = restored.tokens.setdefault(token.operator, {})
-        by_subtask.setdefault(token.subtask, []).append(PendingCommit(CheckpointId(token.checkpoint), token.token))
-    return restored
+        for name, splits in manifest.sources.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

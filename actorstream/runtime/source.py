@@ -70,10 +70,10 @@ class SourceSubtask(Subtask):
         reading = spec.source.read(split, after)
         try:
             async for fetched in reading:
-                if fetched.values:
-                    lane.put(cast("ChannelItem", _Read(fetched)), len(fetched.values))
-                    if not lane.has_credit():
-                        await lane.wait_credit()
+                # Without values it says where reading begins: the snapshot should know that.
+                lane.put(cast("ChannelItem", _Read(fetched)), max(1, len(fetched.values)))
+                if not lane.has_credit():
+                    await lane.wait_credit()
         finally:
             if isinstance(reading, AsyncGenerator):
                 await reading.aclose()
@@ -97,7 +97,8 @@ class SourceSubtask(Subtask):
         timestamps = None
         if self.chain.needs_timestamps and fetched.timestamps is not None:
             timestamps = [round(seconds * _MICROSECONDS) for seconds in fetched.timestamps]
-        await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)))
+        if values:
+            await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)))
         self.positions[split] = SplitPosition(fetched.position, finished=False)
 
     def report(self) -> SnapshotReport:

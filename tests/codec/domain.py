@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, Flag, IntEnum, StrEnum
 from functools import cached_property
-from typing import Generic, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import ClassVar, Generic, NamedTuple, NotRequired, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -116,6 +116,19 @@ class Lazy:
 @dataclass
 class Box(Generic[T]):
     content: T
+
+
+@dataclass
+class Crate(Generic[T]):
+    box: Box[T]
+    limit: ClassVar[int] = 3
+
+
+@dataclass
+class Crates:
+    dates: Crate[date]
+    lists: Crate[list[tuple[int, str]]]
+    sets: Crate[set[int]]
 
 
 class Point(NamedTuple):

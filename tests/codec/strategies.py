@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import time, timedelta, timezone
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tests.codec.domain import Color, Lazy, Level, Order, Page, Point, Reading, Refund, Right, Shape
@@ -37,6 +38,11 @@ values: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+def examples(count: int) -> settings:
+    """Bound a property by its number of examples alone: machines differ in speed."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def same(a: object, b: object) -> bool:

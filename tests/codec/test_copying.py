@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from actorstream.codec.copying import copy_value, is_immutable
 from actorstream.errors import CodecError
 from tests.codec import strategies
 from tests.codec.domain import Box, Cart, Color, Lazy, Level, Numbered, Order, Packed, Point, Reading, Spot
+from tests.codec.strategies import examples
 
 NOW = datetime(2024, 5, 1, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ def test_value_that_can_be_changed_anywhere_inside_is_mutable(value: object) -> 
     assert not is_immutable(value)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(80)
 @given(strategies.values)
 def test_copy_is_the_same_and_shares_nothing_mutable(value: object) -> None:
     """T92, T125, T135: a change through one must not show in the other."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actorstream.codec.frames import _framed, decode_item, encode_item
@@ -14,6 +14,7 @@ from actorstream.model.ids import CheckpointId
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
 from tests.codec import strategies
 from tests.codec.domain import Order
+from tests.codec.strategies import examples
 
 BATCH = Batch([("a", 1), Order("b", 2.0)], [1, 2], ["a", "b"], ("0", 7))
 
@@ -38,7 +39,7 @@ def test_bytes_of_an_item_never_change_within_a_version(item: Batch, expected: s
     assert parts(decode_item(bytes.fromhex(expected))) == parts(item)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.data(), st.integers(0, 5), st.booleans(), st.booleans())
 def test_batch_comes_back_with_all_its_parts(data: st.DataObject, size: int, timed: bool, keyed: bool) -> None:
     """Records keep their classes: the next operator must not see the boundary."""
@@ -76,7 +77,7 @@ def test_newer_version_is_an_error_that_says_so() -> None:
         decode_item(b"\x02" + encode_item(BATCH)[1:])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=60))
 def test_hostile_bytes_are_refused(data: bytes) -> None:
     """No random bytes have the right checksum."""
@@ -84,11 +85,23 @@ def test_hostile_bytes_are_refused(data: bytes) -> None:
         decode_item(data)
 
 
-@pytest.mark.parametrize(
-    ("kind", "content"),
-    [(0, 5), (0, [[1], None, None]), (0, [[1], [1, 2], None, None]), (0, [[1], None, [], None]),
-     (0, [(1,), None, None, None]), (0, [[1], None, None, (1, 2, 3)]), (1, "a"), (1, 0), (1, True), (2, -1), (3, 1), (4, 1)],
-)  # fmt: skip
+NOT_ITEMS: list[tuple[int, object]] = [
+    (0, 5),
+    (0, [[1], None, None]),
+    (0, [[1], [1, 2], None, None]),
+    (0, [[1], None, [], None]),
+    (0, [(1,), None, None, None]),
+    (0, [[1], None, None, (1, 2, 3)]),
+    (1, "a"),
+    (1, 0),
+    (1, True),
+    (2, -1),
+    (3, 1),
+    (4, 1),
+]
+
+
+@pytest.mark.parametrize(("kind", "content"), NOT_ITEMS)
 def test_frame_with_a_right_checksum_and_wrong_content_is_refused(kind: int, content: object) -> None:
     """Another release might have written it."""
     with pytest.raises(CodecError):

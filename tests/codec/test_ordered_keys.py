@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actorstream.codec.ordered_keys import decode_key, decode_key_at, encode_key
 from actorstream.errors import CodecError
 from tests.codec.domain import Color, Level, Point, Right, Shape
+from tests.codec.strategies import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def of_one_type() -> st.SearchStrategy[tuple[Any, Any]]:
     return st.recursive(scalar_pairs, tuples_of, max_leaves=6)
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(of_one_type())
 def test_encodings_sort_as_the_keys_do(pair: tuple[Any, Any]) -> None:
     """T137: range scans and `SortedMap` go by bytes, so bytes must be in the order of the values."""
@@ -108,7 +109,7 @@ def test_encodings_sort_as_the_keys_do(pair: tuple[Any, Any]) -> None:
     assert (encode_key(a) == encode_key(b)) == (a == b)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(keys, zeros)
 def test_key_comes_back_whatever_follows_it(key: object, rest: bytes) -> None:
     """A map key follows its key without a length between them."""
@@ -117,7 +118,7 @@ def test_key_comes_back_whatever_follows_it(key: object, rest: bytes) -> None:
     assert encode_key(decode_key(data)) == data
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(keys, keys)
 def test_no_encoding_begins_another(a: object, b: object) -> None:
     """Otherwise a scan over one key's entries would run into another key's."""
@@ -182,7 +183,7 @@ def test_endless_nesting_is_refused_both_ways() -> None:
         decode_key(b"P" * 100_000)
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(
     st.binary(max_size=40)
     | st.tuples(st.sampled_from(sorted(b'\x05\x10 !"(0189:@HP')), zeros).map(lambda t: bytes([t[0]]) + t[1])
@@ -196,7 +197,7 @@ def test_hostile_bytes_are_refused_or_are_exactly_a_key(data: bytes) -> None:
     assert encode_key(key) == data
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(keys, st.data())
 def test_cut_or_changed_key_never_escapes_as_another_error(key: object, data: st.DataObject) -> None:
     whole = bytearray(encode_key(key))

@@ -13,13 +13,13 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actorstream.codec.self_describing import NESTING_MAX, SELF_DESCRIBING
 from actorstream.errors import CodecError
 from tests.codec.domain import Box, Cart, Color, Lazy, Numbered, Order, OtherOrder, Point, Reading, Refund, Right, Shape
-from tests.codec.strategies import same, values
+from tests.codec.strategies import examples, same, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def test_bytes_of_a_value_never_change(value: object, expected: str) -> None:
     assert same(decode(bytes.fromhex(expected)), value)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(values)
 def test_value_comes_back_with_its_class(value: object) -> None:
     """Tuples stay tuples, sets sets, big ints whole: state must not change by being stored."""
@@ -197,7 +197,7 @@ def _decode_in_a_stack_of(frames: int, data: bytes) -> object:
     return _decode_in_a_stack_of(frames - 1, data) if frames else decode(data)
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(st.binary(max_size=60))
 def test_hostile_bytes_are_refused_or_are_a_value(data: bytes) -> None:
     """Whatever a disk or a peer gives, nothing but CodecError comes out."""
@@ -205,7 +205,7 @@ def test_hostile_bytes_are_refused_or_are_a_value(data: bytes) -> None:
         decode(data)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(50)
 @given(values, st.data())
 def test_cut_or_changed_bytes_raise_nothing_else(value: object, data: st.DataObject) -> None:
     """A value is never read from a part of its bytes."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actorstream.codec.self_describing import SELF_DESCRIBING
@@ -22,6 +22,8 @@ from tests.codec.domain import (
     Box,
     Cart,
     Color,
+    Crate,
+    Crates,
     Everything,
     Level,
     Numbered,
@@ -38,7 +40,7 @@ from tests.codec.domain import (
     Spot,
     Tree,
 )
-from tests.codec.strategies import same
+from tests.codec.strategies import examples, same
 
 NAIVE = datetime(2024, 1, 1)  # noqa: DTZ001  (what must be refused)
 NOW = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
@@ -102,6 +104,10 @@ GOLDEN: list[tuple[object, object, str]] = [
     (UserId, UserId(5), "05"),
     (Annotated[int, "units"], 5, "05"),
     (Annotated[int, msgspec.Meta(gt=3)], 1, "01"),
+    (Annotated[list[int], msgspec.Meta(min_length=1)], [2, 1], "920201"),
+    (dict[Annotated[str, msgspec.Meta(min_length=1)], int], {"a": 1}, "81a16101"),
+    (dict[Literal["a"], int], {"a": 1}, "9192a16101"),
+    (tuple[()], (), "90"),
     (Box[int], Box(5), "81a7636f6e74656e7405"),
     (list, [(1,)], "91d5019101"),
     (None, None, "c0"),
@@ -131,6 +137,17 @@ def test_class_that_holds_itself_comes_back() -> None:
     assert codec.decode(codec.encode(tree)) == tree
 
 
+def test_generic_class_is_typed_by_what_its_variables_stand_for() -> None:
+    """The same `Box[T]` is three different types below."""
+    codec = codec_for(Crates)
+    crates = Crates(Crate(Box(date(2024, 5, 1))), Crate(Box([(1, "a")])), Crate(Box({2, 1})))
+    assert codec.decode(codec.encode(crates)) == crates
+    with pytest.raises(CodecError, match=r"value\.dates\.box\.content"):
+        codec.encode(Crates(Crate(Box([])), crates.lists, crates.sets))  # type: ignore[arg-type]
+    alone = codec_for(Crate[date])
+    assert alone.decode(alone.encode(crates.dates)) == crates.dates
+
+
 CASES: list[tuple[object, st.SearchStrategy[Any]]] = [
     (int, st.integers()),
     (float, strategies.floats),
@@ -151,7 +168,7 @@ def test_any_value_of_the_type_comes_back(annotation: object, values: st.SearchS
     """Equal in value and class, whatever it is."""
     codec = codec_for(annotation)
 
-    @settings(max_examples=40, deadline=None)
+    @examples(25)
     @given(values, st.data())
     def holds(value: object, data: st.DataObject) -> None:
         encoded = codec.encode(value)
@@ -256,6 +273,8 @@ UNTYPABLE: list[tuple[object, str]] = [
     ("Order", "resolve it"),
     (int | list[Any] | object | Any, "told apart"),
     (Order | Sequence[int], "told apart"),
+    ([int], "say a class"),
+    ((), "holds classes"),
     (BaseException, "make it a dataclass"),
 ]
 
@@ -296,7 +315,7 @@ def test_fields_added_with_a_default_removed_and_reordered_are_read() -> None:
 NESTED = codec_for(Tree)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.binary(max_size=60), st.sampled_from([int, Order, Tree, Everything, Order | Refund, dict[Order, int]]))
 def test_hostile_bytes_are_refused_or_are_a_value(data: bytes, annotation: object) -> None:
     """Whatever a disk or a peer gives, nothing but CodecError comes out."""

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from actorstream.errors import StoreError
 from actorstream.eventlog.group_commit import GroupCommit, Request
-from actorstream.eventlog.transaction import LogTransaction
 from actorstream.system.offload import ThreadOffload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorstream.eventlog.transaction import LogTransaction
 
 
 @dataclass(frozen=True)

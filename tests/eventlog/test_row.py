@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.ledger import Birth
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.row import SegmentRow
 from actorstream.eventlog.segment import build
-from actorstream.eventlog.ledger import Birth
 from actorstream.system.files import RealFiles
 from tests.eventlog.setting import SMALL, values_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COUNT = 30_000
 
@@ -146,8 +149,13 @@ async def test_a_reader_of_a_segment_that_is_removed_reads_on(tmp_path: Path) ->
     await log.drop_consumer("slow")
     first = (await log.summary()).first[0]
     assert first > position
-    with pytest.raises(StoreError, match="any more"):
+
+    async def read_to_the_end() -> None:
+        nonlocal position
         async for fetched in reading:
             assert fetched.values[0] == b"%08d" % (position + 1) * 12
             position = fetched.position
+
+    with pytest.raises(StoreError, match="any more"):
+        await read_to_the_end()
     assert 0 < position < first

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -9,6 +9,9 @@ import pytest
 from actorstream.errors import FencedError, InvariantError, StoreError
 from actorstream.eventlog.log import EventLog
 from tests.eventlog.setting import SMALL, Click, Identity, values_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def clicks(start: int, stop: int) -> list[Click]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +20,10 @@ from actorstream.eventlog.staged import (
     whose,
 )
 from actorstream.system.files import RealFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 OWNER = StagedName("job", "op", 0, 1, "open")
 

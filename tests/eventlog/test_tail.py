@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from actorstream.eventlog.tail import Bell, bell_of
 from actorstream.state.lmdb_env import open_segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_a_ring_wakes_everybody_who_waits(tmp_path: Path) -> None:

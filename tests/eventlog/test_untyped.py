@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,6 +8,9 @@ from actorstream.errors import StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.untyped import open_untyped
 from tests.eventlog.setting import Click, values_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 async def test_typed_records_are_shown_as_what_their_bytes_say(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
@@ -9,8 +9,12 @@ import pytest
 from actorstream.errors import PlanError, StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.positions import LogPosition
-from actorstream.eventlog.view import LogStart, LogStop, LogView
 from tests.eventlog.setting import SMALL, Click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from actorstream.eventlog.view import LogStart, LogStop, LogView
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -132,7 +136,7 @@ async def test_positions_that_are_not_there_are_refused(tmp_path: Path) -> None:
     log = EventLog(Click, tmp_path / "log", partitions=2)
     await log.append(Click("a", 1))
     with pytest.raises(StoreError, match="partition 0 ends at offset 1, and 6 was asked for"):
-        await pages(log.view(stop=[(0, 9), (1, 9)]), after=5)
+        await pages(log.view(stop=[LogPosition(0, 9), LogPosition(1, 9)]), after=5)
     with pytest.raises(PlanError, match="one position for each partition"):
         await pages(log.view(start=[LogPosition(0, 0)]))
     with pytest.raises(PlanError, match="no split '2'"):

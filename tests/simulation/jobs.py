@@ -257,7 +257,7 @@ class SimulatedJob:
     def pipeline(self, sources: Mapping[str, Source[Event, int]], sinks: dict[str, Sink[Result]]) -> Pipeline:
         """Build the pipeline on these ends."""
         pipeline = Pipeline(self.name, max_parallelism=MAX_PARALLELISM)
-        streams = {name: pipeline.source(source, name=f"in {name}") for name, source in sources.items()}
+        streams = {name: pipeline.source(source, name=f"in-{name}") for name, source in sources.items()}
         self.build(pipeline, streams, sinks)
         return pipeline
 

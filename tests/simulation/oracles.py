@@ -122,7 +122,7 @@ class Oracles:
         """Give what each stage had been fed with at the positions of a checkpoint."""
         raw: list[Event] = []
         for source in self._job.sources:
-            for split, place in restored.splits.get(f"in {source}", {}).items():
+            for split, place in restored.splits.get(f"in-{source}", {}).items():
                 taken = place.position + 1 if isinstance(place.position, int) else 0
                 events = self._inputs[source][int(split)]
                 if place.finished and taken != len(events):

@@ -12,15 +12,14 @@ are simulated. Time passes while code runs (`_TickingClock`), so that bursts end
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 import anyio
@@ -44,22 +43,19 @@ from tests.simulation.jobs import JOBS, Event, Result, make_events
 from tests.simulation.oracles import BrokenPromiseError, Oracles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from actorstream.api.job import Job
     from actorstream.eventlog.view import LogView
-    from actorstream.model.connect import Source
+    from actorstream.model.world import Clock
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
-    from tests.simulation.jobs import SimulatedJob
 
 MEMORY_FOLDER = "/dev/shm"
 PARTITIONS = 2
 TICK_S = 0.00005
 END_S = 600.0
 STEPS_MAX = 100_000
-STEPS_USUAL = 3_000
-OPERATIONS_USUAL = 500
+STEPS_USUAL = 600
+OPERATIONS_USUAL = 120
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def draw(seed: int, **fixed: object) -> Plan:
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
 
-def run_plan(plan: Plan, mutant: Callable[[], object] | None = None) -> Oracles:
+def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Oracles:
     """Run all sessions, `mutant` at work inside them, and check after each.
 
     Raises:
@@ -149,7 +145,8 @@ def run_plan(plan: Plan, mutant: Callable[[], object] | None = None) -> Oracles:
         oracles = Oracles(disk, JOBS[plan.job], inputs)
         start_us = START_US
         for number, session in enumerate(plan.sessions):
-            outcome = run_session(plan, number, disk, start_us)
+            with mutant():
+                outcome = run_session(plan, number, disk, start_us)
             start_us = outcome.ended_us
             judge(outcome, session)
             if session.power:
@@ -161,3 +158,170 @@ def run_plan(plan: Plan, mutant: Callable[[], object] | None = None) -> Oracles:
         if outcome.result != "finished":
             raise BrokenPromiseError("progress", f"the last session is {outcome}")
     return oracles
+
+
+def run_session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
+    """Run one process of the plan; its result is "finished" or "stopped"."""
+    session = plan.sessions[number]
+    with patch.object(Mailbox.__init__, "__defaults__", (plan.lane_records,)):
+        return run_simulated(
+            lambda: _main(plan, session, disk.root),
+            seed=f"{plan.seed} {number}",
+            policy=plan.policy,
+            disk=disk,
+            crash_at=session.crash_step,
+            crash_at_operation=session.crash_operation,
+            fail_at=session.faults,
+            start_us=start_us,
+            max_steps=STEPS_MAX,
+            call_delay=plan.call_delay,
+        )
+
+
+def judge(outcome: Outcome[str], session: Session) -> None:
+    """A session ends by its crash or in good order; where the disk fails, it may also say so and give up."""
+    error = outcome.error
+    if error is None or (session.faults and isinstance(error, JobFailed | StoreError)):
+        return
+    raise BrokenPromiseError("progress", f"{type(error).__name__}: {error}") from error
+
+
+async def _main(plan: Plan, session: Session, root: str) -> str:
+    """The program of the simulated process."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    world = current_world()
+    ticking = World(_TickingClock(loop, world.clock), world.files, world.offload, world.random)
+    with use_world(ticking), anyio.fail_after(END_S):
+        async with make_run(plan, session.parallelism, root) as job:
+            if plan.early_freezes:
+                pressure = loop.create_task(_freeze_early(job, loop.environment), name="memory pressure")
+            try:
+                if session.stop_after is None:
+                    await job.wait()
+                    return "finished"
+                await anyio.sleep(session.stop_after)
+            finally:
+                if plan.early_freezes:
+                    pressure.cancel()
+    return "stopped"
+
+
+def make_run(plan: Plan, parallelism: int, root: str) -> Run:
+    """Make the job's run over the logs below `root`."""
+    job = JOBS[plan.job]
+    sources = {
+        source: Trickle(EventLog(Event, f"{root}/in-{source}").view(stop=ends_of(plan, source)))
+        for source in job.sources
+    }
+    sinks = {
+        sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
+        for sink in job.outputs
+    }
+    return Run(
+        job.pipeline(sources, sinks).draft.graph(),
+        {
+            "store": f"{root}/store",
+            "parallelism": parallelism,
+            "checkpoint_interval": plan.interval,
+            "restart": Restart.fixed_delay(100, delay=0.05),
+            "settings": Settings(
+                burst=0.0001, retained=plan.retained, checkpoint_timeout=plan.timeout, tolerated_failures=-1
+            ),
+        },
+        wire=plan.wire,
+    )
+
+
+class Trickle:
+    """A log's view as a source that gives a few records at a time, with pauses: as a live input does."""
+
+    def __init__(self, view: LogView[Event]) -> None:
+        self._view = view
+
+    async def splits(self) -> Sequence[str]:
+        return await self._view.splits()
+
+    async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, Event]]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        rng = loop.environment
+        async for fetched in self._view.read(split, after):
+            values = list(fetched.values)
+            before = fetched.position - len(values)
+            start = 0
+            while start < len(values):
+                end = min(len(values), start + rng.randint(1, 3))
+                if rng.random() < 0.5:
+                    await anyio.sleep(rng.random() * 0.02)
+                yield Fetched(values[start:end], before + end)
+                start = end
+
+
+class _TickingClock:
+    """Virtual time that passes while code runs: each look at the clock costs some."""
+
+    def __init__(self, loop: SimulatedLoop, clock: Clock) -> None:
+        self._loop = loop
+        self._clock = clock
+
+    def now_us(self) -> int:
+        return self._clock.now_us()
+
+    def monotonic(self) -> float:
+        self._loop._now += self._loop.environment.random() * TICK_S
+        return self._loop._now
+
+
+async def _freeze_early(job: Job, rng: random.Random) -> None:
+    """Freeze subtasks' state between checkpoints, as the budget for state will do.
+
+    The acknowledgement is of checkpoint 0, which no coordinator knows and every one ignores (T74).
+    """
+    while True:
+        await anyio.sleep(rng.random() * 0.02)
+        attempt = job._supervisor.attempt
+        stateful = [] if attempt is None else [task for task in attempt.built.subtasks.values() if task.state]
+        if stateful:
+            task = rng.choice(stateful)
+            assert task.state is not None
+            task.snapshots.submit(CheckpointId(0), task.state.freeze(), task.report())
+
+
+# -- inputs ------------------------------------------------------------------------------------------------------------
+
+
+def ends_of(plan: Plan, source: str) -> list[LogPosition]:
+    """Give where the input of one source ends."""
+    _, parts = _template(source, plan.events, plan.seed % 4)
+    return [LogPosition(partition, len(part)) for partition, part in enumerate(parts)]
+
+
+def _lay_out(root: str, plan: Plan) -> dict[str, list[list[Event]]]:
+    """Put the input logs on a new disk; give their events."""
+    inputs = {}
+    for source in JOBS[plan.job].sources:
+        folder, inputs[source] = _template(source, plan.events, plan.seed % 4)
+        shutil.copytree(folder, f"{root}/in-{source}", ignore=shutil.ignore_patterns("*-lock"))
+    return inputs
+
+
+@lru_cache(maxsize=64)
+def _template(source: str, events: int, variant: int) -> tuple[str, list[list[Event]]]:
+    """Write an input log once; give its folder and its events by partition."""
+    folder = f"{_templates().name}/{source}-{events}-{variant}"
+
+    async def write() -> list[list[Event]]:
+        parts: list[list[Event]] = [[] for _ in range(PARTITIONS)]
+        async with EventLog(Event, folder, partitions=PARTITIONS, key=lambda event: event.key) as log:
+            made = make_events(source, events, variant)
+            for event, position in zip(made, await log.extend(made), strict=True):
+                parts[position.partition].append(event)
+        return parts
+
+    return folder, asyncio.run(write())
+
+
+@lru_cache(maxsize=1)
+def _templates() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(dir=MEMORY_FOLDER)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
+from random import Random
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.model.key_groups import key_group_of, owner_of, range_of
+from actorstream.state import operator_state
 from actorstream.state.memtable import MISSING
 from actorstream.state.stack import LayerStack
 from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, encode_all, read, state_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.state.entries import Entry
@@ -33,6 +37,30 @@ MAP_KEYS = [1, 2, STEM + "x", STEM + "a"]
 KEY, MAP_KEY = st.sampled_from(KEYS), st.sampled_from(MAP_KEYS)
 VALUE = st.integers(0, 9) | st.lists(st.integers(0, 9), max_size=1)
 INDEX = st.integers(0, 1)
+ARGUMENTS: dict[str, Callable[[Random], object]] = {
+    "key": lambda random: random.choice(KEYS),
+    "map_key": lambda random: random.choice(MAP_KEYS),
+    "value": lambda random: random.choice([random.randrange(9), [random.randrange(9)]]),
+    "extra": lambda random: random.randrange(9),
+    "index": lambda random: random.randrange(2),
+    "at": lambda random: random.randrange(2),
+    "keep": lambda random: random.randrange(2),
+    "limit": lambda random: random.randrange(1, 4),
+    "parallelism": lambda random: random.randrange(1, 3),
+    "start": lambda random: random.choice([None, None, *MAP_KEYS]),
+    "stop": lambda random: random.choice([None, None, *MAP_KEYS]),
+    "reverse": lambda random: random.random() < 0.5,
+    "change": lambda random: random.random() < 0.5,
+}
+FLOW = ("freeze", "freeze", "encode_some", "encode_some", "write", "write", "fail", "drop_clean")
+
+
+@pytest.fixture(autouse=True)
+def settle_by_slices_only() -> Iterator[None]:
+    """Let written entries linger between their generation and the clean ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operator_state, "_SETTLE_AT_ONCE", 0)
+        yield
 
 
 @dataclass
@@ -83,6 +111,7 @@ class Epochs(RuleBasedStateMachine):
     """What every table goes through. A subclass adds the ways to write."""
 
     columns: Sequence[StateColumn]
+    ways: Sequence[str] = ()
 
     @initialize(parallelism=st.integers(1, 2))
     def start(self, parallelism: int) -> None:
@@ -101,6 +130,15 @@ class Epochs(RuleBasedStateMachine):
 
     def at(self, index: int) -> Subtask:
         return self.subtasks[index % len(self.subtasks)]
+
+    @rule(seed=st.integers(0, 2**32))
+    def burst(self, seed: int) -> None:
+        """Do many steps for the price of one: the rules alone seldom get deep enough."""
+        random = Random(seed)
+        for _ in range(40):
+            step = getattr(self, random.choice((*FLOW, *self.ways)))
+            step(**{name: ARGUMENTS[name](random) for name in signature(step).parameters})
+            self.state_is_the_model()
 
     @rule(index=INDEX)
     def freeze(self, index: int) -> None:
@@ -185,6 +223,7 @@ class Rows(Epochs):
     """One value column."""
 
     columns = (ROW,)
+    ways = ("set_row", "set_row", "delete_row", "read_and_change_in_place", "read_and_change_in_place")
 
     def row_of(self, value: object) -> object:
         return value
@@ -225,6 +264,7 @@ class Maps(Epochs):
     """A map column."""
 
     columns = (MAP,)
+    ways = ("set_entry", "set_entry", "set_entry", "delete_entry", "clear", "read_and_change_in_place", "scan")
 
     @rule(key=KEY, map_key=MAP_KEY, value=VALUE)
     def set_entry(self, key: str, map_key: object, value: object) -> None:
@@ -278,7 +318,7 @@ def columns_of(row: object) -> tuple[object, ...]:
     return row if isinstance(row, tuple) else (row,)
 
 
-QUICK = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=20, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
 TestRows, TestWideRows, TestMaps = Rows.TestCase, WideRows.TestCase, Maps.TestCase
 for _case in (TestRows, TestWideRows, TestMaps):
     _case.settings = QUICK

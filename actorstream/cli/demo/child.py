@@ -1,7 +1,7 @@
 """The child process as its parent sees it: started, listened to, killed.
 
-Its reports are read without waiting, whenever the parent looks: a line carries its
-own time, by the clock that all processes of a machine share.
+Its report is read without waiting, whenever the parent looks: it carries its own
+time, by the clock that all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ class Child:
     Attributes:
         started_at: Seconds of the monotonic clock.
         first_record_at: When its first new record reached a sink; None before that.
-        read: How many records it has read so far.
     """
 
     def __init__(self, folder: str) -> None:
         """Start it; what it logs goes to `service.log`."""
         self.first_record_at: float | None = None
-        self.read = 0
         self._log = join(folder, "service.log")
         self._unfinished = b""
         self.started_at = current_world().clock.monotonic()
@@ -63,10 +61,9 @@ class Child:
         said = self._unfinished + (self._output.read(_REPORTS_BYTES) or b"")
         *lines, self._unfinished = said.split(b"\n")
         for line in lines:
-            for name, value in json.loads(line).items():
-                setattr(self, name, value)
+            self.first_record_at = json.loads(line)["first_record_at"]
         if self._process.poll() is not None:
-            raise JobFailed(f"the service ended by itself, {_ending(self._process.returncode)}:\n{self._last_words()}")
+            raise self._failed(f"the service ended by itself, {_ending(self._process.returncode)}")
 
     def kill(self) -> None:
         """End it with SIGKILL, and return when it is gone."""
@@ -85,10 +82,10 @@ class Child:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise JobFailed(f"the service did not stop within {_STOP_SECONDS:.0f} s:\n{self._last_words()}") from None
+            raise self._failed(f"the service did not stop within {_STOP_SECONDS:.0f} s") from None
         self._close()
         if self._process.returncode:
-            raise JobFailed(f"the service stopped badly, {_ending(self._process.returncode)}:\n{self._last_words()}")
+            raise self._failed(f"the service stopped badly, {_ending(self._process.returncode)}")
 
     def discard(self) -> None:
         """End it whatever its state; for when the parent fails."""
@@ -106,10 +103,13 @@ class Child:
             if pipe is not None:
                 pipe.close()
 
-    def _last_words(self) -> str:
+    def _failed(self, what: str) -> JobFailed:
+        """Make the error, with the end of the child's log on it."""
+        failure = JobFailed(f"{what}; its log is {self._log}")
         with open(self._log, "rb") as log:
             log.seek(max(0, os.path.getsize(self._log) - _TAIL_BYTES))
-            return log.read().decode(errors="replace").strip()
+            failure.add_note(log.read().decode(errors="replace").strip())
+        return failure
 
 
 def _ending(status: int) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-def demo(  # noqa: PLR0913  (one parameter an option)
+def demo(
     *,
     rate: Annotated[int, typer.Option(min=1, help="Payments a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long payments come.")] = 12.0,

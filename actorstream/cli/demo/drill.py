@@ -75,7 +75,7 @@ class Drill:
         self.committed = 0
         self.kills: list[Kill] = []
         self.stalled = False
-        chance, apart = Random(order.seed), order.seconds / (order.kills + 1)  # noqa: S311
+        chance, apart = Random(order.seed), order.seconds / (order.kills + 1)
         self._moments = [apart * (number - 0.2 + 0.4 * chance.random()) for number in range(1, order.kills + 1)]
         self._totals = Output(order.folder, "totals")
         self._world = current_world()

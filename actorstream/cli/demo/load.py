@@ -25,7 +25,7 @@ _SLICE = 200
 
 def payment_lines(seed: int) -> Iterator[str]:
     """Yield `number,card,cents,country,milliseconds` without end."""
-    random = Random(seed)  # noqa: S311  (a generator of examples, not of secrets)
+    random = Random(seed)
     cards = [f"card-{number:04}" for number in range(_CARDS)]
     weights = list(accumulate(1 / (rank + 5) ** 0.9 for rank in range(_CARDS)))
     usual = {card: random.randrange(500, 20_000) for card in cards}

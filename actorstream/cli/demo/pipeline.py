@@ -52,26 +52,30 @@ class RiskScore(KeyedProcess[str, Payment, Alert]):
     payments: ValueState[int] = ValueState(0)
     usual_cents: ValueState[int] = ValueState(0)
     last_at: ValueState[int] = ValueState(0)
-    countries: MapState[str, int] = MapState()
+    countries: MapState[str, int] = MapState()  # each with the time of the first payment
 
     def on_element(self, payment: Payment, _: Context[str], /) -> list[Alert] | None:
         """Give an alert for a score of 60 or more."""
-        been = self.countries.get(payment.country, 0)
-        score, reasons = 0, []
+        signs: list[tuple[int, str]] = []
+        new_country = payment.country not in self.countries
         if self.payments >= 3:
             if payment.cents > 4 * self.usual_cents:
-                score, reasons = score + 50, [*reasons, "amount"]
-            if not been:
-                score, reasons = score + 30, [*reasons, "country"]
+                signs.append((50, "amount"))
+            if new_country:
+                signs.append((30, "country"))
             if payment.at - self.last_at < 500:
-                score, reasons = score + 20, [*reasons, "haste"]
+                signs.append((20, "haste"))
+
         self.payments += 1
         self.usual_cents += (payment.cents - self.usual_cents) // 8
         self.last_at = payment.at
-        self.countries[payment.country] = been + 1
+        if new_country:
+            self.countries[payment.country] = payment.at
+
+        score = sum(points for points, _ in signs)
         if score < 60:
             return None
-        return [Alert(payment.number, payment.card, score, " ".join(reasons))]
+        return [Alert(payment.number, payment.card, score, " ".join(reason for _, reason in signs))]
 
 
 def parse(line: str) -> Payment:

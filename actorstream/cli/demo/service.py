@@ -1,9 +1,8 @@
 """The child process: the pipeline and nothing else. It may be killed at any moment.
 
-Tells its parent on standard output, one JSON object a line: when the first new
-record reached a sink, by the clock that all processes of a machine share, and
-now and then how many it has read. Ends when the parent does: then its standard
-input is closed.
+Tells its parent on standard output when the first new record reached a sink, by
+the clock that all processes of a machine share. Ends when the parent does: then
+its standard input is closed.
 """
 
 from __future__ import annotations
@@ -27,32 +26,21 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 0.5
 PARALLELISM = 2
 _LOOK_SECONDS = 0.005
-_TELL_SECONDS = 0.05
 
 
 class _Teller:
-    """Watches the job for the parent."""
+    """Tells the parent, once."""
 
     def __init__(self) -> None:
-        self._clock = current_world().clock
-        self._started = False
-        self._next = 0.0
+        self._told = False
 
     def watch(self, job: Job) -> None:
-        """Tell what is new."""
-        now = self._clock.monotonic()
-        summary = job.summary()
-        if not self._started and summary.records_out:
-            self._started = True
-            _say(first_record_at=now)
-        if now >= self._next:
-            self._next = now + _TELL_SECONDS
-            _say(read=summary.records_in)
-
-
-def _say(**fact: float) -> None:
-    sys.stdout.write(json.dumps(fact) + "\n")
-    sys.stdout.flush()
+        """Look whether a record has come out."""
+        if not self._told and job.summary().records_out:
+            self._told = True
+            report = {"first_record_at": current_world().clock.monotonic()}
+            sys.stdout.write(json.dumps(report) + "\n")
+            sys.stdout.flush()
 
 
 def _end_with_parent() -> None:

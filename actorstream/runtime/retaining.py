@@ -1,0 +1,51 @@
+"""What sources must keep: the positions of the oldest kept checkpoint, told to those that delete."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from actorstream.graph.nodes import SourceSpec
+from actorstream.model.connect import RetainingSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actorstream.graph.plan import Plan
+    from actorstream.runtime.messages import SplitPosition
+
+    Positions = Mapping[str, Mapping[str, SplitPosition]]
+
+
+class Retaining:
+    """One attempt's register of positions. Positions only grow, so the oldest kept checkpoint's are the lowest."""
+
+    def __init__(self, plan: Plan, job: str, store: str, kept: Sequence[Positions], retained: int) -> None:
+        """Start from the positions of the checkpoints in the store, oldest first; `retained` of them are kept."""
+        self._sources = {
+            chain.head.name: chain.head.spec.source
+            for chain in plan.chains
+            if isinstance(chain.head.spec, SourceSpec) and isinstance(chain.head.spec.source, RetainingSource)
+        }
+        self._job = job
+        self._store = store
+        self._kept: deque[Positions] = deque(kept, maxlen=retained)
+        self._told: dict[str, dict[str, object]] = {}
+
+    async def before_reading(self) -> None:
+        """Register every source, so that nothing it needs goes from now on."""
+        for name in self._sources:
+            await self._tell(name, force=True)
+
+    async def on_complete(self, positions: Positions) -> None:
+        """Take the positions of a complete checkpoint; an older one may have gone."""
+        self._kept.append(positions)
+        for name in self._sources:
+            await self._tell(name, force=False)
+
+    async def _tell(self, name: str, *, force: bool) -> None:
+        oldest = self._kept[0].get(name, {}) if self._kept else {}
+        positions = {split: place.position for split, place in oldest.items()}
+        if force or positions != self._told.get(name):
+            await self._sources[name].keep_for(self._job, self._store, positions)
+            self._told[name] = positions

@@ -1,0 +1,128 @@
+"""What the crash tests run and kill: orders in, one update an order and every fifth as a milestone out.
+
+    orders ──key_by customer──> Ledger ──┬──────────────> updates       transactional, one an order
+     2 partitions    2 x 2 channels      └──every fifth──> milestones    transactional
+
+`python -m tests.crash.orders FOLDER` runs it until SIGTERM; it says "begins" once all is imported, and "up".
+`expected` is the same in plain Python, written apart from it: no stream, no state class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections import defaultdict
+from os.path import join
+from typing import TYPE_CHECKING, NamedTuple
+
+from actorstream import Context, EventLog, KeyedProcess, ListState, MapState, Pipeline, ValueState
+from actorstream.eventlog.folder import LogSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CHECKPOINT_SECONDS = 0.1
+_SMALL = LogSettings(segment_bytes=1 << 20)
+
+
+class Order(NamedTuple):
+    number: int
+    customer: str
+    cents: int
+
+
+class Update(NamedTuple):
+    """`recent` is changed in place, `same` is read from a map: both show a state that was lost or doubled."""
+
+    number: int
+    customer: str
+    orders: int
+    cents: int
+    recent: tuple[int, ...]
+    same: int
+
+
+class Ledger(KeyedProcess[str, Order, Update]):
+    orders: ValueState[int] = ValueState(0)
+    cents: ValueState[int] = ValueState(0)
+    recent: ListState[int] = ListState()
+    sizes: MapState[int, int] = MapState()
+
+    def on_element(self, order: Order, ctx: Context[str], /) -> list[Update]:
+        self.orders += 1
+        self.cents += order.cents
+        self.recent.append(order.number)
+        del self.recent[:-3]
+        same = self.sizes.get(order.cents % 4, 0) + 1
+        self.sizes[order.cents % 4] = same
+        return [Update(order.number, ctx.key, self.orders, self.cents, tuple(self.recent), same)]
+
+
+def orders_log(folder: str) -> EventLog[Order]:
+    return EventLog(Order, join(folder, "orders"), partitions=2, key=lambda order: order.customer, settings=_SMALL)
+
+
+def output_log(folder: str, name: str) -> EventLog[Update]:
+    return EventLog(Update, join(folder, name), partitions=2, key=lambda update: update.customer, settings=_SMALL)
+
+
+def build(folder: str) -> Pipeline:
+    pipeline = Pipeline("orders")
+    by_customer = pipeline.source(orders_log(folder), name="orders").key_by(lambda order: order.customer)
+    updates = by_customer.process(Ledger, name="ledger", parallelism=2)
+    updates.sink(output_log(folder, "updates"), name="updates")
+    milestones = updates.filter(lambda update: update.orders % 5 == 0)
+    milestones.sink(output_log(folder, "milestones"), name="milestones")
+    return pipeline
+
+
+class Outputs(NamedTuple):
+    """What each customer's records must be, in order."""
+
+    updates: dict[str, list[Update]]
+    milestones: dict[str, list[Update]]
+
+
+def expected(orders: Iterable[Order]) -> Outputs:
+    past: dict[str, list[Order]] = defaultdict(list)
+    outputs = Outputs(defaultdict(list), defaultdict(list))
+    for order in orders:
+        mine = past[order.customer]
+        mine.append(order)
+        update = Update(
+            order.number,
+            order.customer,
+            len(mine),
+            sum(one.cents for one in mine),
+            tuple(one.number for one in mine[-3:]),
+            sum(one.cents % 4 == order.cents % 4 for one in mine),
+        )
+        outputs.updates[order.customer].append(update)
+        if len(mine) % 5 == 0:
+            outputs.milestones[order.customer].append(update)
+    return outputs
+
+
+async def by_customer(log: EventLog[Update]) -> dict[str, list[Update]]:
+    found: dict[str, list[Update]] = defaultdict(list)
+    async for record in log.records(stop="now"):
+        found[record.value.customer].append(record.value)
+    return found
+
+
+async def count(log: EventLog[Order] | EventLog[Update]) -> int:
+    return (await log.summary()).records
+
+
+async def main(folder: str) -> None:
+    run = build(folder).run(store=join(folder, "store"), checkpoint_interval=CHECKPOINT_SECONDS)
+    print("begins", flush=True)
+    async with run as job:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, job.stop_soon)
+        print("up", flush=True)
+        await job.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
