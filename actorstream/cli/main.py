@@ -23,9 +23,10 @@ def main() -> None:
     try:
         from actorstream.cli.app import app, is_debugging  # noqa: PLC0415  (an optional extra)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        _leave(f"actorstream: the commands need {error.name}: pip install 'actorstream[cli]'")
+        _leave(f"actorstream: the commands need {missing}: pip install 'actorstream[cli]'")
     try:
         app()
     except ActorstreamError as error:

@@ -150,7 +150,7 @@ class _Builder:
             return item if len(args) == 1 else Maybe(item)
         if _DISTINCT.issuperset(some):
             names = sorted(arg.__name__ for arg in some)
-            either = typing.Union[tuple(some)]  # noqa: UP007  (made at run time)
+            either: Annotation = typing.Union[tuple(some)]  # noqa: UP007  (made at run time)
             return self._maybe(args, some, _scalar(either, " or ".join(names), some, {"one of": names}))
         members: dict[type, tuple[str, Shape]] = {}
         for arg in some:

@@ -5,11 +5,12 @@ claim ─> decide ─> load manifest ─> open layers (verified) ─> states, po
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
-from actorstream.errors import RestoreError
+from actorstream.errors import ActorstreamError, RestoreError, StateAccessError, UserCodeError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
 from actorstream.model.ids import LayerName, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -33,7 +34,7 @@ from actorstream.state.stack import LayerStack
 from actorstream.state.writer import LayerWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.numbers import Numbers
@@ -102,12 +103,12 @@ async def build(context: JobContext) -> Built:
     """
     offload = context.world.offload
     claim = await offload.run(_claim, context.directory)
-    processes = {
-        subtask: chain.head.spec.factory()
-        for chain in context.plan.chains
-        if isinstance(chain.head.spec, ProcessSpec)
-        for subtask in chain.subtasks()
-    }
+    processes: dict[SubtaskId, object] = {}
+    for chain in context.plan.chains:
+        if isinstance(chain.head.spec, ProcessSpec):
+            for subtask in chain.subtasks():
+                with _blaming(chain.head.name, "when it was built"):
+                    processes[subtask] = chain.head.spec.factory()
     columns = {
         chain.head.name: columns_of(chain.head, processes.get(SubtaskId(chain.name, 0)))
         for chain in context.plan.chains
@@ -151,7 +152,8 @@ async def _assign_splits(plan: Plan, restored: Restored) -> dict[SubtaskId, dict
         if not isinstance(chain.head.spec, SourceSpec):
             continue
         known = restored.splits.get(chain.head.name, {})
-        found = list(await chain.head.spec.source.splits())
+        with _blaming(chain.head.name, "when it was asked for its splits"):
+            found = list(await chain.head.spec.source.splits())
         missing = sorted(split for split, place in known.items() if split not in found and not place.finished)
         if missing:
             raise RestoreError(
@@ -164,6 +166,19 @@ async def _assign_splits(plan: Plan, restored: Restored) -> dict[SubtaskId, dict
             subtask = SubtaskId(chain.name, number % chain.parallelism)
             assigned[subtask][split] = known.get(split, SplitPosition(None, finished=False))
     return assigned
+
+
+@contextmanager
+def _blaming(operator: str, when: str) -> Iterator[None]:
+    """Say which operator it was whose code raised before any actor ran."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError):
+            raise
+        raise UserCodeError(
+            f"{operator} raised {type(error).__name__} {when}: {error}", operator=operator, subtask=0, position=None
+        ) from error
 
 
 class _Builder:

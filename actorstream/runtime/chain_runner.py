@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias, cast
 
+from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import (
     ActorstreamError,
     CodecError,
@@ -22,6 +23,7 @@ from actorstream.errors import (
 )
 from actorstream.graph.nodes import CallSpec
 from actorstream.operators.generate import Step
+from actorstream.operators.routing import mixed_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -62,6 +64,7 @@ class ChainRunner:
             for node in chain.nodes
             if isinstance(node.spec, CallSpec)
         }
+        self._called_with: object = None
         self._key_type: type | None = None
         self._slice = SLICE_RECORDS_FIRST
         self._origin: tuple[str, object] | None = None
@@ -117,14 +120,15 @@ class ChainRunner:
             start = end
 
     async def _piece(self, values: list[object], keys: list[object] | None, timestamps: list[int] | None) -> None:
-        step = self._step
-        if step is None:
-            raise InvariantError(f"chain {self.chain.name} takes records before it is open")
         statistics, clock = self._statistics, self._pace.clock.monotonic
         began = clock()
         for exchange in self.outputs.values():
             if not exchange.has_credit():
                 await exchange.wait_credit()
+        # Only now: while we waited, a subscription may have had the step written anew.
+        step, deliveries = self._step, self._deliveries
+        if step is None:
+            raise InvariantError(f"chain {self.chain.name} takes records before it is open")
         working = clock()
         times = repeat(None) if timestamps is None and self.chain.needs_timestamps else timestamps
         results = step.run(values, keys, cast("list[int] | None", times))
@@ -132,7 +136,7 @@ class ChainRunner:
         statistics.backpressured_seconds += working - began
         statistics.busy_seconds += now - working
         self._fit(len(values), now - working)
-        for (outlet, output), lists in zip(self._deliveries, results, strict=True):
+        for (outlet, output), lists in zip(deliveries, results, strict=True):
             if output is not None:
                 statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin)
             elif outlet.kind == "called":
@@ -154,7 +158,9 @@ class ChainRunner:
         else:
             call = self._calls[outlet.node]
             for value in values:
+                self._called_with = value
                 await call(value)
+            self._called_with = None
         self.calling = None
 
     def _fit(self, records: int, seconds: float) -> None:
@@ -171,33 +177,41 @@ class ChainRunner:
         if len(types) == 1 and self._key_type in types:
             return
         expected = self._key_type or type(keys[0])
+        name = self.chain.head.name
         for key in keys:
             if key is None:
-                raise CodecError(
-                    f"{self.chain.head.name}: key_by gave None; filter such records out before, or give them a key"
-                )
+                raise CodecError(f"{name}: key_by gave None; filter such records out before, or give them a key")
             if type(key) is not expected:
-                raise CodecError(
-                    f"{self.chain.head.name}: key_by gave {key!r}, a {type(key).__name__}, after keys of type "
-                    f"{expected.__name__}; all keys of one key_by are of one type: convert in the key function"
-                )
+                raise CodecError(f"{name}: {mixed_keys(key, expected)}")
+        try:
+            encode_key(keys[0])
+        except CodecError as error:
+            raise CodecError(f"{name}: key_by gave {keys[0]!r}: {error}") from error
         self._key_type = expected
 
     def blame(self, error: Exception) -> Exception:
-        """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself."""
+        """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself.
+
+        A value that cannot be encoded is told with its operator too.
+        """
         place = self._step.locate(error.__traceback__) if self._step is not None else None
         operator = place.operator if place is not None else self.calling
         ours = isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError | MissingTimestampError)
+        record = f" at record {place.offset + 1} of a batch, of type {type(place.record).__name__}" if place else ""
+        read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
+        failure: Exception
+        if operator is not None and isinstance(error, CodecError):
+            failure = type(error)(f"{operator} (subtask {self._subtask}): {error}{record}{read}")
+            failure.__cause__ = error
+            return failure
         if operator is None or ours:
             return error
-        record = f" at record {place.offset + 1} of a batch, a {type(place.record).__name__}" if place else ""
-        read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
         failure = UserCodeError(
             f"{operator} (subtask {self._subtask}) raised {type(error).__name__}: {error}{record}{read}",
             operator=operator,
             subtask=self._subtask,
             position=self._origin,
-            record=place.record if place is not None else None,
+            record=place.record if place is not None else self._called_with,
         )
         failure.__cause__ = error
         return failure

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actorstream.errors import InvariantError
+from actorstream.errors import UserCodeError
 from actorstream.protocol.commit import Commit, SinkCommits
 
 if TYPE_CHECKING:
@@ -55,9 +55,12 @@ class SinkPort:
         """Make everything before the barrier durable."""
         token = await self._writer.pre_commit(checkpoint)
         if token is not None and len(token) > TOKEN_BYTES_MAX:
-            raise InvariantError(
+            raise UserCodeError(
                 f"sink {self.context.operator} gave a token of {len(token)} bytes, at most {TOKEN_BYTES_MAX} are kept "
-                "in a checkpoint: put the data in a file or table, and its name in the token"
+                "in a checkpoint: put the data in a file or table, and its name in the token",
+                operator=self.context.operator,
+                subtask=self.context.subtask,
+                position=None,
             )
         self._commits.on_pre_commit(checkpoint, token)
 

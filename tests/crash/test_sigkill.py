@@ -59,7 +59,8 @@ class Drill:
         newest = self._newest()
         async with started("-m", "tests.crash.orders", str(self.folder), folder=self.folder) as child:
             await self._wait(moment, child, newest)
-            lag = len(load.appended) - await count(output_log(str(self.folder), "updates"))
+            while not (lag := len(load.appended) - await count(output_log(str(self.folder), "updates"))):
+                await asyncio.sleep(0.001)
             await child.kill()
             await child.until(None)
         self.in_restore += "begins" in child.said and "up" not in child.said

@@ -134,9 +134,7 @@ def test_events_out_of_order_are_bugs() -> None:
         sink.on_committed(TWO)
 
 
-STEPS = st.sampled_from(
-    ["write", "write", "barrier", "barrier", "complete", "notice", "notice", "work", "work", "crash"]
-)
+STEPS = st.sampled_from(["write", "write", "barrier", "barrier", "complete", "notice", "notice", "work", "crash"])
 
 
 @settings(max_examples=150)

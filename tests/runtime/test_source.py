@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.run import Run
+from actorstream.checkpoints.view import StoreView
+from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import JobFailed, RestoreError, UserCodeError
 from actorstream.model.connect import Fetched, replayable
 from actorstream.model.ids import CheckpointId, SubtaskId
+from actorstream.operators.keyed_process import Context, KeyedProcess
 from actorstream.protocol.restart import Restart
-from tests.runtime.doubles import Splits, Target, until
+from actorstream.system.files import RealFiles
+from tests.runtime.doubles import Splits, Target, settle, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -31,15 +37,10 @@ def reading(source: Any, *, sink: Any = None, name: str = "t", parallelism: int 
 
 def manifest_of(store: Path, checkpoint: int, name: str = "t") -> Manifest:
     """Read a manifest of a job that has ended, or is between two checkpoints."""
-    from actorstream.checkpoints.view import StoreView  # noqa: PLC0415
-    from actorstream.system.files import RealFiles  # noqa: PLC0415
-
     return StoreView(RealFiles(), str(store / name)).read(CheckpointId(checkpoint))
 
 
 def positions(store: Path, checkpoint: int, source: str = "in") -> dict[str, tuple[object, bool]]:
-    from actorstream.codec.values import SELF_DESCRIBING  # noqa: PLC0415
-
     splits = manifest_of(store, checkpoint).sources[source]
     return {
         name: (None if entry.position is None else SELF_DESCRIBING.decode(entry.position), entry.finished)
@@ -51,35 +52,27 @@ async def test_snapshot_holds_the_position_of_the_last_emitted_record_not_of_the
     """T99: the pump has read far ahead into its lane, while a sink that waits holds the actor up."""
     source = Splits({"a": list(range(1_000))}, batch=10)
     pipeline = Pipeline("t")
-    gate: list[int] = []
-    job: Job
+    taken: list[int] = []
+    released = asyncio.Event()
 
     async def take(value: int) -> None:
-        gate.append(value)
-        if len(gate) == 25:
-            job_taken.append(True)
-        while len(gate) >= 25 and not released:
-            from asyncio import sleep  # noqa: PLC0415
+        taken.append(value)
+        if len(taken) >= 25:
+            await released.wait()
 
-            await sleep(0.001)
+    async def ask() -> None:
+        answers.append(await job.checkpoint())
 
-    job_taken: list[bool] = []
-    released: list[bool] = []
+    answers: list[int] = []
     pipeline.source(source, name="in").sink(take)
     async with pipeline.run(store=tmp_path, checkpoint_interval=None) as job:
-        await until(lambda: job_taken)
-        import asyncio  # noqa: PLC0415
-
-        asked = asyncio.ensure_future(job.checkpoint())
-        await asyncio.sleep(0.01)
-        released.append(True)
-        checkpoint = await asked
-        at = positions(tmp_path, checkpoint)["a"][0]
-        assert isinstance(at, int)
-        assert len(gate) >= at + 1
-        assert at % 10 == 9, "a Fetched is atomic: a barrier never falls inside one"
-        assert at < 999
-        await job.wait()
+        await until(lambda: len(taken) == 25)
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await settle()
+            released.set()
+        at = positions(tmp_path, answers[0])["a"][0]
+    assert at == 29, "the third Fetched, which was at work: a barrier never falls inside one"
 
 
 async def test_pump_is_never_cancelled_by_a_barrier(tmp_path: Path) -> None:
@@ -158,7 +151,9 @@ async def test_split_that_disappears_with_records_to_give_is_refused_at_restore(
         await until(lambda: job.summary().records_in == 5)
     del source.records["a"]
 
-    with pytest.raises(RestoreError, match=r"source 'in' has no split 'a' any more .*bring it back, or start in another"):
+    with pytest.raises(
+        RestoreError, match=r"source 'in' has no split 'a' any more .*bring it back, or start in another"
+    ):
         await reading(source).run(store=tmp_path)
 
 
@@ -251,8 +246,6 @@ async def test_position_that_cannot_be_stored_names_source_and_split() -> None:
 
 
 async def test_timestamps_of_the_source_reach_a_process() -> None:
-    from actorstream.operators.keyed_process import Context, KeyedProcess  # noqa: PLC0415
-
     class Times(KeyedProcess[int, int, float]):
         def on_element(self, value: int, ctx: Context[int], /) -> list[float]:
             return [ctx.timestamp.timestamp()]

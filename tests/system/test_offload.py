@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
@@ -70,4 +71,26 @@ async def test_a_cancelled_call_ends_before_its_waiter_does() -> None:
         tasks.cancel_scope.cancel()
         gate.set()
     assert ended == ["call", "waiter"]
+    assert offload.busy == 0
+
+
+async def test_a_call_ends_before_its_waiter_also_when_asyncio_cancels() -> None:
+    """`task.cancel()` goes past anyio's shields: the job's root task is cancelled so."""
+    offload = ThreadOffload()
+    started, gate = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def call() -> None:
+        started.set()
+        gate.wait()
+        ended.append("call")
+
+    task = asyncio.get_running_loop().create_task(offload.run(call))
+    await offload.run(started.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["call"]
     assert offload.busy == 0

@@ -1,0 +1,313 @@
+"""A chain in an actor: pieces that fit a burst, keys of one type, and errors with a name and a place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from actorstream.api.pipeline import Pipeline
+from actorstream.errors import CodecError, UserCodeError
+from actorstream.model.batch import Batch
+from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.state_declarations import ValueState
+from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, ChainRunner
+from actorstream.runtime.mailbox import Mailbox
+from actorstream.runtime.outputs import ExchangeOutput
+from actorstream.runtime.pace import Pace
+from actorstream.runtime.statistics import SubtaskStatistics
+from actorstream.system.offload import ThreadOffload
+from tests.operators.rig import Rig
+from tests.runtime.doubles import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from actorstream.api.stream import Stream
+
+
+class SteppingClock:
+    """Time passes only where the test's functions say so."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now_us(self) -> int:
+        """Read the wall clock."""
+        return int(self.seconds * 1e6)
+
+    def monotonic(self) -> float:
+        """Read the other one."""
+        return self.seconds
+
+
+class Running:
+    """One chain, bound to a clock of its own and to lanes that nobody reads."""
+
+    def __init__(self, build: Callable[[Stream[Any]], object], head: str = "in", *, parallelism: int = 1) -> None:
+        pipeline = Pipeline("t")
+        build(pipeline.source([0], name="in"))
+        self.rig = Rig(pipeline, head, parallelism=parallelism)
+        self.clock = SteppingClock()
+        self.statistics = SubtaskStatistics()
+        self.runner = ChainRunner(self.rig.chain, 0, Pace(self.clock, ThreadOffload()), self.statistics)
+        self.lanes = [Mailbox[Any, Any](1, 1_000_000).lanes[0] for _ in range(parallelism)]
+        self.runner.outputs = {exchange: ExchangeOutput(exchange, self.lanes) for exchange in self.rig.chain.outputs}
+        self.runner.bind(self.rig.bindings)
+
+    async def work(self, values: Sequence[Any], keys: Sequence[Any] | None = None) -> None:
+        """Run one batch."""
+        times: Any = None
+        await self.runner.work(Batch(list(values), times, None if keys is None else list(keys), ("s", 41)))
+
+    async def blamed(self, values: Sequence[Any], keys: Sequence[Any] | None = None) -> Exception:
+        """Run a batch that fails; give what the actor would report."""
+        with pytest.raises(Exception) as failure:  # noqa: PT011
+            await self.work(values, keys)
+        return self.runner.blame(failure.value)
+
+    def sent(self) -> list[list[Any]]:
+        """Give the batches that were sent, lane after lane."""
+        return [item.values for lane in self.lanes for item in lane.items]
+
+
+async def test_batch_is_cut_to_what_fits_a_burst() -> None:
+    """The first piece is small because nothing is known yet; after that, what was measured decides."""
+
+    def slow(value: int) -> int:
+        running.clock.seconds += 0.001
+        return value
+
+    running = Running(lambda s: s.map(slow).key_by(abs).count())
+    await running.work(range(60))
+
+    sizes = [len(values) for values in running.sent()]
+    assert sizes[0] == SLICE_RECORDS_FIRST
+    assert all(4 <= size <= 5 for size in sizes[1:-1]), "5 ms at 1 ms a record"
+    assert [value for values in running.sent() for value in values] == list(range(60))
+
+
+async def test_cheap_records_get_large_pieces_up_to_a_bound() -> None:
+    running = Running(lambda s: s.map(abs).rebalance().map(abs))
+    for _ in range(4):
+        await running.work(range(2_000))
+
+    assert max(len(values) for values in running.sent()) == SLICE_RECORDS_MAX
+
+
+async def test_expensive_record_is_a_piece_of_its_own() -> None:
+    """There is no less than one record."""
+
+    def slow(value: int) -> int:
+        running.clock.seconds += 1
+        return value
+
+    running = Running(lambda s: s.map(slow).rebalance().map(abs))
+    await running.work(range(20))
+
+    assert [len(values) for values in running.sent()] == [16, 1, 1, 1, 1]
+
+
+async def test_others_run_between_two_pieces_but_not_within_one() -> None:
+    """A step is atomic; a batch need not be."""
+    running = Running(lambda s: s.map(abs).rebalance().map(abs))
+    turns = 0
+
+    async def heartbeat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await settle(1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(heartbeat)
+        await settle()
+        before = turns
+        await running.work(range(16))
+        assert turns == before
+        await running.work(range(100))
+        assert turns > before
+        group.cancel_scope.cancel()
+
+
+async def test_counters_tell_records_and_seconds() -> None:
+    def slow(value: int) -> int:
+        running.clock.seconds += 0.5
+        return value
+
+    running = Running(lambda s: (s.map(slow).filter(lambda v: v > 0).rebalance().map(abs), s.sink(str)))
+    await running.work([0, 1, 2])
+
+    statistics = running.statistics
+    assert (statistics.records_in, statistics.records_out, statistics.records_delivered) == (3, 2, 3)
+    assert (statistics.busy_seconds, statistics.backpressured_seconds) == (1.5, 0)
+
+
+# ---- keys
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, True), (1, 1.0), (True, 1), ("a", 1), ("a", b"a"), ((1,), 1), (1, "a")], ids=repr
+)
+@pytest.mark.parametrize("together", [True, False])
+async def test_second_type_of_key_is_refused(first: object, second: object, together: bool) -> None:
+    """T137: 1, 1.0 and True are one dict entry and three encodings."""
+    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
+    if not together:
+        await running.work([0], [first])
+        error = await running.blamed([0], [second])
+    else:
+        error = await running.blamed([0, 0], [first, second])
+
+    assert isinstance(error, CodecError)
+    message = str(error)
+    assert message.startswith("head: key_by gave ")
+    assert type(second).__name__ in message
+    assert type(first).__name__ in message
+    assert "convert in the key function" in message
+    if together:
+        assert running.rig.rows() == {}
+
+
+async def test_key_none_is_refused_with_the_remedy() -> None:
+    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
+    error = await running.blamed([0, 0], ["a", None])
+
+    assert isinstance(error, CodecError)
+    assert str(error).startswith("head: key_by gave None; filter such records out before, or give them a key")
+
+
+@pytest.mark.parametrize("key", [[1], {"a": 1}, {1}, object(), 1j, float("nan"), (1, [2])], ids=repr)
+async def test_key_that_has_no_encoding_is_refused_before_it_is_state(key: object) -> None:
+    """Not seconds later, at the next snapshot; and a list says the same as any other."""
+    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
+    error = await running.blamed([0], [key])
+
+    assert isinstance(error, CodecError)
+    assert str(error).startswith("head: ")
+    assert running.rig.rows() == {}
+
+
+@pytest.mark.parametrize("key", [None, object()], ids=repr)
+async def test_key_that_cannot_be_routed_names_the_operator_and_the_record(key: object) -> None:
+    """With several receivers the sender encodes the key, before the receiver can look at it."""
+    running = Running(lambda s: s.map(abs).key_by(lambda _: key).count(name="head"), parallelism=2)
+    error = await running.blamed([5])
+
+    assert isinstance(error, CodecError)
+    assert "map-1" in str(error)
+    assert "record 1 of a batch, of type int, read from split 's' up to position 41" in str(error)
+
+
+# ---- errors
+
+
+def fail(value: int) -> int:
+    if value == 3:
+        raise ValueError("three")
+    return value
+
+
+async def test_error_of_a_users_function_names_operator_subtask_record_and_position() -> None:
+    running = Running(lambda s: s.map(abs).map(fail, name="bad").rebalance().map(abs))
+    error = await running.blamed([1, 2, 3])
+
+    assert isinstance(error, UserCodeError)
+    where = "at record 3 of a batch, of type int, read from split 's' up to position 41"
+    assert str(error) == f"bad (subtask 0) raised ValueError: three {where}"
+    assert (error.operator, error.subtask, error.position, error.record) == ("bad", 0, ("s", 41), 3)
+    assert isinstance(error.__cause__, ValueError)
+    assert error.__cause__.__traceback__ is not None
+
+
+async def test_record_is_not_in_the_message() -> None:
+    """It may be secret."""
+
+    def reveal(value: str) -> str:
+        raise ValueError("no")
+
+    error = await Running(lambda s: s.map(reveal).rebalance().map(str)).blamed(["4111-1111"])
+
+    assert "4111" not in str(error)
+
+
+async def test_async_sink_that_raises_is_named() -> None:
+    async def send(value: int) -> None:
+        fail(value)
+
+    error = await Running(lambda s: s.sink(send, name="out")).blamed([1, 2, 3, 4])
+
+    assert isinstance(error, UserCodeError)
+    assert (error.operator, error.position, error.record) == ("out", ("s", 41), 3)
+
+
+async def test_state_access_astray_in_a_handler_is_the_users_error() -> None:
+    """The handler reads the state of another class."""
+
+    class Other(KeyedProcess[int, int, int]):
+        count: ValueState[int] = ValueState(0)
+
+    other = Other()
+
+    class Reader(KeyedProcess[int, int, int]):
+        def on_element(self, value: int, ctx: Context[int], /) -> list[int]:
+            return [other.count]
+
+    running = Running(lambda s: s.key_by(abs).process(Reader, name="head"), "head")
+    error = await running.blamed([1], [1])
+
+    assert isinstance(error, UserCodeError)
+    assert error.operator == "head"
+
+
+async def test_foreign_error_is_left_as_it_is() -> None:
+    running = Running(lambda s: s.map(abs).rebalance().map(abs))
+    error = OSError("disk")
+
+    assert running.runner.blame(error) is error
+
+
+# ---- subscriptions
+
+
+async def test_tap_that_comes_while_the_chain_waits_for_credit_disturbs_nothing() -> None:
+    """The step is written anew in the middle of a batch: results must go to the outlets of the step that gave them."""
+    running = Running(lambda s: s.map(abs, name="m").rebalance().map(abs))
+    (lane,) = running.lanes
+    lane.records_max = 100
+    while lane.has_credit():
+        lane.put(Batch([0]), 1)
+    seen: list[Any] = []
+
+    async def tap(values: Sequence[object]) -> None:
+        seen.extend(values)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(running.work, [1, 2])
+        await settle()
+        node = next(node.id for node in running.rig.chain.nodes if node.name == "m")
+        running.runner.taps[node] = [tap]
+        running.runner.compile()
+        while lane.items:
+            lane.take()
+    assert running.sent() == [[1, 2]]
+    assert seen == [1, 2]
+
+
+async def test_tap_gets_what_its_operator_gives_and_stops_when_it_is_removed() -> None:
+    running = Running(lambda s: s.map(abs, name="m").filter(lambda v: v > 1).rebalance().map(abs))
+    seen: list[Any] = []
+
+    async def tap(values: Sequence[object]) -> None:
+        seen.extend(values)
+
+    node = next(node.id for node in running.rig.chain.nodes if node.name == "m")
+    running.runner.taps[node] = [tap]
+    running.runner.compile()
+    await running.work([-1, -2])
+    del running.runner.taps[node]
+    running.runner.compile()
+    await running.work([-3])
+
+    assert (seen, running.sent()) == ([1, 2], [[2], [3]])

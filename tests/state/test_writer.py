@@ -1,0 +1,196 @@
+"""Group commit: one file for what waits together, never two freezes of one owner, nobody hurt by another."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from actorstream.errors import StoreError
+from actorstream.model.ids import LayerName
+from actorstream.model.world import World
+from actorstream.state.writer import LayerWriter
+from actorstream.system.current import current_world
+from actorstream.system.files import RealFiles
+from tests.state.rig import encode_all, restored, state_over
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from actorstream.model.world import FileSystem
+    from actorstream.state.entries import Entry
+    from actorstream.state.layer import Layer
+
+
+def writer_in(folder: Path, files: FileSystem | None = None) -> LayerWriter:
+    real = current_world()
+    numbers = count(1)
+    world = World(real.clock, files or RealFiles(), real.offload, real.random)
+    return LayerWriter(world, str(folder), lambda: LayerName(f"1-0-{next(numbers)}.lmdb"))
+
+
+def entry(text: str) -> list[list[Entry]]:
+    return [[(b"entry-" + text.encode(), b"v")]]
+
+
+class Gate(RealFiles):
+    """Lets a test hold the writing thread in its first sync."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self.fail_once = False
+
+    def sync(self, path: str, /) -> None:
+        self.reached.set()
+        assert self.open.wait(10)
+        if self.fail_once:
+            self.fail_once = False
+            raise OSError(5, "Input/output error")
+        super().sync(path)
+
+
+async def test_what_waits_together_is_one_file(tmp_path: Path) -> None:
+    """A checkpoint of 2,000 small actors costs a few files; each of them has a count of the layer."""
+    writer = writer_in(tmp_path)
+    layers: list[Layer] = []
+
+    async def submit(name: str) -> None:
+        layers.append(await writer.write(name, entry(name)))
+
+    async with anyio.create_task_group() as group:
+        for name in "abcd":
+            group.start_soon(submit, name)
+    assert len(set(layers)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["1-0-1.lmdb"]
+    for layer in layers:
+        assert layer.get(b"entry-d") == b"v"
+        layer.release()
+    assert layers[0].closed
+
+
+async def test_two_freezes_of_one_owner_never_share_a_file_t134(tmp_path: Path) -> None:
+    """The manifest of the first barrier lists the first file: it must show nothing from behind that barrier.
+
+    Without the rule the second epoch's key `b` would be restored with the first barrier.
+    """
+    writer = writer_in(tmp_path)
+    state = state_over()
+    state.rows.live["a"] = 1
+    first = state.freeze()
+    state.rows.live["b"] = 2
+    second = state.freeze()
+    assert first is not None
+    assert second is not None
+    layers: dict[int, Layer] = {}
+
+    async def submit(number: int, parts: list[list[Entry]]) -> None:
+        layers[number] = await writer.write("owner", parts)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit, 1, encode_all(first))
+        group.start_soon(submit, 2, encode_all(second))
+    state.on_written(first, layers[1])
+    at_first_barrier = restored(state)
+    state.on_written(second, layers[2])
+
+    assert (at_first_barrier.rows.peek("a"), repr(at_first_barrier.rows.peek("b"))) == (1, "MISSING")
+    assert restored(state).rows.peek("b") == 2
+
+
+async def test_failed_disk_fails_everyone_in_the_file_and_the_next_file_is_new(tmp_path: Path) -> None:
+    """Each caller gets an error of its own; a name is never used again."""
+    files = Gate()
+    files.open.set()
+    files.fail_once = True
+    writer = writer_in(tmp_path, files)
+    errors: list[StoreError] = []
+
+    async def submit(name: str) -> None:
+        with pytest.raises(StoreError, match="Input/output error") as caught:
+            await writer.write(name, entry(name))
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit, "a")
+        group.start_soon(submit, "b")
+    assert len(set(map(id, errors))) == 2
+    layer = await writer.write("a", entry("a"))
+    assert layer.file.name == "1-0-2.lmdb"
+    layer.release()
+
+
+async def test_cancelled_follower_hurts_no_other(tmp_path: Path) -> None:
+    """One waits for the next file, one is in the file being written: both go, the leader gets its layer."""
+    files = Gate()
+    writer = writer_in(tmp_path, files)
+    layers: list[Layer] = []
+
+    async def submit(name: str) -> None:
+        layers.append(await writer.write(name, entry(name)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit, "leader")
+        async with anyio.create_task_group() as others:
+            others.start_soon(submit, "in the file")
+            await anyio.to_thread.run_sync(files.reached.wait)
+            others.start_soon(submit, "waits")
+            await anyio.wait_all_tasks_blocked()
+            others.cancel_scope.cancel()
+        files.open.set()
+    (layer,) = layers
+    layer.release()
+    assert layer.closed
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+async def test_cancelled_leader_hurts_no_other(tmp_path: Path, blocked: bool) -> None:
+    """Whether it is cancelled before the thread starts or while it works, the others get a layer."""
+    files = Gate()
+    writer = writer_in(tmp_path, files)
+    layers: list[Layer] = []
+
+    async def submit(name: str) -> None:
+        layers.append(await writer.write(name, entry(name)))
+
+    async with anyio.create_task_group() as group, anyio.create_task_group() as leader:
+        leader.start_soon(submit, "leader")
+        group.start_soon(submit, "follower")
+        if blocked:
+            await anyio.to_thread.run_sync(files.reached.wait)
+        leader.cancel_scope.cancel()
+        files.open.set()
+    assert [layer.get(b"entry-follower") for layer in layers[-1:]] == [b"v"]
+    for layer in layers:
+        layer.release()
+    assert layers[-1].closed
+
+
+async def test_error_that_is_not_the_disks_stays_with_the_leader(tmp_path: Path) -> None:
+    """A bug in one file's making must not be told to others as theirs: they write another file."""
+    writer = writer_in(tmp_path)
+    names = iter([None, "1-0-2.lmdb"])
+
+    def name() -> LayerName:
+        given = next(names)
+        if given is None:
+            raise RuntimeError("no name")
+        return LayerName(given)
+
+    writer._names = name
+    outcomes: list[object] = []
+
+    async def submit(owner: str) -> None:
+        try:
+            outcomes.append((await writer.write(owner, entry(owner))).file.name)
+        except RuntimeError as error:
+            outcomes.append(str(error))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit, "a")
+        group.start_soon(submit, "b")
+    assert outcomes == ["no name", "1-0-2.lmdb"]
