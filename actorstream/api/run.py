@@ -123,6 +123,8 @@ class Run:
             root.cancel()
             await _outcome(root)
             raise
+        if kind is not None and root.cancelled():
+            return
         failure = self._supervisor.failure
         if self._cancelled_host and self._inside is not None and self._inside.uncancel() > 0:
             return
@@ -133,12 +135,12 @@ class Run:
         """Tell the host that the job has given up: nobody may be waiting for it."""
         if root.cancelled() or root.exception() is None or self._supervisor.failure is None:
             return
-        if self._on_failure is not None and self._inside is not None:
-            self._on_failure(self._supervisor.failure)
         host = self._inside
         if host is not None and not self._leaving and not host.done():
             self._cancelled_host = True
             host.cancel(f"job {self._plan.graph.name} has failed")
+        if self._on_failure is not None and host is not None:
+            self._on_failure(self._supervisor.failure)
 
     def _first_error(self) -> Exception:
         """Give why the job never came up."""

@@ -34,7 +34,6 @@ class SettingValues(TypedDict, total=False):
     tolerated_failures: int
     retained: int
     burst: timedelta | float
-    record_bytes_max: int
 
 
 class Settings:
@@ -46,7 +45,6 @@ class Settings:
         tolerated_failures: So many checkpoints in a row may fail before the job does; default 3, negative: any number.
         retained: How many checkpoints are kept; default 3.
         burst: How long an actor works before others have their turn; default 5 ms.
-        record_bytes_max: The largest encoded record; default 16 MiB.
 
     Raises:
         PlanError: A name is unknown, or a value is out of its range.
@@ -105,7 +103,6 @@ class ResolvedSettings:
     tolerated_failures: int = 3
     retained: int = 3
     burst_us: int = 5_000
-    record_bytes_max: int = 16 * 1024 * 1024
 
 
 def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
@@ -131,7 +128,7 @@ def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
 
 
 # The bounds of each whole number; a negative tolerance means any number of failures.
-_BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000), "record_bytes_max": (1, (1 << 31) - 1)}
+_BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000)}
 _LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
 
 

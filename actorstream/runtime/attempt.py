@@ -18,6 +18,7 @@ import anyio
 
 from actorstream.errors import InvariantError
 from actorstream.runtime.source import SourceSubtask
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,7 +58,7 @@ class Attempt:
                 for subtask in built.subtasks.values():
                     run = partial(subtask.run, self._one_opened, self._all_open.wait)
                     self._start(str(subtask.identity), run, subtask.runner.blame)
-                    self._start(f"snapshots of {subtask.identity}", subtask.snapshots.run, subtask.runner.blame)
+                    self._start(f"snapshots of {subtask.identity}", subtask.snapshots.run, _as_it_is)
                 await self._all_open.wait()
                 opened()
                 for subtask in built.subtasks.values():
@@ -123,7 +124,10 @@ class Attempt:
         return self._group is not None and self._group.cancel_scope.cancel_called
 
     def _fail(self, error: Exception) -> None:
-        if self._failure is None:
+        if self.over:
+            # The final checkpoint is complete and committed: running again could only fail in the same way.
+            log.warning("closing failed", failure=f"{type(error).__name__}: {error}")
+        elif self._failure is None:
             self._failure = error
         elif error is not self._failure:
             notes = getattr(self._failure, "__notes__", [])

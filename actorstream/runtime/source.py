@@ -16,13 +16,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from anyio import CancelScope
+
 from actorstream.errors import ActorstreamError, InvariantError, UserCodeError
 from actorstream.graph.nodes import SourceSpec
 from actorstream.model.batch import Batch
 from actorstream.model.signals import EndOfInput
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
-from actorstream.runtime.subtask import Subtask
+from actorstream.runtime.subtask import CLOSE_SECONDS, Subtask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +78,8 @@ class SourceSubtask(Subtask):
                     await lane.wait_credit()
         finally:
             if isinstance(reading, AsyncGenerator):
-                await reading.aclose()
+                with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
+                    await reading.aclose()
         lane.put(EndOfInput())
 
     @property

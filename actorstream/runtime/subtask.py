@@ -13,6 +13,7 @@ is over, so an actor that ends otherwise has failed.
 
 from __future__ import annotations
 
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -95,7 +96,6 @@ class Subtask:
         self._bindings: Bindings | None = None
         self.process_class = None if process is None else type(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
-        self._is_open = False
         self._ended = False
 
     # ---- life
@@ -112,17 +112,15 @@ class Subtask:
             opened: Called once every sink has committed what was restored and every operator is open.
             start: Awaited before the first item is taken: by then all actors are open.
         """
-        async with AsyncExitStack() as stack:
-            try:
-                await self._open(stack)
-                opened()
-                await start()
-                await self._loop()
-            finally:
-                self.runner.forget()
-                if self._process is not None and self._is_open:
-                    with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
-                        await self._process.close()
+        stack = AsyncExitStack()
+        try:
+            await self._open(stack)
+            opened()
+            await start()
+            await self._loop()
+        finally:
+            self.runner.forget()
+            await self._let_go(stack)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         """Open the operators from the tail to the head, so that each finds those behind it ready."""
@@ -142,11 +140,29 @@ class Subtask:
         head = self.chain.head
         if self._process is not None and self.state is not None:
             runner.calling = head.name
-            self._bindings.process = ProcessBinding(head.name, self._process, self.state, deployment.world.clock)
-            self._is_open = True
+            binding = ProcessBinding(head.name, self._process, self.state, deployment.world.clock)
+            self._bindings.process = binding
+            stack.push_async_callback(self._close, binding)
             await self._process.open(OperatorPlace(head.name, self.identity.subtask, self.chain.parallelism))
         runner.calling = None
         runner.bind(self._bindings)
+
+    async def _let_go(self, stack: AsyncExitStack) -> None:
+        """Close all that was opened; shielded, since it is cancellation that ends an actor, and closing may wait."""
+        kind, first, trace = sys.exc_info()
+        with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
+            try:
+                await stack.__aexit__(kind, first, trace)
+            except Exception as late:
+                if not isinstance(first, Exception):
+                    raise
+                first.add_note(f"then, while closing: {type(late).__name__}: {late}")
+
+    async def _close(self, binding: ProcessBinding) -> None:
+        binding.release()
+        before, self.runner.calling = self.runner.calling, binding.operator
+        await binding.process.close()
+        self.runner.calling = before
 
     def _restored_tokens(self, operator: str) -> Sequence[PendingCommit]:
         """Give the tokens of this sink that fall to this subtask, also after its parallelism changed (T109)."""

@@ -69,6 +69,10 @@ class Supervisor:
             self.status = "failed"
             self.failure = error
             raise
+        except anyio.get_cancelled_exc_class():
+            self.status = "failed"
+            self.failure = JobFailed("the job was cancelled: what its last checkpoint does not hold comes again next time")
+            raise
         finally:
             self._refuse_requests("the job has ended")
             self.ended.set()
@@ -119,6 +123,8 @@ class Supervisor:
                 context.statistics.restarts += 1
                 with anyio.move_on_after(delay_us / 1e6):
                     await self._hurry.wait()
+                # A stop cuts one delay short: a job that keeps failing while it stops must not spin.
+                self._hurry = anyio.Event()
 
     def _collect(self, context: JobContext) -> None:
         """Keep an ended attempt's counters."""
@@ -190,12 +196,15 @@ def _job_failed(message: str, cause: Exception) -> JobFailed:
 
 def _place(failure: Exception) -> Hashable | None:
     """Identify the record that a user's function failed on, the same in every attempt."""
+    if isinstance(failure, CodecError):
+        # A key or value that has no encoding today has none tomorrow.
+        return type(failure).__name__
     if not isinstance(failure, UserCodeError):
         return None
     if failure.record is None:
         return failure.operator, failure.subtask, repr(failure.position)
     try:
-        encoded = SELF_DESCRIBING.encode(failure.record)
+        record = xxh3_64_hexdigest(SELF_DESCRIBING.encode(failure.record))
     except CodecError:
-        encoded = repr(failure.record).encode()
-    return failure.operator, failure.subtask, xxh3_64_hexdigest(encoded)
+        record = f"{type(failure.record).__qualname__} at {failure.position!r}"
+    return failure.operator, failure.subtask, record

@@ -4,11 +4,26 @@
     stack of cards   L9    L7 | L3 L2       each stack keeps its own view of the run: only its layers count
 
 A `Piece` says which key groups of which operator see which of the layers, newest
-first. For each logical key the newest entry wins. A tombstone or clear mark is
-dropped only where the run reaches the oldest layer of the piece (`bottom`);
-elsewhere it still hides something below. Compaction copies bytes and runs no
-user code. A large merge runs as a child, `python -m actorstream.state.compaction`,
-with its `Merge` as JSON on standard input: in a thread it would stall the loop.
+first; entries that no piece sees never enter (T134). The layers are read side by
+side in one order, and of each logical key the newest entry wins:
+
+    canonical key    head | key part | map-key part, a shortened part as stem and whole part, without its slot
+
+Invariants:
+- A clear mark hides every entry of its map in older layers, none in its own.
+- A tombstone or clear mark is dropped only where the run reaches the oldest layer
+  of the piece (`bottom`); elsewhere it still hides something below. A tombstone
+  beside a clear mark that stays hides nothing that the mark does not.
+- A long key may have another slot in each file, and two keys one digest. Whole
+  parts are the identity, and the new file's slots are given anew (T130).
+- Values are copied as bytes: no user code runs, nothing is decoded.
+
+Every layer is proved before it is read, so damage is not copied into a file with
+a good digest. Memory holds one piece of output at a time, and LMDB's dirty pages.
+
+A large merge runs as a child, `python -m actorstream.state.compaction`, with its
+`Merge` as JSON on standard input and `Merged` on standard output, or one line on
+standard error and exit code 1: in a thread it would stall the loop.
 
 Source: O'Neil et al. 1996, "The Log-Structured Merge-Tree".
 """
@@ -18,36 +33,41 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from heapq import merge as merge_sorted
-from itertools import groupby, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
 
 from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import ActorstreamError
+from actorstream.errors import ActorstreamError, InvariantError
 from actorstream.model.ids import LayerName
 from actorstream.state.entries import (
     CLEAR_MARK,
-    PART_BYTES_MAX,
+    HEAD_BYTES,
+    KIND,
+    SLOTS,
+    STEM_BYTES,
     TOMBSTONE,
-    Slots,
+    VALUE,
+    newer_format,
     take_apart,
 )
-from actorstream.state.layer import LayerFile, open_checked, write_layer
+from actorstream.state.layer import LayerFile, open_checked, write_sorted
 from actorstream.system.files import RealFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actorstream.model.world import FileSystem
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer
 
-_PART_ENTRIES = 10_000
-_HEAD = 6
+_PIECE_ENTRIES = 10_000
+_PIECE_BYTES = 1 << 20
+_KEY_SLOT = HEAD_BYTES + STEM_BYTES
+_Row: TypeAlias = "tuple[bytes, int, bytes, bytes]"  # canonical key, age of the layer, key and value as they are in it
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A layer to read."""
+    """A layer to read: what `LayerFile` says, and where it is."""
 
     path: str
     name: str
@@ -58,7 +78,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The key groups [start, end) of an operator, and the indexes of the layers that they see, newest first."""
+    """The key groups [start, end) of an operator, and the indexes of the layers that they see, newest first.
+
+    `bottom`: below the last of them these key groups see nothing.
+    """
 
     operator: int
     start: int
@@ -78,7 +101,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The new layer's file; None where nothing was left to write."""
+    """The new layer's file; without a name there is none, because nothing was left to write."""
 
     name: str | None
     size: int = 0
@@ -86,67 +109,169 @@ class Merged:
     entries: int = 0
 
 
-class _Row(NamedTuple):
-    """One entry of one layer, taken apart. `map_key` is None for all but the entries of a shortened map key."""
-
-    key: bytes
-    age: int
-    whole: bytes | None
-    map_whole: bytes | None
-    tagged: bytes
-
-
 def merge(files: FileSystem, task: Merge) -> Merged:
     """Write the merged layer, durably; blocking, and reads every source whole.
 
     Raises:
-        StoreError: A source is missing or damaged, or the target cannot be written; there is no target then.
+        StoreError: A source is missing, damaged or of a newer format, or the target cannot be written;
+            there is no target then.
     """
     layers: list[Layer] = []
     try:
         for source in task.sources:
             file = LayerFile(LayerName(source.name), source.size, source.digest, source.entries)
             layers.append(open_checked(files, source.path, file))
-        slots = Slots()
-        parts: list[list[Entry]] = []
-        for piece in sorted(task.pieces, key=lambda piece: (piece.operator, piece.start)):
-            entries = _merged(piece, [layers[index] for index in piece.layers], slots)
-            while part := list(islice(entries, _PART_ENTRIES)):
-                parts.append(part)
-        if not parts:
+        pieces = sorted(task.pieces, key=lambda piece: (piece.operator, piece.start))
+
+        def entries() -> Iterator[Entry]:
+            for piece in pieces:
+                yield from _merged(piece, [layers[index] for index in piece.layers])
+
+        if next(entries(), None) is None:
             return Merged(None)
-        written = write_layer(files, task.target, parts)
+        size = sum(source.size for source in task.sources)
+        written = write_sorted(files, task.target, lambda: _batched(entries()), size)
         return Merged(written.name, written.size, written.digest, written.entries)
     finally:
         for layer in layers:
             layer.release()
 
 
-def _merged(piece: Piece, layers: Sequence[Layer], slots: Slots) -> Iterator[Entry]:
-    """Give what a piece still needs of its layers."""
-    rows = merge_sorted(*(_rows(piece, layer, age) for age, layer in enumerate(layers)))
-    cleared = _Cleared()
-    # Long keys with one digest may have other slots in other files, so what is one key shows only in the whole parts.
-    for _, run in groupby(rows, key=lambda row: row.key[: _HEAD + PART_BYTES_MAX]):
-        newest: dict[tuple[bytes, bytes | None, bytes | None], _Row] = {}
-        for row in run:
-            if cleared.hides(row):
-                continue
-            kind = row.tagged[0]
-            if kind == CLEAR_MARK:
-                cleared.add(row)
-            identity = (_stem(row), row.whole, row.map_whole)
-            if identity not in newest:
-                newest[identity] = row
-                if not (piece.bottom and kind in {TOMBSTONE, CLEAR_MARK}):
-                    yield _entry(row, slots)
+def main() -> int:
+    """Carry out the `Merge` on standard input; give the exit code."""
+    try:
+        merged = merge(RealFiles(), decode_json(Merge, sys.stdin.buffer.read()))
+    except (ActorstreamError, OSError) as error:
+        sys.stderr.write(" ".join(f"{type(error).__name__}: {error}".split()) + "\n")
+        return 1
+    sys.stdout.buffer.write(encode_json(merged))
+    return 0
+
+
+def _batched(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for key, value in entries:
+        batch.append((key, value))
+        size += len(key) + len(value)
+        if size >= _PIECE_BYTES or len(batch) == _PIECE_ENTRIES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
+    """Give what a piece still needs of its layers, in the order of the new keys."""
+    slots = _NewSlots()
+    last = mark = b""
+    mark_age = 0
+    for canonical, age, key, value in merge_sorted(*(_rows(piece, layer, age) for age, layer in enumerate(layers))):
+        if canonical == last:
+            continue  # an older entry of the same key: rows come by canonical key, then by age
+        last = canonical
+        # Parts are prefix-free, so behind a mark come exactly the entries of its map.
+        if mark and not canonical.startswith(mark):
+            mark = b""
+        if mark and age > mark_age:
+            continue
+        kind = value[0] & KIND
+        if kind == CLEAR_MARK:
+            mark, mark_age = canonical, age
+        elif kind not in {VALUE, TOMBSTONE}:
+            raise newer_format(f"layer {layers[age].file.name}", kind)
+        if kind == VALUE or not (piece.bottom or (mark and kind == TOMBSTONE)):
+            yield (key if value[0] <= KIND else slots.renumbered(key, value)), value
 
 
 def _rows(piece: Piece, layer: Layer, age: int) -> Iterator[_Row]:
-    operator = piece.operator.to_bytes(2)
+    """Give a piece's entries of one layer, in the order of their canonical keys."""
     start, stop = piece.start.to_bytes(2), piece.end.to_bytes(2)
-    for key, value in layer.scan(operator, start, stop):
-        whole, map_whole, tagged = take_apart(value)
-        yield _Row(key, age, whole, map_whole, tagged)
-'''
-'''
+    return _canonical(layer, layer.scan(piece.operator.to_bytes(2), start, stop), age)
+
+
+def _canonical(layer: Layer, entries: Iterable[Entry], age: int, alone: bytes | None = None) -> Iterator[_Row]:
+    """Put entries of one layer into canonical order, which is another one only where parts share a digest.
+
+    `alone` is the stem of a long key that need not be asked for others of its digest.
+    """
+    passed: bytes | None = None
+    for key, value in entries:
+        if value[0] <= KIND:
+            yield key, age, key, value
+            continue
+        if passed is not None and key.startswith(passed):
+            continue
+        wholes = take_apart(value)
+        canonical = key
+        if wholes.key is not None:
+            stem = key[:_KEY_SLOT]
+            if stem != alone:
+                slots = _slots_under(layer, stem)
+                if len(slots) > 1:
+                    passed = stem
+                    for slot in slots:
+                        yield from _canonical(layer, layer.scan(stem + slot), age, stem)
+                    continue
+                alone = stem
+            canonical = stem + wholes.key + key[_KEY_SLOT + 1 :]
+        if wholes.map_key is not None:
+            passed = key[:-1]
+            found = [(take_apart(each).map_key or b"", slotted, each) for slotted, each in layer.scan(passed)]
+            for whole, slotted, each in sorted(found):
+                yield canonical[:-1] + whole, age, slotted, each
+        else:
+            yield canonical, age, key, value
+
+
+def _slots_under(layer: Layer, stem: bytes) -> list[bytes]:
+    """Give the slots of the keys with this stem in a layer, in the order of their whole parts."""
+    found: list[tuple[bytes, bytes]] = []
+    slot = 0
+    while slot < SLOTS:
+        entry = next(layer.scan(stem, bytes((slot,))), None)
+        if entry is None:
+            break
+        slot = entry[0][_KEY_SLOT]
+        found.append((take_apart(entry[1]).key or b"", bytes((slot,))))
+        slot += 1
+    return [each for _, each in sorted(found)]
+
+
+class _NewSlots:
+    """Gives slots in a new file: keys come in canonical order, so those with one stem come in a row."""
+
+    def __init__(self) -> None:
+        self._keys = _Numbering()
+        self._map_keys = _Numbering()
+
+    def renumbered(self, key: bytes, value: bytes) -> bytes:
+        wholes = take_apart(value)
+        if wholes.key is not None:
+            stem = key[:_KEY_SLOT]
+            key = stem + self._keys.slot_of(stem, wholes.key) + key[_KEY_SLOT + 1 :]
+        if wholes.map_key is not None:
+            stem = key[:-1]
+            key = stem + self._map_keys.slot_of(stem, wholes.map_key)
+        return key
+
+
+class _Numbering:
+    """Numbers the whole parts under one stem, then those under the next."""
+
+    def __init__(self) -> None:
+        self._stem = self._whole = b""
+        self._slot = 0
+
+    def slot_of(self, stem: bytes, whole: bytes) -> bytes:
+        if stem != self._stem:
+            self._stem, self._whole, self._slot = stem, whole, 0
+        elif whole != self._whole:
+            self._whole = whole
+            self._slot += 1
+            if self._slot == SLOTS:
+                raise InvariantError(f"over {SLOTS} long keys with one 128-bit digest in one layer: the hash is broken")
+        return bytes((self._slot,))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -35,12 +35,18 @@ if TYPE_CHECKING:
 
 Entry: TypeAlias = tuple[bytes, bytes]
 
+HEAD_BYTES = 6
 PART_BYTES_MAX = 200
+STEM_BYTES = PART_BYTES_MAX + 16
+"""What a shortened part consists of before its slot."""
+
 VALUE, TOMBSTONE, CLEAR_MARK = 0, 1, 2
 VALUE_TAG, TOMBSTONE_TAG, CLEAR_TAG = b"\x00", b"\x01", b"\x02"
 _LONG_KEY, _LONG_MAP_KEY = 0x40, 0x80
-_KIND = 0x3F
-_SLOTS = 256
+KIND = 0x3F
+"""Masks a tag's kind; a larger tag says that something is shortened."""
+
+SLOTS = 256
 _BEHIND = b"\xff" * 18  # after every digest and slot
 
 
@@ -80,8 +86,8 @@ class Slots:
         short = _stem(part)
         parts = self._parts.setdefault(short, [])
         if part not in parts:
-            if len(parts) == _SLOTS:
-                raise InvariantError(f"{_SLOTS} long keys with one 128-bit digest in one freeze: the hash is broken")
+            if len(parts) == SLOTS:
+                raise InvariantError(f"{SLOTS} long keys with one 128-bit digest in one freeze: the hash is broken")
             parts.append(part)
         return short + bytes((parts.index(part),))
 
@@ -104,7 +110,7 @@ def take_apart(value: bytes) -> Wholes:
     if tag & _LONG_MAP_KEY:
         end = at + 4 + int.from_bytes(value[at : at + 4])
         map_key, at = value[at + 4 : end], end
-    return Wholes(key, map_key, value if at == 1 else bytes((tag & _KIND,)) + value[at:])
+    return Wholes(key, map_key, value if at == 1 else bytes((tag & KIND,)) + value[at:])
 
 
 def find(layer: Layer, head: bytes, key: bytes, map_key: bytes = b"") -> bytes | None:
@@ -164,7 +170,7 @@ def _slot_in(layer: Layer, before: bytes, part: bytes, *, of_map: bool) -> bytes
     stem = before + _stem(part)
     cut = len(stem)
     slot = 0
-    while slot < _SLOTS:
+    while slot < SLOTS:
         found = next(layer.scan(stem, bytes((slot,)), None), None)
         if found is None:
             return None

@@ -1,6 +1,7 @@
 """A layer: an immutable, sorted LMDB file of state entries, written once, proved before it is opened.
 
     write_layer   entries -> LMDB file -> fsync -> digest in 1 MiB reads      (in a thread)
+    write_sorted  the same for entries in order, streamed
     open_checked  size and digest, then format, then open
 
 Invariants:
@@ -27,7 +28,7 @@ from actorstream.model.ids import LayerName
 from actorstream.state.lmdb_env import MapFullError, create_building, open_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from actorstream.model.world import FileSystem
@@ -153,13 +154,41 @@ def write_layer(files: FileSystem, path: str, parts: Sequence[list[Entry]]) -> L
         StoreError: The name is taken, the disk is full or fails.
         InvariantError: Two entries have one key.
     """
+    if sum(map(len, parts)) <= SORT_ENTRIES_MAX:
+        small = [sorted(chain.from_iterable(parts))]
+        return _write(files, path, lambda: small, _map_size_for(parts), append=True)
+
+    def pieces() -> Iterator[list[Entry]]:
+        for part in parts:
+            for at in range(0, len(part), SORT_ENTRIES_MAX):
+                yield sorted(part[at : at + SORT_ENTRIES_MAX])
+
+    return _write(files, path, pieces, _map_size_for(parts), append=False)
+
+
+def write_sorted(
+    files: FileSystem, path: str, pieces: Callable[[], Iterable[list[Entry]]], size_estimate: int
+) -> LayerFile:
+    """Write entries that come in the order of their keys, a piece at a time; else as `write_layer`.
+
+    Args:
+        files: The disk.
+        path: A name not yet used.
+        pieces: Gives at most 10,000 entries a piece; called again if the estimate was too low by far.
+        size_estimate: About how many bytes the file will have.
+    """
+    return _write(files, path, pieces, 65_536 + 2 * size_estimate, append=True)
+
+
+def _write(
+    files: FileSystem, path: str, pieces: Callable[[], Iterable[list[Entry]]], map_size: int, *, append: bool
+) -> LayerFile:
     folder, _, name = path.rpartition("/")
-    entries = sum(map(len, parts))
-    map_size = _map_size_for(parts)
+    entries = 0
     try:
         while True:
             try:
-                _build(files, path, parts, entries, map_size)
+                entries = _build(files, path, pieces(), map_size, append=append)
                 break
             except MapFullError:
                 map_size *= 4
@@ -210,18 +239,16 @@ def open_written(path: str, file: LayerFile) -> Layer:
     return layer
 
 
-def _build(files: FileSystem, path: str, parts: Sequence[list[Entry]], entries: int, map_size: int) -> None:
+def _build(files: FileSystem, path: str, pieces: Iterable[list[Entry]], map_size: int, *, append: bool) -> int:
     env = create_building(path, map_size)
+    entries = 0
     try:
         with env.transaction(write=True) as txn:
             txn.put(_FORMAT_KEY, _FORMAT)
             with txn.cursor() as cursor:
-                if entries <= SORT_ENTRIES_MAX:
-                    cursor.putmulti(sorted(chain.from_iterable(parts)), append=True)
-                else:
-                    for part in parts:
-                        for at in range(0, len(part), SORT_ENTRIES_MAX):
-                            cursor.putmulti(sorted(part[at : at + SORT_ENTRIES_MAX]))
+                for piece in pieces:
+                    cursor.putmulti(piece, append=append)
+                    entries += len(piece)
             if env.entries_in(txn) != entries + 1:
                 raise InvariantError(f"{path}: an entry key came twice: two freezes of one owner in one file (T134)")
     except BaseException:
@@ -229,6 +256,7 @@ def _build(files: FileSystem, path: str, parts: Sequence[list[Entry]], entries: 
         _remove(files, path)
         raise
     env.close()
+    return entries
 
 
 def _map_size_for(parts: Sequence[list[Entry]]) -> int:

@@ -91,10 +91,10 @@ class LayerStack:
         """Put a new layer on top, for every key group."""
         self._settle([(groups, (layer, *layers)) for groups, layers in self._runs])
 
-    def replace(self, old: Sequence[Layer], new: Layer | None) -> None:
+    def replace(self, old: Sequence[Layer], new: Layer | None, *, within: KeyGroupRange | None = None) -> None:
         """Put `new` where the layers `old` stand, newest first and side by side; None only drops them.
 
-        Runs that hold none of them stay as they are.
+        Runs that hold none of them, or reach out of `within`, stay as they are.
 
         Raises:
             InvariantError: A run holds some of them, or not in that order.
@@ -102,7 +102,9 @@ class LayerStack:
         wanted, inserted = tuple(old), () if new is None else (new,)
         runs: list[Run] = []
         for groups, layers in self._runs:
-            if not set(wanted) & set(layers):
+            if not set(wanted) & set(layers) or (
+                within and not within.start <= groups.start < groups.end <= within.end
+            ):
                 runs.append((groups, layers))
                 continue
             at = layers.index(wanted[0]) if wanted[0] in layers else len(layers)

@@ -80,12 +80,12 @@ class LayerWriter:
         return submission.outcome
 
     async def _write_waiting(self) -> None:
+        path = f"{self._folder}/{self._names()}"
         taken: dict[Hashable, _Submission] = {}
         for submission in self._waiting:
             taken.setdefault(submission.owner, submission)
         group = set(taken.values())
         self._waiting = [submission for submission in self._waiting if submission not in group]
-        path = f"{self._folder}/{self._names()}"
         parts = [part for submission in taken.values() for part in submission.entries]
         try:
             layer = await self._world.offload.run(_write, self._world.files, path, parts)

@@ -25,7 +25,6 @@ def test_the_defaults(tmp_path: Path) -> None:
         tolerated_failures=3,
         retained=3,
         burst_us=5_000,
-        record_bytes_max=16_777_216,
     )
 
 
@@ -55,7 +54,7 @@ def test_making_settings_reads_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
-    known = "known are burst, checkpoint_pause, checkpoint_timeout, record_bytes_max, retained, tolerated_failures"
+    known = "known are burst, checkpoint_pause, checkpoint_timeout, retained, tolerated_failures"
     with pytest.raises(PlanError, match=f"Settings: there is no setting 'retain'; {known}"):
         Settings(retain=3)  # type: ignore[call-arg]
     with pytest.raises(PlanError, match=r"environment.*no setting 'retain'"):
@@ -74,7 +73,7 @@ def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
         ({"retained": 0}, "retained is 0, expected a whole number from 1"),
         ({"retained": 1.5}, "retained is 1.5"),
         ({"retained": True}, "retained is True"),
-        ({"record_bytes_max": 1 << 31}, "record_bytes_max is 2147483648"),
+        ({"retained": 0}, "retained is 0"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(given: Any, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -74,16 +75,18 @@ class Shell:
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shell]:
-    """Give a shell in an empty folder; what is imported there is forgotten afterwards."""
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """Give a shell in an empty folder; what commands import and set up is undone afterwards."""
+    logger = logging.getLogger("actorstream")
+    level, handlers = logger.level, list(logger.handlers)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     shell = Shell(tmp_path, capsys, monkeypatch)
     yield shell
     shell.close()
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]

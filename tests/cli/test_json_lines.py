@@ -77,7 +77,7 @@ async def test_lines_are_read_as_they_come() -> None:
 
 async def test_a_line_may_be_longer_than_a_read() -> None:
     text = "x" * 60_000
-    assert sum(await read([json.dumps([text]).encode()]), []) == [[text]]
+    assert [value for batch in await read([json.dumps([text]).encode()]) for value in batch] == [[text]]
 
 
 async def test_lines_are_read_as_the_type_asked_for() -> None:
@@ -90,5 +90,5 @@ async def test_a_bad_line_is_named_by_its_number() -> None:
 
 
 async def test_a_line_of_another_type_is_refused() -> None:
-    with pytest.raises(CodecError, match="line 1 is no JSON of a Order: .*`int`"):
+    with pytest.raises(CodecError, match=r"line 1 is no JSON of a Order: .*`int`"):
         await read([b'{"id":"a","total":"much"}\n'], Order)

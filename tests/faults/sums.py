@@ -62,16 +62,23 @@ class Damage(NamedTuple):
                 file.write(bytes((byte ^ (1 << self.at % 8),)))
 
 
+WRONG = -1
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a start came to: every sum in the output log, or an error; and the same once the file was put back."""
+    """What a start came to, and what a second one did once the file was put back as the error had asked.
+
+    `sums` counts the right sums in the output log: None where it cannot be read, WRONG where they are no prefix of
+    the right ones.
+    """
 
     error: str
-    typed: bool
+    ours: bool
     message: str
-    sums: list[Sum] | None
-    healed: str
-    healed_sums: list[Sum] | None
+    sums: int | None
+    healed_error: str
+    healed_sums: int | None
 
 
 def expected(numbers: list[int]) -> list[Sum]:
@@ -140,8 +147,12 @@ async def extend(folder: str, numbers: list[int]) -> None:
 class _DiesAfterPublish(InterceptedFiles):
     """Ends the process where a manifest is durable and nobody was told yet."""
 
+    def __init__(self, folder: str) -> None:
+        super().__init__(RealFiles())
+        self._staged = join(folder, "sums", "staged")
+
     def _before(self, kind: str, path: str, half: Callable[[], None] | None = None) -> None:
-        if kind == "link" and path.endswith("/completed") and os.listdir(join(path, *[".."] * 5, "sums", "staged")):
+        if kind == "link" and path.endswith("/completed") and os.listdir(self._staged):
             os._exit(137)
 
 
@@ -168,34 +179,37 @@ async def attempt(folder: str) -> tuple[str, bool, str]:
     return "", True, ""
 
 
-async def sums_or_none(folder: str) -> list[Sum] | None:
+async def right_sums(folder: str) -> int | None:
     try:
-        return await sums_in(folder)
+        sums = await sums_in(folder)
     except ActorstreamError:
         return None
+    return len(sums) if sums == expected(NUMBERS)[: len(sums)] else WRONG
 
 
 async def start_on(pristine: str, folder: str, damage: Damage) -> Outcome:
-    """Damage a copy and start the job on it; then put the file back, as the error says, and start it again."""
+    """Damage a copy and start the job on it; then put the file back and start it again."""
     shutil.copytree(pristine, folder)
     damage.do(folder)
-    error, typed, message = await attempt(folder)
-    sums = await sums_or_none(folder)
+    error, ours, message = await attempt(folder)
+    sums = await right_sums(folder)
+    if not error:
+        return Outcome(error, ours, message, sums, "", sums)
     shutil.copy2(join(pristine, damage.file), join(folder, damage.file))
-    healed, _, said = await attempt(folder)
-    return Outcome(error, typed, message, sums, f"{healed}: {said}" if healed else "", await sums_or_none(folder))
+    _, _, said = await attempt(folder)
+    return Outcome(error, ours, message, sums, said, await right_sums(folder))
 
 
 async def main(pristine: str) -> None:
     for number, line in enumerate(sys.stdin):
-        print(f"begin {number}", flush=True)
+        print(number, flush=True)
         outcome = await start_on(pristine, f"{pristine}.{os.getpid()}.{number}", Damage(*json.loads(line)))
         print(json.dumps(asdict(outcome)), flush=True)
 
 
 async def die(folder: str) -> None:
     world = current_world()
-    with use_world(World(world.clock, _DiesAfterPublish(RealFiles()), world.offload, world.random)):
+    with use_world(World(world.clock, _DiesAfterPublish(folder), world.offload, world.random)):
         await run(folder, STEPS[1])
 
 

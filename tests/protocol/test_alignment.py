@@ -261,7 +261,7 @@ FEEDS = st.lists(st.text("rrbbbc-", max_size=9).flatmap(lambda t: st.sampled_fro
 NOTICES = st.lists(st.tuples(st.sampled_from(["abort", "trigger"]), st.integers(1, 7)), max_size=4)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(feeds=FEEDS, notices=NOTICES, order=st.randoms(use_true_random=False))
 def test_snapshots_are_consistent_cuts_and_nothing_waits_for_ever(
     feeds: Sequence[str], notices: Sequence[tuple[str, int]], order: random.Random

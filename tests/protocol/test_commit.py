@@ -137,7 +137,7 @@ def test_events_out_of_order_are_bugs() -> None:
 STEPS = st.sampled_from(["write", "write", "barrier", "barrier", "complete", "notice", "notice", "work", "crash"])
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(steps=st.lists(STEPS, min_size=10, max_size=60), pick=st.randoms(use_true_random=False))
 def test_every_record_is_committed_once_and_in_order(steps: Sequence[str], pick: random.Random) -> None:
     """Records 0, 1, 2 ... are written; notices come in any order and repeatedly; crashes restore the newest complete.

@@ -44,7 +44,7 @@ EVENTS = [
 ]
 
 
-@settings(max_examples=120)
+@settings(max_examples=120, deadline=None)
 @given(
     count=st.integers(1, 3),
     interval_us=st.sampled_from([None, 5, 20]),

@@ -131,7 +131,7 @@ FAILURES = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(restart=STRATEGIES, failures=FAILURES)
 def test_delays_are_bounded_and_the_third_failure_at_one_place_gives_up(
     restart: Restart, failures: Sequence[tuple[int, str | None, float]]

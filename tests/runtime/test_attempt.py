@@ -153,9 +153,22 @@ async def test_first_error_is_the_report_and_others_are_notes_on_it(tmp_path: Pa
 
     assert isinstance(error, UserCodeError)
     assert (error.operator, str(error.__cause__)) == ("first", "failed in element")
-    assert [note.splitlines()[0] for note in error.__notes__] == [
-        "then: UserCodeError: second (subtask 0) raised OSError: socket"
-    ]
+    (note,) = error.__notes__
+    assert note.startswith("then: UserCodeError: second (subtask 0) raised OSError: socket")
+
+
+async def test_error_while_closing_does_not_hide_the_error_before_it(tmp_path: Path) -> None:
+    class FailsTwice(Living):
+        async def close(self) -> None:
+            raise OSError("socket")
+
+    pipeline = Pipeline("t")
+    pipeline.source([1]).key_by(abs).process(lambda: FailsTwice([], "element"), name="p")
+    error = await run_failing(pipeline, tmp_path)
+
+    assert isinstance(error, UserCodeError)
+    assert str(error.__cause__) == "failed in element"
+    assert error.__cause__.__notes__ == ["then, while closing: OSError: socket"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("place", ["open", "element"])

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
-    from actorstream.api.job import Job
     from actorstream.checkpoints.manifest import Manifest
 
 

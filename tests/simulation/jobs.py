@@ -171,6 +171,56 @@ class ForgetfulModel:
         return vars(self)
 
 
+class Notebook(KeyedProcess[str, Event, Result]):
+    """Changes what it remembers in place and nothing else (T135)."""
+
+    bag: ListState[int] = ListState()
+    last: ValueState[dict[str, int]] = ValueState(factory=dict)
+
+    def on_element(self, value: Event, ctx: Context[str], /) -> list[Result]:
+        if value.seq % 4:
+            self.bag.append(value.amount)
+        self.last[value.lane] = value.seq
+        return [Result(ctx.key, value, len(self.bag), sum(self.bag))]
+
+
+@dataclass
+class NotebookModel:
+    """`Notebook` in plain Python."""
+
+    bag: list[int] = field(default_factory=list)
+    last: dict[str, int] = field(default_factory=dict)
+
+    def step(self, key: str, event: Event) -> Result:
+        if event.seq % 4:
+            self.bag.append(event.amount)
+        self.last[event.lane] = event.seq
+        return Result(key, event, len(self.bag), sum(self.bag))
+
+    def states(self) -> Mapping[str, object]:
+        return vars(self)
+
+
+def write_down(value: list[int], event: Event) -> list[int]:
+    """Fold in place."""
+    value.append(event.seq)
+    return value
+
+
+@dataclass
+class DiaryModel:
+    """`write_down` in plain Python."""
+
+    value: list[int] = field(default_factory=list)
+
+    def step(self, key: str, event: Event) -> Result:
+        self.value.append(event.seq)
+        return Result(key, event, 0, 0)
+
+    def states(self) -> Mapping[str, object]:
+        return vars(self)
+
+
 def add_up(value: tuple[int, int, Event | None], event: Event) -> tuple[int, int, Event | None]:
     """Fold: how many, how much, the newest."""
     return value[0] + 1, value[1] + event.amount, event
@@ -327,6 +377,12 @@ def _result_of(update: tuple[str, tuple[int, int, Event | None]]) -> Result:
     return Result(key, event, count, total)
 
 
+def _in_place(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+    keyed = streams["a"].key_by(lambda event: event.key)
+    keyed.process(Notebook, name="notebook").sink(sinks["out"], name="out")
+    keyed.fold([], write_down, name="diary")
+
+
 _SIDES = ("left", "right")
 _OUT = {"out": Output("tally")}
 JOBS: Mapping[str, SimulatedJob] = {
@@ -350,6 +406,10 @@ JOBS: Mapping[str, SimulatedJob] = {
             "two-sinks", _two_sinks, {"tally": Stage(TallyModel)}, {"all": Output("tally"), "odd": Output("tally", odd)}
         ),
         SimulatedJob("forgetful", _forgetful, {"forgetful": Stage(ForgetfulModel)}, {"out": Output("forgetful")}),
+        SimulatedJob(
+            "in-place", _in_place, {"notebook": Stage(NotebookModel), "diary": Stage(DiaryModel)},
+            {"out": Output("notebook")},
+        ),
         SimulatedJob(
             "aggregates", _aggregates, {"sums": Stage(FoldModel), "latest": Stage(LatestModel)}, {"out": Output("sums")}
         ),

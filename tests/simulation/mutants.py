@@ -6,6 +6,8 @@ manifest, missing syncs. A mutant says under which circumstances it can show at 
 
 from __future__ import annotations
 
+import errno
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,26 +17,36 @@ from unittest.mock import patch
 from actorstream.checkpoints import directory as checkpoint_directory
 from actorstream.checkpoints import put
 from actorstream.checkpoints.lease import Lease
+from actorstream.checkpoints.retention import Retirement
 from actorstream.eventlog.ledger import Committed
 from actorstream.eventlog.transaction import LogTransaction
 from actorstream.model.batch import Batch
 from actorstream.model.key_groups import KeyGroupRange
+from actorstream.protocol.attempts import is_void
 from actorstream.protocol.coordinator import Coordinator
+from actorstream.runtime import building
 from actorstream.runtime.mailbox import Lane, Mailbox
-from actorstream.runtime.messages import SnapshotReport, SplitPosition
+from actorstream.runtime.messages import AbortCheckpoint, SnapshotReport, SplitPosition
 from actorstream.runtime.restoring import ManifestWriter
 from actorstream.runtime.sinks import SinkPort
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.source import SourceSubtask
+from actorstream.runtime.subtask import Subtask
 from actorstream.state.epochs import Epochs, Part
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
+from actorstream.state.operator_state import OperatorState
 from actorstream.state.stack import LayerStack
-from actorstream.state.writer import LayerWriter
+from actorstream.testing import faults
 from actorstream.testing.disk import SimulatedDisk
+from tests.simulation.running import Session, draw, run_plan
+from tests.simulation.zombies import draw_zombie, run_zombie
 
 if TYPE_CHECKING:
+    from actorstream.checkpoints.retention import Holdings
     from actorstream.model.world import FileSystem
+    from actorstream.protocol.attempts import Claim
+    from actorstream.protocol.recovery import Decision, ManifestFact
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer
     from actorstream.state.operator_state import Generation
@@ -42,18 +54,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One bug. `apply` is entered around each session."""
+    """One bug. `apply` is entered around each session.
+
+    Attributes:
+        name: What is wrong.
+        apply: Puts it in.
+        fixed: What of a plan is not left to chance.
+        zombie: It shows where two processes run the job.
+        disk_fails: It shows where the disk fails often.
+    """
 
     name: str
     apply: Callable[[], AbstractContextManager[object]]
     fixed: Mapping[str, object] = field(default_factory=dict)
+    zombie: bool = False
+    disk_fails: bool = False
+
+    def run(self, seed: int) -> None:
+        """Run one seed with the bug at work; BrokenPromiseError if it shows."""
+        if self.zombie:
+            run_zombie(replace(draw_zombie(seed), **self.fixed), self.apply)  # type: ignore[arg-type]
+            return
+        plan = draw(seed, **self.fixed)
+        if self.disk_fails:
+            failing = {change: errno.EIO for change in range(30, 2_000, 11)}
+            plan = replace(plan, sessions=[replace(session, faults=failing) for session in plan.sessions[:-1]])
+            plan = replace(plan, sessions=[*plan.sessions, Session()])
+        run_plan(plan, self.apply)
 
 
 MUTANTS: list[Mutant] = []
 _Patches = Callable[[], Sequence[AbstractContextManager[object]]]
 
 
-def _mutant(name: str, **fixed: object) -> Callable[[_Patches], _Patches]:
+def _mutant(name: str, *, zombie: bool = False, disk_fails: bool = False, **fixed: object) -> Callable[[_Patches], _Patches]:
     """Enter a function that gives patches under `name`."""
 
     def enter(patches: _Patches) -> _Patches:
@@ -64,7 +98,7 @@ def _mutant(name: str, **fixed: object) -> Callable[[_Patches], _Patches]:
                     stack.enter_context(each)
                 yield
 
-        MUTANTS.append(Mutant(name, apply, fixed))
+        MUTANTS.append(Mutant(name, apply, fixed, zombie, disk_fails))
         return patches
 
     return enter
@@ -167,12 +201,12 @@ def _by_reference() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Epochs, "freeze", freeze)]
 
 
-@_mutant("a value of a waiting snapshot is handed out uncopied (T135)")
+@_mutant("a value of a waiting snapshot is handed out uncopied (T135)", job="exchanges", call_delay=0.05, early_freezes=True, timeout=60.0)
 def _uncopied() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Epochs, "_changeable", lambda self, holder: True)]
 
 
-@_mutant("a value changed in place is not written (T135)")
+@_mutant("a value changed in place is not written (T135)", job="in-place")
 def _in_place() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(RowTable, "_hand_out", lambda self, key, row, holder: row)]
 
@@ -311,9 +345,47 @@ def _unsynced(call: str, where: Callable[[str], bool]) -> AbstractContextManager
     return patch.object(SimulatedDisk, call, sync)
 
 
-@_mutant("an id is used again after a restart (T81)")
-def _id_used_again() -> Sequence[AbstractContextManager[object]]:
-    raise NotImplementedError
+@_mutant("a manifest that was found at a restart is not made durable before the job goes on")
+def _found_not_synced() -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(checkpoint_directory.CheckpointDirectory, "_sync", lambda self, checkpoint: None)]
+
+
+@_mutant("an older checkpoint than the newest is restored (T90)")
+def _older() -> Sequence[AbstractContextManager[object]]:
+    real = building.decide
+
+    def decide(manifests: Sequence[ManifestFact], attempts: Sequence[Claim]) -> Decision:
+        valid = [fact for fact in manifests if not is_void(fact.attempt, fact.checkpoint, attempts)]  # type: ignore[arg-type]
+        return real(valid[:-1] or valid, attempts)
+
+    return [patch.object(building, "decide", decide)]
+
+
+@_mutant("retention deletes layers that a kept checkpoint lists", retained=2)
+def _retention() -> Sequence[AbstractContextManager[object]]:
+    real = checkpoint_directory.choose
+
+    def choose(holdings: Holdings, **rest: Any) -> Retirement:
+        chosen = real(holdings, **rest)
+        dropped = [each for each in holdings.manifests if each.checkpoint in chosen.checkpoints]
+        listed = frozenset(name for each in dropped for name in each.layers or ())
+        return Retirement(chosen.checkpoints, tuple(sorted(listed & set(holdings.present))), frozenset())
+
+    return [patch.object(checkpoint_directory, "choose", choose)]
+
+
+@_mutant("the state of a write that failed is forgotten", disk_fails=True)
+def _failed_write_forgotten() -> Sequence[AbstractContextManager[object]]:
+    def on_write_failed(self: OperatorState, generation: Generation) -> None:
+        for lost in self._waiting[self._waiting.index(generation) :]:
+            lost.failed = True
+            for table, part in lost._parts:
+                table.on_write_failed(part)
+                table._returned.clear()
+                table._stack_up()
+            self._waiting.remove(lost)
+
+    return [patch.object(OperatorState, "on_write_failed", on_write_failed)]
 
 
 # -- sinks -------------------------------------------------------------------------------------------------------------
@@ -352,9 +424,39 @@ def _dropped_commit() -> Sequence[AbstractContextManager[object]]:
 
 @_mutant("what an aborted checkpoint pre-committed is dropped (T104)", timeout=0.03)
 def _aborted_dropped() -> Sequence[AbstractContextManager[object]]:
-    raise NotImplementedError
+    real = Subtask._on_control
+
+    async def on_control(self: Subtask, message: Any) -> None:
+        if isinstance(message, AbortCheckpoint):
+            for port in self.runner.ports.values():
+                waiting = port._commits._waiting
+                port._commits._waiting = deque(each for each in waiting if each.checkpoint != message.checkpoint)
+        await real(self, message)
+
+    return [patch.object(Subtask, "_on_control", on_control)]
 
 
-@_mutant("retention forgets that a kept checkpoint needs a layer")
-def _retention() -> Sequence[AbstractContextManager[object]]:
-    raise NotImplementedError
+@_mutant("staged output is not synced")
+def _staged_not_synced() -> Sequence[AbstractContextManager[object]]:
+    real = faults._InterceptedFile.sync
+
+    def sync(self: faults._InterceptedFile) -> None:
+        if "/staged/" not in self._before.keywords["path"]:  # type: ignore[attr-defined]
+            real(self)
+
+    return [patch.object(faults._InterceptedFile, "sync", sync)]
+
+
+@_mutant("the folder of staged output is not synced")
+def _staged_folder_not_synced() -> Sequence[AbstractContextManager[object]]:
+    return [_unsynced("sync_dir", lambda path: path.endswith("/staged"))]
+
+
+@_mutant("a commit to the log is not synced")
+def _commit_not_synced() -> Sequence[AbstractContextManager[object]]:
+    return [_unsynced("synced", lambda path: "/out" in path or "/all" in path or "/odd" in path)]
+
+
+@_mutant("a publisher does not look whether it was replaced", zombie=True)
+def _not_fenced() -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(Lease, "check", lambda self: None)]

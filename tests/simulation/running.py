@@ -12,11 +12,12 @@ are simulated. Time passes while code runs (`_TickingClock`), so that bursts end
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ from tests.simulation.oracles import BrokenPromiseError, Oracles
 if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.eventlog.view import LogView
-    from actorstream.model.world import Clock
+    from actorstream.model.world import Clock, FileSystem
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
 
@@ -95,6 +96,7 @@ class Plan:
     retained: int = 3
     early_freezes: bool = False
     call_delay: float = 0.01
+    restarts: bool = True
 
 
 def draw(seed: int, **fixed: object) -> Plan:
@@ -111,6 +113,10 @@ def draw(seed: int, **fixed: object) -> Plan:
             session = replace(session, crash_operation=1 + int(rng.random() * OPERATIONS_USUAL))
         else:
             session = replace(session, stop_after=rng.random() * 0.6)
+        if rng.random() < 0.15:
+            changes = range(1, OPERATIONS_USUAL)
+            faults = {change: rng.choice((errno.EIO, errno.ENOSPC)) for change in rng.sample(changes, rng.randint(1, 3))}
+            session = replace(session, faults=faults)
         sessions.append(session)
         if rng.random() < 0.4:
             parallelism = rng.randint(1, 3)
@@ -138,11 +144,7 @@ def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = 
     Raises:
         BrokenPromiseError: The oracle that is violated, also that a session failed or did not end.
     """
-    with ExitStack() as stack:
-        root = stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY_FOLDER))
-        inputs = _lay_out(root, plan)
-        disk = SimulatedDisk(root)
-        oracles = Oracles(disk, JOBS[plan.job], inputs)
+    with new_machine(plan) as (disk, oracles):
         start_us = START_US
         for number, session in enumerate(plan.sessions):
             with mutant():
@@ -158,6 +160,15 @@ def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = 
         if outcome.result != "finished":
             raise BrokenPromiseError("progress", f"the last session is {outcome}")
     return oracles
+
+
+@contextmanager
+def new_machine(plan: Plan) -> Iterator[tuple[SimulatedDisk, Oracles]]:
+    """Give a disk with the plan's input on it, and what watches it."""
+    with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
+        inputs = _lay_out(root, plan)
+        disk = SimulatedDisk(root)
+        yield disk, Oracles(disk, JOBS[plan.job], inputs)
 
 
 def run_session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
@@ -186,13 +197,18 @@ def judge(outcome: Outcome[str], session: Session) -> None:
     raise BrokenPromiseError("progress", f"{type(error).__name__}: {error}") from error
 
 
+def ticking(world: World, files: FileSystem | None = None) -> World:
+    """Give the world of a process in which time passes while code runs."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, SimulatedLoop)
+    return World(_TickingClock(loop, world.clock), files or world.files, world.offload, world.random)
+
+
 async def _main(plan: Plan, session: Session, root: str) -> str:
     """The program of the simulated process."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
-    world = current_world()
-    ticking = World(_TickingClock(loop, world.clock), world.files, world.offload, world.random)
-    with use_world(ticking), anyio.fail_after(END_S):
+    with use_world(ticking(current_world())), anyio.fail_after(END_S):
         async with make_run(plan, session.parallelism, root) as job:
             if plan.early_freezes:
                 pressure = loop.create_task(_freeze_early(job, loop.environment), name="memory pressure")
@@ -224,7 +240,7 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
             "store": f"{root}/store",
             "parallelism": parallelism,
             "checkpoint_interval": plan.interval,
-            "restart": Restart.fixed_delay(100, delay=0.05),
+            "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
             "settings": Settings(
                 burst=0.0001, retained=plan.retained, checkpoint_timeout=plan.timeout, tolerated_failures=-1
             ),

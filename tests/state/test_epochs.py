@@ -154,6 +154,29 @@ def test_failures_in_a_row_do_not_pile_up(shelf: Shelf) -> None:
     assert again.maps["pages"].peek("k") == [(3, 3), (4, 4), ("hot", 4)]
 
 
+def test_clear_that_failed_stays_one_while_it_goes_out_again(shelf: Shelf) -> None:
+    """Moved into the newest part, it still hides what the layers hold."""
+    state = state_over()
+    pages = state.maps["pages"]
+    pages.set("k", 1, "layer")
+    shelf.checkpoint(state)
+    pages.clear("k")
+    pages.set("k", 2, "failed")
+    failed = state.freeze()
+    assert failed is not None
+    state.on_write_failed(failed)
+    pages.set("k", 3, "new")
+    again = state.freeze()
+    assert again is not None
+    parts = []
+    while not again.encoded:
+        parts.append(again.encode(1))
+        assert pages.peek("k") == [(2, "failed"), (3, "new")]
+        assert pages.get("k", 1) is MISSING
+    state.on_written(again, shelf.layer(*parts))
+    assert restored(state).maps["pages"].peek("k") == [(2, "failed"), (3, "new")]
+
+
 def test_generations_reach_the_stack_in_order(shelf: Shelf) -> None:
     """Else an older value would hide a newer one."""
     state = state_over()
@@ -191,6 +214,8 @@ def test_value_that_cannot_be_encoded_names_operator_state_and_key() -> None:
     with pytest.raises(CodecError, match=r"views\.total.*card-7"):
         generation.encode(10)
     assert not generation.encoded
+    with pytest.raises(InvariantError, match="taken back"):
+        generation.encode(10)  # its iterator has ended: an empty list would say that all was given
     state.on_write_failed(generation)
     state.rows.live["card-7"] = 7
     state.maps["pages"].set("card-8", 1, object())

@@ -14,12 +14,12 @@ from actorstream.state import layer as layer_module
 from actorstream.state.layer import open_checked, write_layer
 from actorstream.state.lmdb_env import close_all
 from actorstream.system.files import RealFiles
-from tests.state.rig import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from actorstream.state.entries import Entry
+    from tests.state.rig import Shelf
 
 ENTRIES: list[Entry] = [(b"prefix" + bytes((n,)), bytes((n,)) * 40) for n in range(50)]
 
@@ -141,7 +141,7 @@ def test_file_of_a_newer_format_or_none_is_refused(shelf: Shelf, monkeypatch: py
     monkeypatch.setattr(layer_module, "_FORMAT", b"actorstream layer 2")
     file = shelf.write(ENTRIES)
     monkeypatch.undo()
-    with pytest.raises(StoreError, match="layer 2.*newer version"):
+    with pytest.raises(StoreError, match=r"layer 2.*newer version"):
         open_checked(shelf.files, shelf.path(file), file)
     text = shelf.folder / "text.lmdb"
     text.write_bytes(b"no LMDB file at all" * 1_000)

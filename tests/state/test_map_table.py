@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from actorstream.errors import StoreError
@@ -67,12 +69,16 @@ def test_adding_or_removing_while_iterating_is_an_error() -> None:
         pages.set("k", 2, "new")
         seen.append((map_key, value))
     assert seen == [(1, "old"), (2, "new"), (3, "old")]
-    for change in (lambda: pages.set("k", 9, "x"), lambda: pages.delete("k", 1), lambda: pages.clear("k")):
-        walk = pages.items("k")
+    walks = [pages.items("k") for _ in range(3)]
+    for walk, change in zip(walks, (partial(pages.set, "k", 9, "x"), partial(pages.delete, "k", 1)), strict=False):
         next(walk)
         change()
         with pytest.raises(RuntimeError, match="changed size"):
             next(walk)
+    next(walks[2])
+    pages.clear("k")
+    with pytest.raises(RuntimeError, match="changed size"):
+        next(walks[2])
 
 
 def test_iterator_outlives_the_layers_of_its_stack(shelf: Shelf) -> None:

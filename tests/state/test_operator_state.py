@@ -187,9 +187,11 @@ class Epochs(RuleBasedStateMachine):
     def drop_clean(self, index: int, keep: int) -> None:
         """A memory budget may drop any clean entry at any time."""
         state = self.at(index).state
-        for clean in (state.rows.clean, *(table.clean for table in state.maps.values())):
-            for key in list(clean)[keep:]:
-                del clean[key]  # type: ignore[attr-defined]
+        for key in list(state.rows.clean)[keep:]:
+            del state.rows.clean[key]
+        for table in state.maps.values():
+            for key in list(table.clean)[keep:]:
+                del table.clean[key]
 
     @rule(parallelism=st.integers(1, 2))
     def crash_and_rescale(self, parallelism: int) -> None:
@@ -222,7 +224,7 @@ class Epochs(RuleBasedStateMachine):
 class Rows(Epochs):
     """One value column."""
 
-    columns = (ROW,)
+    columns: Sequence[StateColumn] = (ROW,)
     ways = ("set_row", "set_row", "delete_row", "read_and_change_in_place", "read_and_change_in_place")
 
     def row_of(self, value: object) -> object:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from actorstream.errors import InvariantError
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.state.stack import LayerStack
-from tests.state.rig import Shelf
+
+if TYPE_CHECKING:
+    from tests.state.rig import Shelf
 
 LOW, HIGH, ALL = KeyGroupRange(0, 4), KeyGroupRange(4, 8), KeyGroupRange(0, 8)
 

@@ -65,7 +65,7 @@ async def test_what_waits_together_is_one_file(tmp_path: Path) -> None:
         for name in "abcd":
             group.start_soon(submit, name)
     assert len(set(layers)) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["1-0-1.lmdb"]
+    assert RealFiles().list_dir(str(tmp_path)) == ["1-0-1.lmdb"]
     for layer in layers:
         assert layer.get(b"entry-d") == b"v"
         layer.release()
@@ -144,7 +144,7 @@ async def test_cancelled_follower_hurts_no_other(tmp_path: Path) -> None:
     (layer,) = layers
     layer.release()
     assert layer.closed
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(RealFiles().list_dir(str(tmp_path))) == 1
 
 
 @pytest.mark.parametrize("blocked", [True, False])
@@ -170,27 +170,38 @@ async def test_cancelled_leader_hurts_no_other(tmp_path: Path, blocked: bool) ->
     assert layers[-1].closed
 
 
-async def test_error_that_is_not_the_disks_stays_with_the_leader(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["before the thread", "in the thread"])
+async def test_error_that_is_not_the_disks_stays_with_the_leader(tmp_path: Path, where: str) -> None:
     """A bug in one file's making must not be told to others as theirs: they write another file."""
-    writer = writer_in(tmp_path)
-    names = iter([None, "1-0-2.lmdb"])
+    broken = ["once"]
 
-    def name() -> LayerName:
-        given = next(names)
-        if given is None:
-            raise RuntimeError("no name")
-        return LayerName(given)
+    def break_once(at: str) -> None:
+        if broken and at == where:
+            broken.clear()
+            raise RuntimeError("a bug")
 
-    writer._names = name
-    outcomes: list[object] = []
+    class Buggy(RealFiles):
+        def sync(self, path: str, /) -> None:
+            break_once("in the thread")
+
+    writer = writer_in(tmp_path, Buggy())
+    name = writer._names
+
+    def names() -> LayerName:
+        break_once("before the thread")
+        return name()
+
+    writer._names = names
+    outcomes: list[str] = []
 
     async def submit(owner: str) -> None:
         try:
-            outcomes.append((await writer.write(owner, entry(owner))).file.name)
+            with await writer.write(owner, entry(owner)) as layer:
+                outcomes.append(f"{owner} has {layer.file.entries}")
         except RuntimeError as error:
-            outcomes.append(str(error))
+            outcomes.append(f"{owner}: {error}")
 
     async with anyio.create_task_group() as group:
         group.start_soon(submit, "a")
         group.start_soon(submit, "b")
-    assert outcomes == ["no name", "1-0-2.lmdb"]
+    assert sorted(outcomes) == ["a: a bug", "b has 1"]

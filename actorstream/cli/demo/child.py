@@ -66,10 +66,13 @@ class Child:
             raise self._failed(f"the service ended by itself, {_ending(self._process.returncode)}")
 
     def kill(self) -> None:
-        """End it with SIGKILL, and return when it is gone."""
-        self._process.kill()
-        self._process.wait()
-        self._close()
+        """End it with SIGKILL, whatever its state, and return when it is gone."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def stop(self) -> None:
         """End it with SIGTERM: it takes a final checkpoint first.
@@ -83,25 +86,15 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             raise self._failed(f"the service did not stop within {_STOP_SECONDS:.0f} s") from None
-        self._close()
+        self.kill()
         if self._process.returncode:
             raise self._failed(f"the service stopped badly, {_ending(self._process.returncode)}")
-
-    def discard(self) -> None:
-        """End it whatever its state; for when the parent fails."""
-        if self._process.returncode is None:
-            self.kill()
 
     @property
     def _output(self) -> IO[bytes]:
         if self._process.stdout is None:
             raise JobFailed("the service has no standard output")
         return self._process.stdout
-
-    def _close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
 
     def _failed(self, what: str) -> JobFailed:
         """Make the error, with the end of the child's log on it."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TURN_SECONDS: Final = 0.01
 _LOOK_SECONDS: Final = 0.1
-_STALL_SECONDS: Final = 15.0
+_STALL_SECONDS: Final = 20.0
 _INPUT_PARTITIONS: Final = 2
 
 
@@ -111,11 +111,11 @@ class Drill:
             await offload.run(self.checkpoints.look)
             show(self)
         finally:
-            await offload.run(child.discard)
+            await offload.run(child.kill)
             await self._totals.aclose()
 
     def _is_due(self, child: Child) -> bool:
-        """Tell whether to kill now: the moment has come, and the child has done something since its start."""
+        """Tell whether to kill now: the moment has come, and this child has taken up its work."""
         if child.first_record_at is None:
             return False
         if self.kills and self.kills[-1].recovery_seconds is None:
@@ -133,6 +133,7 @@ class Drill:
         self.committed = await self._totals.committed()
         if self.lag > 0:
             self.kills.append(Kill(self.elapsed, self.lag))
+        self._moved_at = self.elapsed
         return await offload.run(Child, self.order.folder)
 
     async def _look(self, show: Callable[[Drill], None]) -> None:

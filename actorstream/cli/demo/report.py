@@ -25,7 +25,7 @@ def facts(drill: Drill) -> Iterator[str]:
         "throughput", f"{speed:,.0f} a second until all output was committed, {tail:.1f} s after the last payment"
     )
     yield _line("checkpoints", _checkpoints(drill))
-    behind = ", ".join(f"{kill.behind:,}" for kill in drill.kills)
+    behind = " and ".join(f"{kill.behind:,}" for kill in drill.kills)
     yield _line("kills", f"{len(drill.kills)} times SIGKILL" + (f", with {behind} payments behind" if behind else ""))
     back = [f"{kill.recovery_seconds:.2f} s" for kill in drill.kills if kill.recovery_seconds is not None]
     if back:

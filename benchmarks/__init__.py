@@ -1,0 +1,1 @@
+"""Measurements, each against something plain on the same machine: `python -m benchmarks cost`."""

@@ -1,0 +1,199 @@
+"""The workloads of `cost`: for each, a plain loop and a pipeline that do the same work.
+
+Both sides call the same user functions for each record, and both end in
+`out.append`. The plain loop is what one would write by hand: one pass, one dict,
+everything bound to local names.
+
+    q0  a map that passes on        wc  words of lines, a rolling count for each
+    q1  currency conversion         kc  a running sum for each auction, emitted for each bid
+    q2  a filter                    kc-ckpt  kc with a durable checkpoint every second
+                                    kp  kc as a KeyedProcess with a ValueState
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from actorstream import KeyedProcess, Pipeline, ValueState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorstream import Context
+    from benchmarks.events import Bid, Events
+
+Plain: TypeAlias = "Callable[[list[Any]], list[Any]]"
+Connect: TypeAlias = "Callable[[Pipeline, list[Any], Callable[[Any], object]], None]"
+
+EURO_IN_DOLLARS = 0.908
+AUCTIONS_WATCHED = 4
+
+
+# ---- the user functions, called by both sides
+
+
+def pass_on(bid: Bid) -> Bid:
+    """q0: give the bid."""
+    return bid
+
+
+def in_euro(bid: Bid) -> tuple[int, int, float, int]:
+    """q1: convert the price."""
+    return bid[0], bid[1], bid[2] * EURO_IN_DOLLARS, bid[3]
+
+
+def is_watched(bid: Bid) -> bool:
+    """q2: keep every fourth auction."""
+    return bid[0] % AUCTIONS_WATCHED == 0
+
+
+def words_of(line: str) -> list[str]:
+    """wc: split a line."""
+    return line.split()
+
+
+def itself(word: str) -> str:
+    """wc: the key of a word."""
+    return word
+
+
+def auction_of(bid: Bid) -> int:
+    """kc, kp: the key of a bid."""
+    return bid[0]
+
+
+def add_price(total: int, bid: Bid) -> int:
+    """kc: the fold."""
+    return total + bid[2]
+
+
+class RunningSum(KeyedProcess[int, "Bid", tuple[int, int]]):
+    """kp: the same sum with state in an attribute."""
+
+    total: ValueState[int] = ValueState(0)
+
+    def on_element(self, bid: Bid, ctx: Context[int], /) -> list[tuple[int, int]]:
+        """Add a bid to its auction."""
+        self.total += bid[2]
+        return [(ctx.key, self.total)]
+
+
+# ---- the plain loops
+
+
+def _plain_pass_on(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, fn = out.append, pass_on
+    for bid in bids:
+        put(fn(bid))
+    return out
+
+
+def _plain_convert(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, fn = out.append, in_euro
+    for bid in bids:
+        put(fn(bid))
+    return out
+
+
+def _plain_filter(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, fn = out.append, is_watched
+    for bid in bids:
+        if fn(bid):
+            put(bid)
+    return out
+
+
+def _plain_word_count(lines: list[str]) -> list[Any]:
+    out: list[Any] = []
+    put, split, key = out.append, words_of, itself
+    counts: dict[str, int] = {}
+    get = counts.get
+    for line in lines:
+        for word in split(line):
+            k = key(word)
+            counts[k] = count = get(k, 0) + 1
+            put((k, count))
+    return out
+
+
+def _plain_running_sum(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, key, add = out.append, auction_of, add_price
+    totals: dict[int, int] = {}
+    get = totals.get
+    for bid in bids:
+        k = key(bid)
+        totals[k] = total = add(get(k, 0), bid)
+        put((k, total))
+    return out
+
+
+# ---- the pipelines
+
+
+def _pass_on(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).map(pass_on).sink(put)
+
+
+def _convert(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).map(in_euro).sink(put)
+
+
+def _filter(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).filter(is_watched).sink(put)
+
+
+def _word_count(pipeline: Pipeline, lines: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(lines).flat_map(words_of).key_by(itself).count(name="words").sink(put)
+
+
+def _running_sum(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids, name="bids").key_by(auction_of).fold(0, add_price, name="totals").sink(put, name="out")
+
+
+def _running_sum_process(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).key_by(auction_of).process(RunningSum).sink(put)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One thing to measure.
+
+    Attributes:
+        name: As given to `--only`.
+        input: Which of the events it reads.
+        plain: Does the work by hand, and gives the output.
+        connect: Does it as a pipeline, which gives each record to the function.
+        goal: The ratio to the plain loop that we aim at.
+        durable_seconds: Checkpoint interval with a store on disk; None: no store, and the final checkpoint only.
+    """
+
+    name: str
+    input: Callable[[Events], list[Any]]
+    plain: Plain
+    connect: Connect
+    goal: float
+    durable_seconds: float | None = None
+
+
+def _bids_of(events: Events) -> list[Any]:
+    return events.bids
+
+
+def _lines_of(events: Events) -> list[Any]:
+    return events.lines
+
+
+WORKLOADS = (
+    Workload("q0", _bids_of, _plain_pass_on, _pass_on, 0.85),
+    Workload("q1", _bids_of, _plain_convert, _convert, 0.85),
+    Workload("q2", _bids_of, _plain_filter, _filter, 0.85),
+    Workload("wc", _lines_of, _plain_word_count, _word_count, 0.70),
+    Workload("kc", _bids_of, _plain_running_sum, _running_sum, 0.80),
+    Workload("kc-ckpt", _bids_of, _plain_running_sum, _running_sum, 0.70, durable_seconds=1.0),
+    Workload("kp", _bids_of, _plain_running_sum, _running_sum_process, 0.60),
+)

@@ -1,0 +1,113 @@
+"""Environments: once a file and process, whole transactions, errors of ours."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actorstream.errors import InvariantError, StoreError
+from actorstream.state.lmdb_env import MapFullError, close_all, create_building, open_layer, open_segment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAP_SIZE = 1 << 20
+
+
+def test_file_opened_twice_is_one_environment_until_the_last_close(tmp_path: Path) -> None:
+    """LMDB refuses a second one, and its locks would not hold between the two."""
+    path = str(tmp_path / "segment")
+    first = open_segment(path, map_size=MAP_SIZE)
+    second = open_segment(path, map_size=MAP_SIZE)
+    assert first is second
+    first.close()
+    with second.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+    assert second.last_transaction == 1
+    second.close()
+    again = open_segment(path, map_size=MAP_SIZE, readonly=True)
+    assert again is not first
+    with again.transaction() as txn:
+        assert txn.get(b"k") == b"v"
+    assert again.clear_dead_readers() == 0
+    again.close()
+
+
+def test_transaction_that_raises_writes_nothing(tmp_path: Path) -> None:
+    """Half a group of records must never be seen."""
+    env = open_segment(str(tmp_path / "segment"), map_size=MAP_SIZE)
+    with pytest.raises(ZeroDivisionError), env.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+        raise ZeroDivisionError
+    with env.transaction() as txn:
+        assert env.entries_in(txn) == 0
+    env.close()
+
+
+def test_full_map_is_told_apart_from_damage_t130(tmp_path: Path) -> None:
+    """The one is answered with more room and a second try of the whole, the other with a copy of the file."""
+    env = open_segment(str(tmp_path / "segment"), map_size=16_384)
+    with pytest.raises(MapFullError, match="16384 bytes is full"), env.transaction(write=True) as txn:
+        for number in range(100):
+            txn.put(b"%d" % number, b"v" * 1_000)
+    with pytest.raises(StoreError, match="LMDB says"), env.transaction(write=True) as txn:
+        txn.put(b"k" * 512, b"v")
+    with env.transaction() as txn:
+        assert env.entries_in(txn) == 0
+    env.close()
+
+
+def test_environment_is_refused_in_a_forked_child(tmp_path: Path) -> None:
+    """LMDB in a child that inherited it breaks the parent's file."""
+    env = open_segment(str(tmp_path / "segment"), map_size=MAP_SIZE)
+    env._pid = os.getpid() + 1
+    for use in (env.begin_reading, env.transaction().__enter__):
+        with pytest.raises(InvariantError, match="before fork"):
+            use()
+    env._pid = os.getpid()
+    env.close()
+
+
+def test_building_file_has_a_new_name_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    """A layer's name is never used twice, and state is private."""
+    path = str(tmp_path / "layer")
+    env = create_building(path, MAP_SIZE)
+    with env.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+    env.close()
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["layer"]
+    with pytest.raises(StoreError, match="exists already"):
+        create_building(path, MAP_SIZE)
+
+
+def test_files_do_not_carry_our_memory(tmp_path: Path) -> None:
+    """Layers are copied and sent on: unused parts of their pages must be zero, not old heap."""
+    secret = [b"secret-%d" % number * 500 for number in range(2_000)]
+    del secret
+    env = create_building(str(tmp_path / "layer"), MAP_SIZE)
+    with env.transaction(write=True) as txn:
+        for number in range(200):
+            txn.put(b"%d" % number, b"v" * 700)
+    env.close()
+    assert b"secret-" not in (tmp_path / "layer").read_bytes()
+
+
+def test_late_close_after_a_simulated_crash_leaves_the_successor_open(tmp_path: Path) -> None:
+    """`close_all` forgets everyone; the one who closes late must not close what was opened since."""
+    path = str(tmp_path / "layer")
+    building = create_building(path, MAP_SIZE)
+    with building.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+    building.close()
+    dead = open_layer(path)
+    close_all()
+    alive = open_layer(path)
+    dead.close()
+    assert open_layer(path) is alive
+    with alive.transaction() as reading:
+        assert reading.get(b"k") == b"v"
+    alive.close()
+    alive.close()
