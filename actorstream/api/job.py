@@ -159,12 +159,14 @@ class Job:
         return None if row is MISSING else copy_value(row)
 
     def _get_state(self, built: Built, ref: StateRef[Any, Any], key: object, operator: str | None) -> object:
-        declared = declarations_of(ref.owner)[ref.name]
         chain = self._chain_with(built, ref, operator)
+        process_class = built.subtasks[SubtaskId(chain.name, 0)].process_class
+        declarations = declarations_of(process_class or ref.owner)
+        declared = declarations[ref.name]
         state = self._state(built, chain, key)
         if isinstance(declared, MapState):
             return {item: copy_value(value) for item, value in state.maps[ref.name].items(key)}
-        names = [name for name, other in declarations_of(ref.owner).items() if not isinstance(other, MapState)]
+        names = [name for name, other in declarations.items() if not isinstance(other, MapState)]
         row = state.rows.peek(key)
         value = row if row is MISSING or len(names) == 1 else cast("tuple[object, ...]", row)[names.index(ref.name)]
         if value is not MISSING:
@@ -221,10 +223,13 @@ class Job:
         """
         self._raise_if_failed()
         nodes = tuple(edge.source for edge in stream.origin.inputs)
+        mine, theirs = self._plan.graph.nodes, stream.origin.draft.nodes
         for node in nodes:
-            if node not in self._plan.chain_of:
-                raise PlanError("the stream is not of this job: it was added after run()")
-        subscription: Subscription[T] = Subscription(buffer, overflow, self._unsubscribe, self._supervisor.ended)
+            if node >= len(mine) or mine[node] is not theirs[node]:
+                raise PlanError("the stream is not of this job: it is another pipeline's, or was added after run()")
+        subscription: Subscription[T] = Subscription(
+            buffer, overflow, self._unsubscribe, self._supervisor.ended, self._raise_if_failed
+        )
         self._subscriptions.append((nodes, subscription))
         attempt = self._supervisor.attempt
         if attempt is not None:

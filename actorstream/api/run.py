@@ -13,6 +13,8 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import anyio
+
 from actorstream.api.job import Job
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
@@ -93,8 +95,7 @@ class Run:
         try:
             await self._supervisor.opened.wait()
         except BaseException:
-            self._root.cancel()
-            await _outcome(self._root)
+            await _cancel(self._root)
             raise
         if self._supervisor.status in {"starting", "failed"}:
             await _outcome(self._root)
@@ -118,10 +119,10 @@ class Run:
         elif not self._supervisor.ended.is_set():
             root.cancel()
         try:
-            await _outcome(root)
+            with anyio.CancelScope(shield=kind is not None):
+                await _outcome(root)
         except asyncio.CancelledError:
-            root.cancel()
-            await _outcome(root)
+            await _cancel(root)
             raise
         if kind is not None and root.cancelled():
             return
@@ -187,6 +188,13 @@ def _open(directory: CheckpointDirectory, token: str) -> JobId:
     job = directory.open(token)
     directory.lock()
     return job
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end, also where the waiting task is being cancelled itself."""
+    task.cancel()
+    with anyio.CancelScope(shield=True):
+        await _outcome(task)
 
 
 async def _outcome(task: asyncio.Task[None]) -> None:

@@ -26,6 +26,7 @@ class Subscription(Generic[T_co]):
         overflow: Literal["wait", "drop_oldest", "error"],
         leave: Callable[[Subscription[T_co]], None],
         ended: anyio.Event,
+        raise_if_failed: Callable[[], None],
     ) -> None:
         """Buffer at most `buffer` elements; made by `Job.subscribe`."""
         if buffer < 1:
@@ -34,6 +35,7 @@ class Subscription(Generic[T_co]):
         self._overflow = overflow
         self._leave = leave
         self._ended = ended
+        self._raise_if_failed = raise_if_failed
         self._elements: deque[T_co] = deque()
         self._arrival = Wakeup()
         self._room: list[Wakeup] = []
@@ -44,7 +46,7 @@ class Subscription(Generic[T_co]):
     async def push(self, values: Sequence[object]) -> None:
         """Take elements from an actor; waits for room where that was asked for."""
         for value in values:
-            if self._closed:
+            if self._closed or self._lost:
                 return
             if len(self._elements) >= self._buffer and not self._released:
                 if self._overflow == "wait":
@@ -86,11 +88,15 @@ class Subscription(Generic[T_co]):
 
         Raises:
             StoreError: Elements were lost, and `overflow="error"` was asked for.
+            JobFailed: The job has failed; what it gave before was read.
         """
         while not self._elements:
             if self._lost:
                 raise StoreError(f"the subscription fell more than {self._buffer} elements behind: read faster")
-            if self._closed or self._ended.is_set():
+            if self._closed:
+                raise StopAsyncIteration
+            if self._ended.is_set():
+                self._raise_if_failed()
                 raise StopAsyncIteration
             await self._arrival.wait()
         element = self._elements.popleft()

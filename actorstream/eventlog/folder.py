@@ -60,6 +60,8 @@ async def open_folder(
         PlanError: The log has another number of partitions.
     """
     document = await world.offload.run(_read, world.files, folder)
+    if document is not None and make:
+        await world.offload.run(_keep, world.files, folder)
     if document is None:
         if not make:
             raise StoreError(f"{folder} holds no event log: its LOG file is missing; check the path")
@@ -120,6 +122,12 @@ def _read(files: FileSystem, folder: str) -> LogDocument | None:
     return document
 
 
+def _keep(files: FileSystem, folder: str) -> None:
+    """Make the name of LOG durable: whoever made it may have been killed before that."""
+    with disk_errors(folder):
+        files.sync_dir(folder)
+
+
 def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> LogDocument | None:
     """Make the log, its LOG file last; None if another process holds the lock."""
     files = world.files
@@ -131,6 +139,7 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
             return None
         try:
             if (document := _read(files, folder)) is not None:
+                files.sync_dir(folder)
                 return document
             if has_records(files, folder):
                 raise StoreError(f"{folder}/LOG is missing, and segments are there: restore it from a copy of the log")

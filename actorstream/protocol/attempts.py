@@ -8,7 +8,7 @@ above that id is void: its writer is a zombie, which had not noticed yet.
     attempt 2                 5  6      claimed with first checkpoint 5, restored 4
 
 The store must keep this order, so that no two attempts commit output of diverging
-histories (tests/protocol/test_recovery.py plays every other one against it):
+histories (tests/protocol/test_recovery.py plays it in random interleavings):
 
     publisher     write a draft ──> no later number taken? ──> link the draft: only then sinks commit
     new attempt   take the number ──> remove the drafts of older ones ──> list the ids ──> claim ──> decide

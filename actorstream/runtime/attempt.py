@@ -64,6 +64,7 @@ class Attempt:
                 for subtask in built.subtasks.values():
                     if isinstance(subtask, SourceSubtask):
                         self._read(subtask)
+                self._start("compactor", built.compactor.run, _as_it_is)
                 self._start("coordinator", self._coordinate, _as_it_is)
         finally:
             built.close()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actorstream.errors import ActorstreamError, RestoreError, StateAccessError, UserCodeError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
-from actorstream.model.ids import LayerName, SubtaskId
+from actorstream.model.ids import LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.operators.columns import columns_of, is_stateful
 from actorstream.operators.routing import Router
@@ -20,6 +20,7 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
+from actorstream.runtime.compactor import Compactor
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.messages import SplitPosition
@@ -73,6 +74,7 @@ class Built:
     claim: Claim
     restored_from: CheckpointId | None
     coordinator: CoordinatorActor
+    compactor: Compactor
     subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
     plan_columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
 
@@ -201,14 +203,12 @@ class _Builder:
         self._retaining = retaining
         self._numbers = _number(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
-        names = count(1)
+        self._layer_numbers = count(1)
         world, settings = context.world, context.settings
         self._deployment = Deployment(
             world=world,
             pace=Pace(world.clock, world.offload, settings.burst_us / 1e6),
-            layers=LayerWriter(
-                world, context.layers_folder, lambda: LayerName(f"{claim.attempt}-{HOST}-{next(names)}.lmdb")
-            ),
+            layers=LayerWriter(world, context.layers_folder, self._layer_name),
             job=context.job,
             attempt=claim.attempt,
             restored_tokens=restored.tokens,
@@ -223,9 +223,16 @@ class _Builder:
         for chain in plan.chains:
             for identity in chain.subtasks():
                 self._connect(chain, identity)
-        self._coordinator = self._make_coordinator(frozenset(splits))
-        self._built = Built(self._claim, self._restored.checkpoint, self._coordinator, self._subtasks, self._columns)
+        compactor = self._make_compactor()
+        self._coordinator = self._make_coordinator(frozenset(splits), compactor)
+        self._built = Built(
+            self._claim, self._restored.checkpoint, self._coordinator, compactor, self._subtasks, self._columns
+        )
         return self._built
+
+    def _layer_name(self) -> LayerName:
+        """Give the next name; writer and compactor share the numbers."""
+        return LayerName(f"{self._claim.attempt}-{HOST}-{next(self._layer_numbers)}.lmdb")
 
     def _layers_in_use(self) -> set[LayerName]:
         return self._built.layers_in_use()
@@ -283,7 +290,15 @@ class _Builder:
         subtask = self._subtasks[identity]
         subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed))
 
-    def _make_coordinator(self, sources: frozenset[SubtaskId]) -> CoordinatorActor:
+    def _make_compactor(self) -> Compactor:
+        stacks = [
+            (OperatorNumber(self._numbers.operators[subtask.chain.head.name]), subtask.state.stack)
+            for subtask in self._subtasks.values()
+            if subtask.state is not None
+        ]
+        return Compactor(self._context.world, self._context.layers_folder, self._layer_name, stacks)
+
+    def _make_coordinator(self, sources: frozenset[SubtaskId], compactor: Compactor) -> CoordinatorActor:
         context, settings = self._context, self._context.settings
         protocol: Coordinator[SnapshotReport] = Coordinator(
             subtasks=list(self._subtasks),
@@ -304,6 +319,7 @@ class _Builder:
             answer=context.answer,
             in_use=self._layers_in_use,
             retaining=self._retaining,
+            compact=compactor.on_complete,
             retained=settings.retained,
             statistics=context.statistics,
         )

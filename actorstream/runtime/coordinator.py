@@ -60,6 +60,7 @@ class CoordinatorActor:
         answer: Callable[[int, CheckpointId | None, str | None], None],
         in_use: Callable[[], set[LayerName]],
         retaining: Retaining,
+        compact: Callable[[frozenset[LayerName]], None],
         retained: int,
         statistics: JobStatistics,
     ) -> None:
@@ -72,6 +73,7 @@ class CoordinatorActor:
         self._answer = answer
         self._in_use = in_use
         self._retaining = retaining
+        self._compact = compact
         self._positions: dict[CheckpointId, dict[str, dict[str, SplitPosition]]] = {}
         self._retained = retained
         self._statistics = statistics
@@ -179,6 +181,8 @@ class CoordinatorActor:
         statistics.last_checkpoint_entries = sum(report.entries for report in reports.values())
         log.debug("checkpoint complete", checkpoint=checkpoint, seconds=statistics.last_checkpoint_seconds)
         await self._carry_out(self._protocol.on_published(self._now_us(), checkpoint))
+        if not final:
+            self._compact(frozenset(entry.name for entry in manifest.layers))
 
     async def _try_publish(self, manifest: Manifest) -> str | None:
         try:

@@ -250,7 +250,9 @@ def _build(files: FileSystem, path: str, pieces: Iterable[list[Entry]], map_size
                     cursor.putmulti(piece, append=append)
                     entries += len(piece)
             if env.entries_in(txn) != entries + 1:
-                raise InvariantError(f"{path}: an entry key came twice: two freezes of one owner in one file (T134)")
+                raise InvariantError(
+                    f"{path}: an entry key came twice or out of order: two freezes of one owner in one file (T134)?"
+                )
     except BaseException:
         env.close()
         _remove(files, path)

@@ -243,14 +243,14 @@ async def test_failing_job_and_a_timeout_of_the_body_are_told_apart() -> None:
 
 
 async def test_body_that_catches_the_error_of_wait_gets_it_once() -> None:
-    with pytest.raises(JobFailed) as failed:  # noqa: PT012
+    with pytest.raises(JobFailed) as failed:
         async with failing().run() as job:
             await job.wait()
     assert failed.value.__cause__ is not None
 
 
 async def test_every_method_of_a_failed_job_raises_its_error() -> None:
-    with pytest.raises(JobFailed) as failed:  # noqa: PT012
+    with pytest.raises(JobFailed) as failed:
         async with failing().run() as job:
             await job.wait()
     for ask in (job.wait, job.stop, job.checkpoint):
@@ -265,7 +265,7 @@ async def test_every_method_of_a_failed_job_raises_its_error() -> None:
 async def test_on_failure_is_called_once_with_the_error() -> None:
     """A web server goes on serving after its lifespan was cancelled: it must be stopped here."""
     told: list[JobFailed] = []
-    with pytest.raises(JobFailed) as failed:  # noqa: PT012
+    with pytest.raises(JobFailed) as failed:
         async with failing([1]).run(on_failure=told.append):
             await asyncio.sleep(3600)
     assert told == [failed.value]
@@ -298,7 +298,7 @@ async def test_failure_on_leaving_is_raised_there() -> None:
     """The final checkpoint cannot commit."""
     target = Target()
     target.crash_before_commit = OSError("target down")
-    with pytest.raises(JobFailed, match="target down"):  # noqa: PT012
+    with pytest.raises(JobFailed, match="target down"):
         async with endless(target).run(checkpoint_interval=None) as job:
             await until(lambda: job.summary().records_in == 100)
 
@@ -324,7 +324,7 @@ def test_plan_that_cannot_run_is_refused_before_anything_starts(tmp_path: Path) 
     pipeline = Pipeline("t")
     pipeline.source([1]).key_by(abs).count()
     with pytest.raises(PlanError, match="has no name of its own, and the job has a store"):
-        pipeline.run(store=tmp_path)
+        _ = pipeline.run(store=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

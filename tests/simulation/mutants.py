@@ -77,9 +77,8 @@ class Mutant:
             return
         plan = draw(seed, **self.fixed)
         if self.disk_fails:
-            failing = {change: errno.EIO for change in range(30, 2_000, 11)}
-            plan = replace(plan, sessions=[replace(session, faults=failing) for session in plan.sessions[:-1]])
-            plan = replace(plan, sessions=[*plan.sessions, Session()])
+            failing = Session(plan.sessions[0].parallelism, failing="/layers")
+            plan = replace(plan, sessions=[failing, failing, plan.sessions[-1]])
         run_plan(plan, self.apply)
 
 

@@ -37,6 +37,7 @@ from actorstream.protocol.restart import Restart
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.faults import CHANGES, InterceptedFiles, disk_error
 from actorstream.testing.loop import SimulatedLoop
 from actorstream.testing.run import run_simulated
 from actorstream.testing.world import START_US
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.eventlog.view import LogView
     from actorstream.model.world import Clock, FileSystem
+    from actorstream.testing.faults import CallKind
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
 
@@ -70,6 +72,7 @@ class Session:
         power: The machine loses power after it, else the process is only gone.
         stop_after: Leaves the job, with a final checkpoint, after so many virtual seconds.
         faults: errno by the number of the change of the disk that fails.
+        failing: A folder, "/layers" or another, where one change in ten fails.
     """
 
     parallelism: int = 1
@@ -78,6 +81,7 @@ class Session:
     power: bool = False
     stop_after: float | None = None
     faults: Mapping[int, int] = field(default_factory=dict)
+    failing: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def draw(seed: int, **fixed: object) -> Plan:
             changes = range(1, OPERATIONS_USUAL)
             faults = {change: rng.choice((errno.EIO, errno.ENOSPC)) for change in rng.sample(changes, rng.randint(1, 3))}
             session = replace(session, faults=faults)
+        elif rng.random() < 0.15:
+            session = replace(session, failing=rng.choice(("/layers", "/checkpoints", "/staged")))
         sessions.append(session)
         if rng.random() < 0.4:
             parallelism = rng.randint(1, 3)
@@ -192,7 +198,7 @@ def run_session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> 
 def judge(outcome: Outcome[str], session: Session) -> None:
     """A session ends by its crash or in good order; where the disk fails, it may also say so and give up."""
     error = outcome.error
-    if error is None or (session.faults and isinstance(error, JobFailed | StoreError)):
+    if error is None or ((session.faults or session.failing) and isinstance(error, JobFailed | StoreError)):
         return
     raise BrokenPromiseError("progress", f"{type(error).__name__}: {error}") from error
 
@@ -204,11 +210,26 @@ def ticking(world: World, files: FileSystem | None = None) -> World:
     return World(_TickingClock(loop, world.clock), files or world.files, world.offload, world.random)
 
 
+class FailingFiles(InterceptedFiles):
+    """A disk that is bad in one place: there one change in ten fails."""
+
+    def __init__(self, inner: FileSystem, where: str, rng: random.Random) -> None:
+        super().__init__(inner)
+        self._where = where
+        self._rng = rng
+
+    def _before(self, kind: CallKind, path: str, half: Callable[[], None] | None = None) -> None:
+        if kind in CHANGES and self._where in path and self._rng.random() < 0.1:
+            raise disk_error(errno.EIO, path)
+
+
 async def _main(plan: Plan, session: Session, root: str) -> str:
     """The program of the simulated process."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
-    with use_world(ticking(current_world())), anyio.fail_after(END_S):
+    world = current_world()
+    files = FailingFiles(world.files, session.failing, loop.environment) if session.failing else world.files
+    with use_world(ticking(world, files)), anyio.fail_after(END_S):
         async with make_run(plan, session.parallelism, root) as job:
             if plan.early_freezes:
                 pressure = loop.create_task(_freeze_early(job, loop.environment), name="memory pressure")

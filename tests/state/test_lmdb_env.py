@@ -38,9 +38,14 @@ def test_file_opened_twice_is_one_environment_until_the_last_close(tmp_path: Pat
 def test_transaction_that_raises_writes_nothing(tmp_path: Path) -> None:
     """Half a group of records must never be seen."""
     env = open_segment(str(tmp_path / "segment"), map_size=MAP_SIZE)
-    with pytest.raises(ZeroDivisionError), env.transaction(write=True) as txn:
-        txn.put(b"k", b"v")
-        raise ZeroDivisionError
+
+    def write_and_fail() -> None:
+        with env.transaction(write=True) as txn:
+            txn.put(b"k", b"v")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
     with env.transaction() as txn:
         assert env.entries_in(txn) == 0
     env.close()
@@ -49,11 +54,16 @@ def test_transaction_that_raises_writes_nothing(tmp_path: Path) -> None:
 def test_full_map_is_told_apart_from_damage_t130(tmp_path: Path) -> None:
     """The one is answered with more room and a second try of the whole, the other with a copy of the file."""
     env = open_segment(str(tmp_path / "segment"), map_size=16_384)
-    with pytest.raises(MapFullError, match="16384 bytes is full"), env.transaction(write=True) as txn:
-        for number in range(100):
-            txn.put(b"%d" % number, b"v" * 1_000)
-    with pytest.raises(StoreError, match="LMDB says"), env.transaction(write=True) as txn:
-        txn.put(b"k" * 512, b"v")
+
+    def write(entries: dict[bytes, bytes]) -> None:
+        with env.transaction(write=True) as txn:
+            for key, value in entries.items():
+                txn.put(key, value)
+
+    with pytest.raises(MapFullError, match="16384 bytes is full"):
+        write({b"%d" % number: b"v" * 1_000 for number in range(100)})
+    with pytest.raises(StoreError, match="LMDB says"):
+        write({b"k" * 512: b"v"})
     with env.transaction() as txn:
         assert env.entries_in(txn) == 0
     env.close()
