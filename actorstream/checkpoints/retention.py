@@ -79,7 +79,7 @@ def choose(holdings: Holdings, *, keep: int, durable: CheckpointId, attempt: Att
         if manifest.layers is None:
             return Retirement(waiting=holdings.listed_before)
         needed |= manifest.layers
-    if not any(manifest.checkpoint <= durable for manifest in kept):
+    if not any(manifest.checkpoint <= durable and not manifest.void for manifest in kept):
         return Retirement(waiting=holdings.listed_before)
     listed = set(holdings.listed_before)
     for manifest in dropped:

@@ -166,7 +166,7 @@ class RestartState:
         if isinstance(strategy, Never):
             return GiveUp("the restart strategy is never")
         if self._at_place >= SAME_PLACE_MAX:
-            return GiveUp(f"the same record failed {self._at_place} times in a row at the same place: {self._place}")
+            return GiveUp(f"the same record failed {self._at_place} times in a row at the same place")
         match strategy:
             case FixedDelay():
                 return self._after_fixed_delay(strategy)

@@ -119,7 +119,9 @@ async def test_answer_is_the_askers_own() -> None:
         await fed(job, 1)
         for _ in range(2):
             (await job.get(made.lists, "k1") or []).append(99)
-            list(await job.get(Profile.recent, "k1")).append(99)
+            recent = await job.get(Profile.recent, "k1")
+            assert isinstance(recent, list)
+            recent.append(99)
             (await job.get(Profile.cart, "k1"))["x"] = 1
         assert await job.get(made.lists, "k1") == [1]
         assert await job.get(Profile.recent, "k1") == [1]
@@ -174,7 +176,7 @@ async def test_state_of_a_class_that_is_not_in_the_job_or_twice_is_refused_with_
     keyed = pipeline.source(Splits({"a": [1]}, ended=False)).key_by(key)
     first, second = [], []  # type: ignore[var-annotated]
     keyed.process(Base, name="first").sink(first.append)
-    keyed.process(lambda: Profile(), name="second").sink(second.append)
+    keyed.process(Profile, name="second").sink(second.append)
     async with pipeline.run() as job:
         await until(lambda: first and second)
         with pytest.raises(PlanError, match=r"Other\.n is a state of these operators of the job: none"):

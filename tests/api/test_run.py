@@ -120,7 +120,7 @@ async def test_run_can_be_used_once() -> None:
     run = endless().run()
     async with run:
         pass
-    with pytest.raises(PlanError, match="this run was used already: call pipeline.run"):
+    with pytest.raises(PlanError, match=r"this run was used already: call pipeline\.run"):
         async with run:
             pass
 

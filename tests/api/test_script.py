@@ -47,7 +47,7 @@ async def test_collect_stops_at_its_limit_also_where_the_input_has_no_end() -> N
             await anyio.lowlevel.checkpoint()
 
     for source in (count(), ticks):
-        numbers = Pipeline("t").source(source)  # type: ignore[call-overload]
+        numbers = Pipeline("t").source(source)
         with anyio.fail_after(10):
             assert await collect(numbers, limit=5) == [0, 1, 2, 3, 4]
 
@@ -119,7 +119,8 @@ async def ticks(after):
         await asyncio.sleep(0)
 
 pipeline = Pipeline("ticks")
-pipeline.source(ticks, name="ticks").key_by(lambda n: n % 5).count(name="count").sink(EventLog(object, sys.argv[2]), name="out")
+counts = pipeline.source(ticks, name="ticks").key_by(lambda n: n % 5).count(name="count")
+counts.sink(EventLog(object, sys.argv[2]), name="out")
 print(actorstream.run(pipeline, store=sys.argv[1], checkpoint_interval=3600))
 """
 

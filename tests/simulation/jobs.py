@@ -41,6 +41,7 @@ class Event:
     key: str
     seq: int
     amount: int
+    pad: str = ""
 
     @property
     def lane(self) -> str:
@@ -58,11 +59,11 @@ class Result:
     total: int
 
 
-def make_events(source: str, number: int, seed: int) -> list[Event]:
-    """Draw the input of one source: skewed keys."""
+def make_events(source: str, number: int, seed: int, pad: int = 0) -> list[Event]:
+    """Draw the input of one source: skewed keys; `pad` characters make a record large."""
     rng = random.Random(f"{seed} {source}")
     keys = rng.choices(_KEYS, _WEIGHTS, k=number)
-    return [Event(source, key, seq, rng.randrange(100)) for seq, key in enumerate(keys)]
+    return [Event(source, key, seq, rng.randrange(100), "." * pad) for seq, key in enumerate(keys)]
 
 
 # -- the operators under test, and their models ------------------------------------------------------------------------

@@ -101,6 +101,8 @@ class Plan:
     early_freezes: bool = False
     call_delay: float = 0.01
     restarts: bool = True
+    live: bool = False
+    pad: int = 0
 
 
 def draw(seed: int, **fixed: object) -> Plan:
@@ -140,6 +142,8 @@ def draw(seed: int, **fixed: object) -> Plan:
         retained=rng.choice((1, 2, 100)),
         early_freezes=rng.random() < 0.4,
         call_delay=rng.choice((0.001, 0.01, 0.01)),
+        live=rng.random() < 0.25,
+        pad=12_000 if rng.random() < 0.1 else 0,
     )
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
@@ -231,16 +235,20 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
     files = FailingFiles(world.files, session.failing, loop.environment) if session.failing else world.files
     with use_world(ticking(world, files)), anyio.fail_after(END_S):
         async with make_run(plan, session.parallelism, root) as job:
+            beside = []
             if plan.early_freezes:
-                pressure = loop.create_task(_freeze_early(job, loop.environment), name="memory pressure")
+                beside.append(loop.create_task(_freeze_early(job, loop.environment), name="memory pressure"))
+            if plan.live:
+                feeds = (_feed(plan, source, root) for source in JOBS[plan.job].sources)
+                beside += [loop.create_task(feed, name="feed") for feed in feeds]
             try:
                 if session.stop_after is None:
                     await job.wait()
                     return "finished"
                 await anyio.sleep(session.stop_after)
             finally:
-                if plan.early_freezes:
-                    pressure.cancel()
+                for task in beside:
+                    task.cancel()
     return "stopped"
 
 
@@ -248,7 +256,7 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
     """Make the job's run over the logs below `root`."""
     job = JOBS[plan.job]
     sources = {
-        source: Trickle(EventLog(Event, f"{root}/in-{source}").view(stop=ends_of(plan, source)))
+        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(plan, source)))
         for source in job.sources
     }
     sinks = {
@@ -325,12 +333,33 @@ async def _freeze_early(job: Job, rng: random.Random) -> None:
             task.snapshots.submit(CheckpointId(0), task.state.freeze(), task.report())
 
 
+async def _feed(plan: Plan, source: str, root: str) -> None:
+    """Append what is not in the log yet, as a service does while its job runs."""
+    rng = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
+    events = make_events(source, plan.events, plan.seed % 4, plan.pad)
+    log = input_log(f"{root}/in-{source}")
+    while True:
+        try:
+            there = (await log.summary()).records
+            if there == len(events):
+                return
+            await log.extend(events[there : there + rng.randint(1, 5)])
+        except StoreError:
+            await log.aclose()  # a disk fault: look again what is there
+        await anyio.sleep(rng.random() * 0.03)
+
+
+def input_log(folder: str) -> EventLog[Event]:
+    """Give the log of a source."""
+    return EventLog(Event, folder, partitions=PARTITIONS, key=lambda event: event.key)
+
+
 # -- inputs ------------------------------------------------------------------------------------------------------------
 
 
 def ends_of(plan: Plan, source: str) -> list[LogPosition]:
     """Give where the input of one source ends."""
-    _, parts = _template(source, plan.events, plan.seed % 4)
+    _, parts = _template(source, plan.events, plan.seed % 4, plan.pad)
     return [LogPosition(partition, len(part)) for partition, part in enumerate(parts)]
 
 
@@ -338,20 +367,21 @@ def _lay_out(root: str, plan: Plan) -> dict[str, list[list[Event]]]:
     """Put the input logs on a new disk; give their events."""
     inputs = {}
     for source in JOBS[plan.job].sources:
-        folder, inputs[source] = _template(source, plan.events, plan.seed % 4)
-        shutil.copytree(folder, f"{root}/in-{source}", ignore=shutil.ignore_patterns("*-lock"))
+        folder, inputs[source] = _template(source, plan.events, plan.seed % 4, plan.pad)
+        if not plan.live:
+            shutil.copytree(folder, f"{root}/in-{source}", ignore=shutil.ignore_patterns("*-lock"))
     return inputs
 
 
 @lru_cache(maxsize=64)
-def _template(source: str, events: int, variant: int) -> tuple[str, list[list[Event]]]:
+def _template(source: str, events: int, variant: int, pad: int) -> tuple[str, list[list[Event]]]:
     """Write an input log once; give its folder and its events by partition."""
-    folder = f"{_templates().name}/{source}-{events}-{variant}"
+    folder = f"{_templates().name}/{source}-{events}-{variant}-{pad}"
 
     async def write() -> list[list[Event]]:
         parts: list[list[Event]] = [[] for _ in range(PARTITIONS)]
-        async with EventLog(Event, folder, partitions=PARTITIONS, key=lambda event: event.key) as log:
-            made = make_events(source, events, variant)
+        async with input_log(folder) as log:
+            made = make_events(source, events, variant, pad)
             for event, position in zip(made, await log.extend(made), strict=True):
                 parts[position.partition].append(event)
         return parts
