@@ -151,10 +151,12 @@ def _read(where: str, given: Mapping[str, object]) -> dict[str, int]:
 
 def _load(path: str) -> Mapping[str, object]:
     files = current_world().files
-    if not files.exists(path):
-        return {}
     try:
+        if not files.exists(path):
+            return {}
         return tomllib.loads(files.read(path).decode())
+    except OSError as error:
+        raise PlanError(f"{path} cannot be read: {error.strerror or error}; make it readable, or remove it") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"{path} cannot be read as TOML: {error}; correct it or remove it") from error
 

@@ -23,9 +23,9 @@ _REMEDIES = {
 
 @contextmanager
 def disk_errors(path: str) -> Iterator[None]:
-    """Run the block; what the disk refuses becomes a StoreError about `path`."""
+    """Run the block; what the disk refuses becomes a StoreError about the file it names, or `path`."""
     try:
         yield
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "look at the folder and the disk")
-        raise StoreError(f"{path}: {error.strerror or error}: {remedy}") from error
+        raise StoreError(f"{error.filename or path}: {error.strerror or error}: {remedy}") from error

@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import (
     CARRIED,
     FIRST_OFFSETS,
@@ -186,7 +187,8 @@ class SegmentRow:
 
     def bytes_on_disk(self) -> int:
         """Add up the sizes of all segments."""
-        return sum(self._files.size(self.path(number)) for number in self._numbers())
+        with disk_errors(self._folder):
+            return sum(self._files.size(self.path(number)) for number in self._numbers())
 
     def close(self) -> None:
         """Close the newest segment; readers keep theirs."""
@@ -227,7 +229,8 @@ class SegmentRow:
             with segment.env.transaction() as txn:
                 sealed_us = decode_time(own_row(segment.path, txn, SEAL))
             path = segment.path
-            size, digest = self._files.size(path), digest_of(self._files, path)
+            with disk_errors(path):
+                size, digest = self._files.size(path), digest_of(self._files, path)
             starts, ends, newest_us = segment.starts, segment.ends(), segment.newest_us()
             segment.close()
             self._described[number] = Sealed(number, size, digest, starts, ends, newest_us, sealed_us)
@@ -266,5 +269,6 @@ def begin_row(files: FileSystem, folder: str, log: str, partitions: int, map_siz
 
 
 def _numbers(files: FileSystem, folder: str) -> list[int]:
-    names = map(_NAME.fullmatch, files.list_dir(f"{folder}/segments"))
+    with disk_errors(f"{folder}/segments"):
+        names = map(_NAME.fullmatch, files.list_dir(f"{folder}/segments"))
     return sorted(int(name[1]) for name in names if name)

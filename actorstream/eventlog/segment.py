@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xxhash import xxh3_128
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import (
     BIRTH,
     BLOCK_TIMES,
@@ -162,11 +163,12 @@ def open_sealed(files: FileSystem, path: str, sealed: Sealed, log: str, *, prove
     Raises:
         StoreError: It is missing or damaged.
     """
-    try:
-        size = files.size(path)
-        digest = sealed.digest if proved or size != sealed.size else digest_of(files, path)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing: restore it from a copy of the log") from error
+    with disk_errors(path):
+        try:
+            size = files.size(path)
+            digest = sealed.digest if proved or size != sealed.size else digest_of(files, path)
+        except FileNotFoundError as error:
+            raise StoreError(f"{path} is missing: restore it from a copy of the log") from error
     if size != sealed.size:
         raise StoreError(f"{path} is damaged: {size} bytes found, {sealed.size} expected: restore it from a copy")
     if digest != sealed.digest:

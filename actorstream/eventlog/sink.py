@@ -113,7 +113,7 @@ class LogWriter(Generic[T]):
         mark = Committed(named.job, named.operator, named.subtask, named.checkpoint)
         # A savepoint may bring tokens of another job: attempts of two jobs do not compare, the mark alone decides.
         attempt = self._ctx.attempt if named.job == self._ctx.job else None
-        records = partial(read_staged, log.world.files, path, named)
+        records = partial(read_staged, log.world.files, path, named, log.partitions)
         await log.submit(CommitOnce(mark, attempt, named.size, records))
         await log.world.offload.run(self._unlink, log, [path])
 
@@ -151,7 +151,9 @@ class LogWriter(Generic[T]):
         own = StagedName(ctx.job, ctx.operator, ctx.subtask, ctx.attempt, "open")
         mine = whose(own.encode())
         found = []
-        for name in log.world.files.list_dir(f"{log.folder}/staged"):
+        with disk_errors(f"{log.folder}/staged"):
+            names = log.world.files.list_dir(f"{log.folder}/staged")
+        for name in names:
             owner = whose(name)
             if owner and mine and owner[:3] == mine[:3] and owner.attempt < mine.attempt:
                 found.append(f"{log.folder}/staged/{name}")

@@ -10,6 +10,7 @@ is never committed.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,7 @@ from actorstream.errors import CodecError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actorstream.eventlog.encoding import Encoded
     from actorstream.model.world import FileSystem
@@ -113,7 +114,8 @@ class StagedFile:
     def discard(self) -> None:
         """Drop what was written."""
         self._file.close()
-        self._files.unlink(self._path)
+        with disk_errors(self._path):
+            self._files.unlink(self._path)
 
 
 def frames_of(encoded: Encoded) -> bytes:
@@ -158,8 +160,10 @@ def decode_token(data: bytes) -> Token:
     return token
 
 
-def read_staged(files: FileSystem, path: str, token: Token, append: Callable[[int, Sequence[bytes]], object]) -> None:
-    """Give the records of a staged file to `append`, in order, in pieces.
+def read_staged(
+    files: FileSystem, path: str, token: Token, partitions: int, append: Callable[[int, Sequence[bytes]], object]
+) -> None:
+    """Give the records of a staged file to `append`, in order, in pieces; none of a partition that is not there.
 
     Raises:
         StoreError: The file is missing or not what the token says, maybe found at its end only: what was
@@ -168,20 +172,15 @@ def read_staged(files: FileSystem, path: str, token: Token, append: Callable[[in
     digest = xxh3_128()
     size = count = 0
     rest = b""
-    try:
+    with disk_errors(path), _missing(path, token):
         for chunk in files.chunks(path):
             digest.update(chunk)
             size += len(chunk)
             data = rest + chunk if rest else chunk
             start = len(_HEADER) if size == len(chunk) else 0
-            taken, end = _append_frames(data, start, append)
+            taken, end = _append_frames(data, start, partitions, append)
             count += taken
             rest = data[end:]
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{path} is missing: it holds {token.count} records of checkpoint {token.checkpoint} that are not in the"
-            " log yet; put the file back, or restore an older checkpoint"
-        ) from error
     if (size, digest.hexdigest(), count) != (token.size, token.digest, token.count) or rest:
         raise StoreError(
             f"{path} is damaged: {size} bytes with digest {digest.hexdigest()} found, {token.size} with {token.digest}"
@@ -190,8 +189,24 @@ def read_staged(files: FileSystem, path: str, token: Token, append: Callable[[in
         )
 
 
-def _append_frames(data: bytes, start: int, append: Callable[[int, Sequence[bytes]], object]) -> tuple[int, int]:
-    """Append the whole frames in `data`; give their number and where the last one ends."""
+@contextmanager
+def _missing(path: str, token: Token) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{path} is missing: it holds {token.count} records of checkpoint {token.checkpoint} that are not in the"
+            " log yet; put the file back, or restore an older checkpoint"
+        ) from error
+
+
+def _append_frames(
+    data: bytes, start: int, partitions: int, append: Callable[[int, Sequence[bytes]], object]
+) -> tuple[int, int]:
+    """Append the whole frames in `data`; give their number and where the last one ends.
+
+    A frame that cannot be right ends it: the digest will say of the file what is wrong.
+    """
     unpack, header = _FRAME.unpack_from, _FRAME.size
     end = len(data)
     bodies: list[bytes] = []
@@ -199,7 +214,7 @@ def _append_frames(data: bytes, start: int, append: Callable[[int, Sequence[byte
     while start + header <= end:
         partition, length = unpack(data, start)
         stop = start + header + length
-        if stop > end:
+        if stop > end or partition >= partitions:
             break
         if partition != current or len(bodies) == _BODIES_AT_ONCE:
             if bodies:

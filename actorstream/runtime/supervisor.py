@@ -71,7 +71,9 @@ class Supervisor:
             raise
         except anyio.get_cancelled_exc_class():
             self.status = "failed"
-            self.failure = JobFailed("the job was cancelled: what its last checkpoint does not hold comes again next time")
+            self.failure = JobFailed(
+                "the job was cancelled: what its last checkpoint does not hold comes again next time"
+            )
             raise
         finally:
             self._refuse_requests("the job has ended")

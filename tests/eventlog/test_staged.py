@@ -70,7 +70,7 @@ def test_frames_come_back_across_pieces(tmp_path: Path) -> None:
         assert partition == 1
         found.extend(part)
 
-    read_staged(files, str(tmp_path / token.file), token, append)
+    read_staged(files, str(tmp_path / token.file), token, 1_024, append)
     assert found == bodies
 
 

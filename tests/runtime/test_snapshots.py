@@ -101,7 +101,7 @@ async def test_unchanged_state_is_acknowledged_without_a_new_layer(tmp_path: Pat
         group.cancel_scope.cancel()
 
     assert isinstance(ack, Acked)
-    assert (ack.report.entries, list(tmp_path.iterdir())) == (0, [])
+    assert (ack.report.entries, RealFiles().list_dir(str(tmp_path))) == (0, [])
 
 
 async def test_large_state_is_encoded_in_slices_and_others_run_in_between(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class Event:
     key: str
     seq: int
     amount: int
-    pad: str = ""
+    pad: str = field(default="", repr=False)
 
     @property
     def lane(self) -> str:

@@ -105,6 +105,14 @@ class Plan:
     pad: int = 0
 
 
+@dataclass(frozen=True)
+class Story:
+    """How a plan went: the end of each session, and how many checkpoints were read back."""
+
+    outcomes: Sequence[Outcome[str]]
+    cuts: int
+
+
 def draw(seed: int, **fixed: object) -> Plan:
     """Draw a plan; `fixed` are attributes that are not left to chance."""
     rng = random.Random(f"plan {seed}")
@@ -148,18 +156,29 @@ def draw(seed: int, **fixed: object) -> Plan:
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
 
-def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Oracles:
+def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Story:
     """Run all sessions, `mutant` at work inside them, and check after each.
 
     Raises:
-        BrokenPromiseError: The oracle that is violated, also that a session failed or did not end.
+        BrokenPromiseError: The oracle that is violated, also that a session failed or did not end; a note says how to
+            repeat the run.
     """
+    try:
+        return _run_plan(plan, mutant)
+    except BrokenPromiseError as broken:
+        broken.add_note(f"again: run_plan({plan!r})")
+        raise
+
+
+def _run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]]) -> Story:
     with new_machine(plan) as (disk, oracles):
         start_us = START_US
+        outcomes: list[Outcome[str]] = []
         for number, session in enumerate(plan.sessions):
             with mutant():
                 outcome = run_session(plan, number, disk, start_us)
             start_us = outcome.ended_us
+            outcomes.append(outcome)
             judge(outcome, session)
             if session.power:
                 disk.power_cut(random.Random(f"{plan.seed} {number}"))
@@ -169,7 +188,7 @@ def run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = 
             disk.kill()
         if outcome.result != "finished":
             raise BrokenPromiseError("progress", f"the last session is {outcome}")
-    return oracles
+    return Story(outcomes, oracles.cuts)
 
 
 @contextmanager

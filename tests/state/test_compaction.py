@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -27,7 +28,7 @@ from actorstream.state.layer import LayerFile, open_checked, write_sorted
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState
 from actorstream.state.stack import LayerStack
-from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, encode_all, restored, state_over
+from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, encode_all, state_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from actorstream.state.operator_state import Generation
 
 STEM = "k" * 250
-KEYS: list[object] = ["a", "b", "c", STEM, STEM + "1", STEM + "2"]
+LONG = [each for number in range(30) if key_group_of(encode_key(each := f"{STEM}{number}"), ALL.end) == 4][:3]
+KEYS: list[object] = ["a", "b", *LONG, STEM]
 MAP_KEYS: list[object] = [1, 2, "m", STEM, STEM + "a", STEM + "x"]
 OPERATORS = (OperatorNumber(5), OperatorNumber(6))
 HEAD = head_of(5, 1, 3)
@@ -145,7 +147,7 @@ class History:
         parts: list[list[Entry]] = []
         frozen: list[tuple[OperatorState, Generation]] = []
         for _, state in self.states:
-            for key in KEYS:
+            for key in random.sample(KEYS, len(KEYS)):
                 groups, group = state.stack.key_groups, key_group_of(encode_key(key), ALL.end)
                 if groups.start <= group < groups.end and random.random() < 0.6:
                     self.change(state, key)
@@ -222,3 +224,220 @@ def test_every_reader_sees_the_same_before_and_after_t130_t134(seed: int) -> Non
             assert history.split_anew() == anew
     history.close()
     rmtree(shelf.folder)
+
+
+def entry(key: bytes, map_key: bytes, tagged: bytes, head: bytes = HEAD) -> Entry:
+    return Slots().entry(head, key, map_key, tagged)
+
+
+def merged_entries(shelf: Shelf, *layers: list[Entry], bottom: bool, operator: int = 5) -> list[Entry]:
+    """Merge layers, newest first, and give what the new one holds."""
+    files = [shelf.write(each) for each in layers]
+    piece = Piece(operator, 0, ALL.end, list(range(len(files))), bottom)
+    task = Merge([source_of(shelf, file) for file in files], [piece], f"{shelf.folder}/{shelf.name()}")
+    merged = merge(shelf.files, task)
+    if merged.name is None:
+        return []
+    with open_checked(
+        shelf.files, task.target, LayerFile(task_name(task), merged.size, merged.digest, merged.entries)
+    ) as layer:
+        return list(layer.scan(b""))
+
+
+def test_newest_entry_wins(shelf: Shelf) -> None:
+    newest, older = [entry(b"a", b"", b"\x00new")], [entry(b"a", b"", b"\x00old"), entry(b"b", b"", b"\x00b")]
+    assert merged_entries(shelf, newest, older, bottom=True) == [newest[0], older[1]]
+
+
+def test_tombstones_and_marks_go_at_the_bottom_only(shelf: Shelf) -> None:
+    """Elsewhere they still hide something below."""
+    layers = [
+        [entry(b"a", b"", TOMBSTONE_TAG), entry(b"m", b"", CLEAR_TAG), entry(b"n", b"1", TOMBSTONE_TAG)],
+        [entry(b"a", b"", b"\x00a"), entry(b"m", b"1", b"\x00m"), entry(b"n", b"2", b"\x00n")],
+    ]
+    assert merged_entries(shelf, *layers, bottom=True) == [entry(b"n", b"2", b"\x00n")]
+    assert merged_entries(shelf, *layers, bottom=False) == [*layers[0], entry(b"n", b"2", b"\x00n")]
+
+
+def test_clear_mark_hides_older_layers_and_not_its_own(shelf: Shelf) -> None:
+    """The map was cleared and filled again within one epoch, and changed in the next."""
+    newest = [entry(b"m", b"4", b"\x00newest"), entry(b"m", b"2", TOMBSTONE_TAG)]
+    marked = [entry(b"m", b"", CLEAR_TAG), entry(b"m", b"1", b"\x00own"), entry(b"m", b"2", b"\x00own")]
+    oldest = [entry(b"m", b"1", b"\x00old"), entry(b"m", b"3", b"\x00old"), entry(b"m0", b"3", b"\x00other map")]
+
+    rest = [entry(b"m", b"1", b"\x00own"), entry(b"m", b"4", b"\x00newest"), entry(b"m0", b"3", b"\x00other map")]
+    assert merged_entries(shelf, newest, marked, oldest, bottom=True) == rest
+    assert merged_entries(shelf, newest, marked, oldest, bottom=False) == [entry(b"m", b"", CLEAR_TAG), *rest]
+
+
+def test_same_map_key_in_another_map_or_state_is_not_hidden(shelf: Shelf) -> None:
+    other = head_of(5, 1, 4)
+    marked = [entry(b"m", b"", CLEAR_TAG)]
+    older = [entry(b"l", b"1", b"\x00l"), entry(b"n", b"1", b"\x00n"), entry(b"m", b"1", b"\x00state 4", other)]
+    assert merged_entries(shelf, marked, older, bottom=True) == older
+
+
+def test_long_key_is_one_key_whatever_its_slot_t130(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B has slot 0 in one file and slot 1 in the other; the mark of B hides B's entries, not A's."""
+    monkeypatch.setattr(entries, "digest_of", lambda part: b"\x00" * 16)
+    a, b = b"k" * 300 + b"a", b"k" * 300 + b"b"
+    newest, older, new = Slots(), Slots(), Slots()
+    marked = [newest.entry(HEAD, b, b"", CLEAR_TAG), newest.entry(HEAD, b, b"2", b"\x00b2")]
+    before = [
+        older.entry(HEAD, a, b"1", b"\x00a1"),
+        older.entry(HEAD, b, b"1", b"\x00b1"),
+        older.entry(HEAD, b, b * 2, b"\x00b long"),
+        older.entry(HEAD, a, b * 2, b"\x00a long"),
+    ]
+    assert merged_entries(shelf, marked, before, bottom=True) == [
+        new.entry(HEAD, a, b"1", b"\x00a1"),
+        new.entry(HEAD, a, b * 2, b"\x00a long"),
+        new.entry(HEAD, b, b"2", b"\x00b2"),
+    ]
+
+
+def test_more_collisions_than_slots_leave_everything_as_it_was(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of 200 keys each: one file has no room for 400 with one digest."""
+    monkeypatch.setattr(entries, "digest_of", lambda part: b"\x00" * 16)
+    layers = []
+    for number in range(2):
+        slots = Slots()
+        layers.append([slots.entry(HEAD, b"k" * 300 + bytes((number, n)), b"", b"\x00v") for n in range(200)])
+    with pytest.raises(InvariantError, match="hash is broken"):
+        merged_entries(shelf, *layers, bottom=True)
+    assert not (shelf.folder / "1-0-3.lmdb").exists()
+
+
+def test_entries_that_no_stack_refers_to_never_enter_t134(shelf: Shelf) -> None:
+    """Two subtasks in one file: the low one's write was taken back, so after a merge it must still not be seen."""
+    low, high = KeyGroupRange(0, 4), KeyGroupRange(4, 8)
+    states = [state_over(key_groups=groups) for groups in (low, high)]
+    groups = {key: key_group_of(encode_key(key), ALL.end) for key in range(40)}
+    for value in ("acknowledged", "taken back"):
+        parts, frozen = [], []
+        for state in states:
+            for key, group in groups.items():
+                if group in range(*state.stack.key_groups):
+                    state.rows.live[key] = value
+            generation = state.freeze()
+            assert generation is not None
+            parts += encode_all(generation)
+            frozen.append(generation)
+        layer = shelf.layer(*parts)
+        if value == "taken back":
+            states[0].on_write_failed(frozen[0])
+            states[1].on_written(frozen[1], layer)
+        else:
+            layer.retain()
+            for state, generation in zip(states, frozen, strict=True):
+                state.on_written(generation, layer)
+
+    merged = compact(shelf, [*whole(states[0]), *whole(states[1])])
+
+    assert merged.entries == len(groups)
+    assert states[0].stack.layers_for(0) == states[1].stack.layers_for(4)
+    for state in states:
+        fresh = state_over(LayerStack(state.stack.runs()), key_groups=state.stack.key_groups)
+        expected = "acknowledged" if state is states[0] else "taken back"
+        assert {fresh.rows.peek(k) for k, g in groups.items() if g in range(*state.stack.key_groups)} == {expected}
+        fresh.stack.release()
+        state.stack.release()
+
+
+def test_where_nothing_is_left_there_is_no_file(shelf: Shelf) -> None:
+    """Everything was deleted: the stack is empty again."""
+    state = over(OPERATORS[0], LayerStack.covering(ALL))
+    state.rows.live["a"] = (1, 2)
+    shelf.checkpoint(state)
+    state.clear_key("a")
+    shelf.checkpoint(state)
+    names = sorted(path.name for path in shelf.folder.iterdir())
+
+    assert compact(shelf, whole(state)) == Merged(None)
+    assert state.stack.runs() == [(ALL, ())]
+    assert sorted(path.name for path in shelf.folder.iterdir()) == names
+
+
+def test_damaged_source_is_not_copied_into_a_good_file(shelf: Shelf) -> None:
+    """The digest of the new file would cover the damage for ever."""
+    good, bad = shelf.write([entry(b"a", b"", b"\x00a")]), shelf.write([entry(b"b", b"", b"\x00b")])
+    task = Merge(
+        [source_of(shelf, good), replace(source_of(shelf, bad), digest="0" * 32)],
+        [Piece(5, 0, 8, [0, 1], bottom=True)],
+        f"{shelf.folder}/{shelf.name()}",
+    )
+    with pytest.raises(StoreError, match=r"1-0-2\.lmdb: digest .* restore an older checkpoint"):
+        merge(shelf.files, task)
+    assert not Path(task.target).exists()
+
+
+def test_kind_of_a_newer_version_is_refused(shelf: Shelf) -> None:
+    """What hides or expires in a way that we do not know must not be merged as if it did not."""
+    with pytest.raises(StoreError, match=r"layer 1-0-2\.lmdb: an entry of kind 3 .*newer version"):
+        merged_entries(shelf, [entry(b"a", b"", b"\x00a")], [entry(b"b", b"", b"\x03b")], bottom=True)
+    assert not (shelf.folder / "1-0-3.lmdb").exists()
+
+
+def test_output_is_streamed_in_small_pieces(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by a piece, in entries and in bytes; the file reads the same."""
+    layers = [[entry(b"%02d" % n, b"", VALUE_TAG + bytes(n * 10)) for n in range(start, 40, 2)] for start in (0, 1)]
+    monkeypatch.setattr(compaction, "_PIECE_ENTRIES", 7)
+    monkeypatch.setattr(compaction, "_PIECE_BYTES", 1_000)
+    assert max(map(len, compaction._batched(layers[0]))) <= 7
+    assert merged_entries(shelf, *layers, bottom=True) == sorted(layers[0] + layers[1])
+
+
+def test_estimate_that_is_too_low_costs_a_second_pass(shelf: Shelf) -> None:
+    """Pieces are asked for again, and each entry is there once."""
+    pieces = [[(b"%d%d" % (part, n), bytes(50_000)) for n in range(5)] for part in range(3)]
+    passes: list[int] = []
+
+    def again() -> list[list[Entry]]:
+        passes.append(1)
+        return pieces
+
+    path = f"{shelf.folder}/{shelf.name()}"
+    file = write_sorted(shelf.files, path, again, 0)
+    assert len(passes) > 1
+    with open_checked(shelf.files, path, file) as layer:
+        assert list(layer.scan(b"")) == [each for piece in pieces for each in piece]
+
+
+def test_entries_out_of_order_are_a_bug_and_leave_no_file(shelf: Shelf) -> None:
+    path = f"{shelf.folder}/{shelf.name()}"
+    with pytest.raises(InvariantError, match="out of order"):
+        write_sorted(shelf.files, path, lambda: [[(b"b", b""), (b"a", b"")]], 100)
+    assert not Path(path).exists()
+
+
+class TestChild:
+    """`python -m actorstream.state.compaction`."""
+
+    def run(self, said: bytes) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "actorstream.state.compaction"]
+        return subprocess.run(command, input=said, capture_output=True, check=False)
+
+    def test_child_writes_the_very_file_that_a_call_does(self, shelf: Shelf) -> None:
+        files = [shelf.write([entry(b"%d" % n, b"", b"\x00v"), entry(b"both", b"", b"\x00%d" % n)]) for n in range(2)]
+        sources = [source_of(shelf, file) for file in files]
+        task = Merge(sources, [Piece(5, 0, 8, [0, 1], bottom=True)], f"{shelf.folder}/{shelf.name()}")
+        said = self.run(encode_json(task))
+
+        assert (said.returncode, said.stderr) == (0, b"")
+        merged = decode_json(Merged, said.stdout)
+        again = merge(shelf.files, replace(task, target=f"{shelf.folder}/{shelf.name()}"))
+        assert merged == replace(again, name="1-0-3.lmdb")
+        assert merged.entries == 3
+
+    @pytest.mark.parametrize("broken", ["a missing file", "no JSON"])
+    def test_child_that_fails_says_why_in_one_line(self, shelf: Shelf, broken: str) -> None:
+        task = Merge([Source(f"{shelf.folder}/gone.lmdb", "gone.lmdb", 1, "", 1)], [], f"{shelf.folder}/new.lmdb")
+        said = self.run(b"{" if broken == "no JSON" else encode_json(task))
+
+        assert said.returncode == 1
+        assert said.stdout == b""
+        expected = (
+            rb"CodecError: not a Merge document: .*\n" if broken == "no JSON" else rb"StoreError: .*gone\.lmdb.*\n"
+        )
+        assert re.fullmatch(expected, said.stderr)
+        assert list(shelf.folder.iterdir()) == []
