@@ -8,10 +8,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
+from xxhash import xxh3_128_hexdigest
 
 from actorstream.codec.documents import decode_json, encode_json
 from actorstream.errors import CodecError, PlanError, StoreError
@@ -41,13 +42,18 @@ class LogSettings:
 
 @dataclass(frozen=True)
 class LogDocument:
-    """The LOG file: written once."""
+    """The LOG file: written once. `digest` is over the rest."""
 
     format: int
     id: str
     partitions: int
     segment_bytes: int
     created_us: int
+    digest: str = ""
+
+    def sealed(self) -> LogDocument:
+        """Give the document with its digest."""
+        return replace(self, digest=xxh3_128_hexdigest(encode_json(replace(self, digest=""))))
 
 
 async def open_folder(
@@ -119,6 +125,8 @@ def _read(files: FileSystem, folder: str) -> LogDocument | None:
         raise StoreError(
             f"{path} has format {document.format}, this version reads up to {FORMAT}: use a newer actorstream"
         )
+    if document != document.sealed():
+        raise StoreError(f"{path} is damaged: its digest is not that of its content: restore it from a copy of the log")
     return document
 
 
@@ -145,7 +153,7 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
                 raise StoreError(f"{folder}/LOG is missing, and segments are there: restore it from a copy of the log")
             document = LogDocument(
                 FORMAT, world.random.token(), partitions, settings.segment_bytes, world.clock.now_us()
-            )
+            ).sealed()
             size = map_size_for(settings.segment_bytes, partitions, 0)
             begin_row(files, folder, document.id, partitions, size)
             _put(files, f"{folder}/LOG", encode_json(document))

@@ -15,6 +15,9 @@
     0000 y H   DeclaredType: a type of which records were written
 
 H is a digest of the name, which stands in the document: names may be of any length.
+Every value begins with 8 bytes of digest over key and value: a flipped bit in the mark of
+a commit would otherwise lose or double records. A row whose key is damaged would pass for
+absent, so all rows are proved when a file that is written to is opened.
 Rows that change stay small: LMDB then never leaves the file shorter than it says.
 """
 
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, TypeVar
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from actorstream.codec.documents import decode_json, encode_json
 from actorstream.errors import CodecError, StoreError
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 D = TypeVar("D")
 
 FORMAT = 1
+_DIGEST_BYTES = 8
 TIME_BLOCK = 2048
 
 OWN = b"\0\0"
@@ -145,16 +149,43 @@ def unpack_offsets(data: bytes) -> list[int]:
     return [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)]
 
 
+def row(key: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """Give a row as it is stored: the value behind its digest."""
+    return key, xxh3_64_digest(key + value) + value
+
+
+def value_of(path: str, key: bytes, stored: bytes) -> bytes:
+    """Give what `row` was made of.
+
+    Raises:
+        StoreError: The bytes are damaged.
+    """
+    value = stored[_DIGEST_BYTES:]
+    if stored[:_DIGEST_BYTES] != xxh3_64_digest(key + value):
+        raise StoreError(f"{path}: its entry {key.hex()} is damaged: restore the file from a copy")
+    return value
+
+
 def own_row(path: str, txn: Transaction, key: bytes) -> bytes:
     """Read a row that every segment has.
 
     Raises:
-        StoreError: It is not there.
+        StoreError: It is not there, or damaged.
     """
-    value = txn.get(key)
-    if value is None:
+    stored = txn.get(key)
+    if stored is None:
         raise StoreError(f"{path}: an entry of its own is missing: the file is damaged; restore it from a copy")
-    return value
+    return value_of(path, key, stored)
+
+
+def prove_rows(path: str, txn: Transaction) -> None:
+    """Read every row of the segment's own once.
+
+    Raises:
+        StoreError: One is damaged.
+    """
+    for key, stored in scan(txn, OWN):
+        value_of(path, key, stored)
 
 
 def scan(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -170,29 +201,29 @@ def scan(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def documents(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> list[D]:
     """Read all documents of one kind."""
-    return [read_document(path, type_, value) for _, value in scan(txn, kind)]
+    return [_decoded(path, type_, value_of(path, key, stored)) for key, stored in scan(txn, kind)]
 
 
 def document(path: str, txn: Transaction, key: bytes, type_: type[D]) -> D | None:
-    """Read one document; None where there is none."""
-    value = txn.get(key)
-    return None if value is None else read_document(path, type_, value)
-
-
-def read_document(path: str, type_: type[D], value: bytes) -> D:
-    """Read a document of the log.
+    """Read one document; None where there is none.
 
     Raises:
         StoreError: The bytes are damaged.
     """
-    try:
-        return decode_json(type_, value)
-    except CodecError as error:
-        raise StoreError(
-            f"{path}: its {type_.__name__} entry is damaged ({error}): restore the file from a copy"
-        ) from error
+    stored = txn.get(key)
+    return None if stored is None else _decoded(path, type_, value_of(path, key, stored))
 
 
 def put_document(txn: Transaction, key: bytes, entry: object) -> None:
     """Write one document."""
-    txn.put(key, encode_json(entry))
+    txn.put(*row(key, encode_json(entry)))
+
+
+def _decoded(path: str, type_: type[D], value: bytes) -> D:
+    try:
+        return decode_json(type_, value)
+    except CodecError as error:
+        raise StoreError(
+            f"{path}: its {type_.__name__} entry has a right digest but a wrong shape: {error}; use the actorstream"
+            " that wrote it"
+        ) from error

@@ -1,6 +1,6 @@
 """Is this LMDB file whole? Asked before it is opened: LMDB maps it, and dies by SIGBUS behind a short end.
 
-    page 0, page 1    meta pages: magic, version, map size, roots of two trees, last page, transaction
+    page 0, page 1    meta pages: magic, version, map size, roots of two trees, last page, transaction (even, odd)
     ...               trees of branch pages (1), leaf pages (2), overflow pages (4)
 
 The newer meta page says which page was the last one given out. A file as long as
@@ -18,6 +18,7 @@ from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, NamedTuple
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.disk_errors import disk_errors
 
 if TYPE_CHECKING:
     from actorstream.model.world import FileSystem
@@ -29,7 +30,7 @@ _META = Struct("<IIQQ")  # magic, version, address, map size
 _TREES_AT = 40
 _TREE = Struct("<IHHQQQQQ")  # page size (first tree), flags, depth, branch, leaf, overflow pages, entries, root
 _LAST_AT = _TREES_AT + 2 * _TREE.size
-_NO_ROOT = (1 << 64) - 1
+NO_ROOT = (1 << 64) - 1
 _BRANCH, _LEAF = 1, 2
 _BIG_DATA = 1
 _SHORTAGE_PAGES_MAX = 64
@@ -52,17 +53,9 @@ def check_whole(files: FileSystem, path: str) -> MetaPage:
     Raises:
         StoreError: It is missing, truncated or no LMDB file; names it and the remedy.
     """
-    try:
-        meta = _newest_meta(next(iter(files.chunks(path)), b""))
+    meta = newest_meta(files, path)
+    with disk_errors(path):
         size = files.size(path)
-    except FileNotFoundError as error:
-        raise StoreError(f"{path} is missing: restore it from a copy of the log") from error
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}: look at the disk, or restore the file from a copy") from error
-    if meta is None:
-        raise StoreError(
-            f"{path} is no segment of an event log, or its first pages are damaged: restore it from a copy"
-        )
     expected = meta.pages * meta.page_size
     if size < expected and (
         expected - size > _SHORTAGE_PAGES_MAX * meta.page_size or not _reaches_only(files.read(path), meta)
@@ -73,12 +66,38 @@ def check_whole(files: FileSystem, path: str) -> MetaPage:
     return meta
 
 
-def _newest_meta(head: bytes) -> MetaPage | None:
+def newest_meta(files: FileSystem, path: str) -> MetaPage:
+    """Read what the newest transaction recorded.
+
+    Raises:
+        StoreError: The file is missing or no LMDB file, or its meta pages are damaged.
+    """
+    with disk_errors(path):
+        try:
+            # A second look, for a writer that was between the two pages at the first one.
+            meta = _newer(files, path) or _newer(files, path)
+        except FileNotFoundError as error:
+            raise StoreError(f"{path} is missing: restore it from a copy of the log") from error
+    if meta is None:
+        raise StoreError(
+            f"{path} is no segment of an event log, or its first pages are damaged: restore it from a copy"
+        )
+    return meta
+
+
+def _newer(files: FileSystem, path: str) -> MetaPage | None:
+    """Give the newer meta page; None unless both are whole, and of two transactions in a row.
+
+    Each transaction writes the page that is older. LMDB takes the higher number: a flipped bit in one
+    would make it forget the last transaction, and nobody would notice.
+    """
+    head = next(iter(files.chunks(path)), b"")
     first = _meta_at(head, 0)
-    page_size = first.page_size if first else 4096
-    second = _meta_at(head, page_size)
-    found = [meta for meta in (first, second) if meta is not None]
-    return max(found, key=lambda meta: meta.transaction, default=None)
+    second = None if first is None else _meta_at(head, first.page_size)
+    if first is None or second is None or abs(first.transaction - second.transaction) > 1:
+        return None
+    newer = max(first, second, key=lambda meta: meta.transaction)
+    return newer if newer is (first, second)[newer.transaction % 2] or first.transaction == second.transaction else None
 
 
 def _meta_at(head: bytes, start: int) -> MetaPage | None:
@@ -98,7 +117,7 @@ def _meta_at(head: bytes, start: int) -> MetaPage | None:
 def _reaches_only(data: bytes, meta: MetaPage) -> bool:
     """Walk both trees; False at the first page that is not, or not wholly, in `data`."""
     there = len(data) // meta.page_size
-    to_visit = [root for root in meta.roots if root != _NO_ROOT]
+    to_visit = [root for root in meta.roots if root != NO_ROOT]
     try:
         while to_visit:
             page = to_visit.pop()

@@ -31,6 +31,7 @@ from actorstream.eventlog.ledger import (
     documents,
     own_row,
     pack_offsets,
+    row,
     scan,
     unpack_offsets,
 )
@@ -57,6 +58,7 @@ class SegmentRow:
         self._lock = threading.RLock()
         self._newest: Segment | None = None
         self._proved: set[int] = set()
+        self._walked: set[int] = set()
         self._described: dict[int, Sealed] = {}
 
     def newest(self) -> Segment:
@@ -83,7 +85,7 @@ class SegmentRow:
         with self._lock:
             newest = self.newest()
             with newest.env.transaction() as txn:
-                oldest = int.from_bytes(txn.get(OLDEST) or b"\1", "big")
+                oldest = int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
                 listed = {entry.segment: entry for entry in documents(newest.path, txn, SEALED, Sealed)}
             numbers = set(self._numbers())
             for number in range(oldest, newest.number):
@@ -128,7 +130,7 @@ class SegmentRow:
                     f"{self._folder}: partition {partition} ends at offset {end}, and {offset} was asked for: the log"
                     " was replaced or restored from an older copy; start from a position that it has"
                 )
-            return open_newest(self._files, newest.path, newest.number, self._log)
+            return open_newest(self._files, newest.path, newest.number, self._log, proved=True)
 
     def open_sealed(self, entry: Sealed) -> Segment:
         """Open one sealed segment, proved once by this object; the caller closes it."""
@@ -163,12 +165,12 @@ class SegmentRow:
         with self._lock:
             old = self.newest()
             with old.env.transaction(write=True) as txn:
-                rows = [row for kind in CARRIED for row in scan(txn, kind)]
+                rows = [carried for kind in CARRIED for carried in scan(txn, kind)]
                 ends = own_row(old.path, txn, NEXT_OFFSETS)
-                rows += [(FIRST_OFFSETS, ends), (NEXT_OFFSETS, ends)]
+                rows += [row(FIRST_OFFSETS, ends), row(NEXT_OFFSETS, ends)]
                 birth = Birth(FORMAT, self._log, old.number + 1, self.partitions)
                 build(self._files, self.path(birth.segment), map_size, rows, birth)
-                txn.put(SEAL, encode_time(now_us))
+                txn.put(*row(SEAL, encode_time(now_us)))
             self._files.synced(old.path)
             self._describe(old.number)
             self.newest()
@@ -221,7 +223,9 @@ class SegmentRow:
             last_seen = segment.number
 
     def _open(self, number: int) -> Segment:
-        return open_newest(self._files, self.path(number), number, self._log)
+        segment = open_newest(self._files, self.path(number), number, self._log, proved=number in self._walked)
+        self._walked.add(number)
+        return segment
 
     def _describe(self, number: int) -> Sealed:
         if number not in self._described:
@@ -264,7 +268,7 @@ def has_records(files: FileSystem, folder: str) -> bool:
 def begin_row(files: FileSystem, folder: str, log: str, partitions: int, map_size: int) -> None:
     """Make the first segment of a new log. The caller holds the writer lock."""
     nothing = pack_offsets([0] * partitions)
-    rows = [(FIRST_OFFSETS, nothing), (NEXT_OFFSETS, nothing), (OLDEST, (1).to_bytes(4, "big"))]
+    rows = [row(FIRST_OFFSETS, nothing), row(NEXT_OFFSETS, nothing), row(OLDEST, (1).to_bytes(4, "big"))]
     build(files, segment_path(folder, 1), map_size, rows, Birth(FORMAT, log, 1, partitions))
 
 

@@ -26,18 +26,21 @@ from actorstream.eventlog.ledger import (
     Birth,
     Sealed,
     block_of,
+    document,
     own_row,
+    prove_rows,
     put_document,
-    read_document,
     scan,
     unpack_offsets,
+    value_of,
 )
 from actorstream.eventlog.meta_pages import check_whole
+from actorstream.eventlog.page_tree import prove_trees
 from actorstream.eventlog.records import Read, decode_time, partition_prefix, read_rows, record_key
 from actorstream.state.lmdb_env import create_building, open_layer, open_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from actorstream.model.world import FileSystem
     from actorstream.state.lmdb_env import Env, Transaction
@@ -99,9 +102,8 @@ class Segment:
 
     def first_at(self, partition: int, us: int) -> int | None:
         """Give the first offset whose timestamp is at or after `us`; None if there is none."""
-        prefix = BLOCK_TIMES + partition.to_bytes(2, "big")
         with self.env.transaction() as txn:
-            blocks = (block_of(key) for key, value in scan(txn, prefix) if decode_time(value) >= us)
+            blocks = (block_of(key) for key, newest in self._block_times(txn, partition) if newest >= us)
             block = next(blocks, None)
         if block is None:
             return None
@@ -118,13 +120,16 @@ class Segment:
         newest = [0] * self.birth.partitions
         with self.env.transaction() as txn:
             for partition in range(self.birth.partitions):
-                prefix = BLOCK_TIMES + partition.to_bytes(2, "big")
-                newest[partition] = max((decode_time(value) for _, value in scan(txn, prefix)), default=0)
+                newest[partition] = max((time for _, time in self._block_times(txn, partition)), default=0)
         return newest
 
     def close(self) -> None:
         """Give up this use of the file."""
         self.env.close()
+
+    def _block_times(self, txn: Transaction, partition: int) -> Iterator[tuple[bytes, int]]:
+        for key, stored in scan(txn, BLOCK_TIMES + partition.to_bytes(2, "big")):
+            yield key, decode_time(value_of(self.path, key, stored))
 
     def _rows(self, txn: Transaction, partition: int, offset: int, count: int) -> list[tuple[bytes, bytes]]:
         rows: list[tuple[bytes, bytes]] = []
@@ -147,14 +152,21 @@ class Segment:
         return rows
 
 
-def open_newest(files: FileSystem, path: str, number: int, log: str) -> Segment:
-    """Open a segment that may still be written to.
+def open_newest(files: FileSystem, path: str, number: int, log: str, *, proved: bool = False) -> Segment:
+    """Open a segment that may still be written to; unless `proved`, every page is looked at before LMDB does.
 
     Raises:
         StoreError: It is missing, truncated, damaged, newer than this version, or of another log.
     """
     meta = check_whole(files, path)
-    return _opened(number, path, open_segment(path, map_size=meta.map_size), log)
+    env = open_segment(path, map_size=meta.map_size)
+    try:
+        if not proved:
+            prove_trees(files, path, env)
+    except BaseException:
+        env.close()
+        raise
+    return _opened(number, path, env, log)
 
 
 def open_sealed(files: FileSystem, path: str, sealed: Sealed, log: str, *, proved: bool) -> Segment:
@@ -209,10 +221,10 @@ def digest_of(files: FileSystem, path: str) -> str:
 def _opened(number: int, path: str, env: Env, log: str) -> Segment:
     try:
         with env.transaction() as txn:
-            value = txn.get(BIRTH)
-        if value is None:
+            birth = document(path, txn, BIRTH, Birth)
+            prove_rows(path, txn)
+        if birth is None:
             raise StoreError(f"{path} is no segment of an event log: restore the right file from a copy")
-        birth = read_document(path, Birth, value)
         if birth.format > FORMAT:
             raise StoreError(
                 f"{path} has format {birth.format}, this version reads up to {FORMAT}: use a newer actorstream"

@@ -33,7 +33,9 @@ from actorstream.eventlog.ledger import (
     own_row,
     pack_offsets,
     put_document,
+    row,
     unpack_offsets,
+    value_of,
 )
 from actorstream.eventlog.records import TIME_BYTES, rows_of
 from actorstream.eventlog.retention import removable
@@ -86,15 +88,17 @@ class LogTransaction:
                         f"{self.path}: partition {partition} has records behind its end, {offset}: the file is damaged;"
                         " restore it from a copy"
                     )
-                key = block_key(partition, block)
-                newest = max([body[:TIME_BYTES] for body in part])
-                if newest > (self.txn.get(key) or b""):
-                    self.txn.put(key, newest)
+                self._note_time(block_key(partition, block), max([body[:TIME_BYTES] for body in part]))
                 at += len(part)
                 offset += len(part)
         self._next[partition] = offset
         self._appended = True
         return first
+
+    def _note_time(self, key: bytes, newest: bytes) -> None:
+        stored = self.txn.get(key)
+        if stored is None or newest > value_of(self.path, key, stored):
+            self.txn.put(*row(key, newest))
 
     def document(self, key: bytes, type_: type[R_co]) -> R_co | None:
         """Read a document of the ledger."""
@@ -124,7 +128,7 @@ class LogTransaction:
     def finish(self) -> None:
         """Write what all appends share; call it last."""
         if self._appended:
-            self.txn.put(NEXT_OFFSETS, pack_offsets(self._next))
+            self.txn.put(*row(NEXT_OFFSETS, pack_offsets(self._next)))
 
 
 @dataclass(frozen=True)
@@ -240,5 +244,5 @@ class Retire:
         for entry in gone:
             txn.txn.delete(number_key(SEALED, entry.segment))
         if gone:
-            txn.txn.put(OLDEST, (gone[-1].segment + 1).to_bytes(4, "big"))
+            txn.txn.put(*row(OLDEST, (gone[-1].segment + 1).to_bytes(4, "big")))
         return gone

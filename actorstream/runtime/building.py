@@ -137,9 +137,10 @@ def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Re
         case RestoreFrom(checkpoint):
             manifest = directory.load(checkpoint)
             check_restorable(manifest, context.plan, columns)
-            restored = restore(context.world.files, directory, manifest)
             good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
-            restored.kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+            kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+            restored = restore(context.world.files, directory, manifest)
+            restored.kept = kept
             return restored
         case Refuse(reason):
             raise RestoreError(reason)

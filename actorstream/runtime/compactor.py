@@ -58,7 +58,7 @@ CHILD_BYTES = 4 << 20
 """From so many bytes on a merge runs as a child process: in a thread it would stall the loop."""
 
 _FLOOR_BYTES = 1 << 20
-_COMMAND = ("-m", "actorstream.state.compaction")
+_COMMAND = ("-m", "actorstream.state.compaction_child")
 
 
 class StackedRun(NamedTuple):

@@ -123,9 +123,13 @@ def restore(files: FileSystem, directory: CheckpointDirectory, manifest: Manifes
         StoreError: A layer is missing or damaged; names the file, what was found and the remedy.
     """
     restored = Restored(CheckpointId(manifest.checkpoint), manifest.numbers)
-    for entry in manifest.layers:
-        file = LayerFile(entry.name, entry.size, entry.digest, entry.entries)
-        restored.layers.append(open_checked(files, directory.layer_path(entry.name), file))
+    try:
+        for entry in manifest.layers:
+            file = LayerFile(entry.name, entry.size, entry.digest, entry.entries)
+            restored.layers.append(open_checked(files, directory.layer_path(entry.name), file))
+    except BaseException:
+        restored.close()
+        raise
     for name, operator in manifest.operators.items():
         restored.stacks[name] = [
             (KeyGroupRange(run.start, run.end), [restored.layers[index] for index in run.layers])

@@ -21,22 +21,19 @@ Invariants:
 Every layer is proved before it is read, so damage is not copied into a file with
 a good digest. Memory holds one piece of output at a time, and LMDB's dirty pages.
 
-A large merge runs as a child, `python -m actorstream.state.compaction`, with its
-`Merge` as JSON on standard input and `Merged` on standard output, or one line on
-standard error and exit code 1: in a thread it would stall the loop.
+A large merge runs as a child process (state/compaction_child.py): in a thread it
+would stall the loop.
 
 Source: O'Neil et al. 1996, "The Log-Structured Merge-Tree".
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from heapq import merge as merge_sorted
 from typing import TYPE_CHECKING, TypeAlias
 
-from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import ActorstreamError, InvariantError
+from actorstream.errors import InvariantError
 from actorstream.model.ids import LayerName
 from actorstream.state.entries import (
     CLEAR_MARK,
@@ -50,7 +47,6 @@ from actorstream.state.entries import (
     take_apart,
 )
 from actorstream.state.layer import LayerFile, open_checked, write_sorted
-from actorstream.system.files import RealFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -135,17 +131,6 @@ def merge(files: FileSystem, task: Merge) -> Merged:
     finally:
         for layer in layers:
             layer.release()
-
-
-def main() -> int:
-    """Carry out the `Merge` on standard input; give the exit code."""
-    try:
-        merged = merge(RealFiles(), decode_json(Merge, sys.stdin.buffer.read()))
-    except (ActorstreamError, OSError) as error:
-        sys.stderr.write(" ".join(f"{type(error).__name__}: {error}".split()) + "\n")
-        return 1
-    sys.stdout.buffer.write(encode_json(merged))
-    return 0
 
 
 def _batched(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -271,7 +256,3 @@ class _Numbering:
             if self._slot == SLOTS:
                 raise InvariantError(f"over {SLOTS} long keys with one 128-bit digest in one layer: the hash is broken")
         return bytes((self._slot,))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

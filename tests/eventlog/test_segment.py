@@ -71,7 +71,7 @@ def test_records_that_should_be_there_are_missed(tmp_path: Path) -> None:
     segment = new_segment(tmp_path)
     append(segment, 0, [1] * 5)
     with segment.env.transaction(write=True) as txn:
-        txn.put(ledger.NEXT_OFFSETS, ledger.pack_offsets([9, 0]))
+        txn.put(*ledger.row(ledger.NEXT_OFFSETS, ledger.pack_offsets([9, 0])))
     with pytest.raises(StoreError, match="no records from offset 5 on, though it should reach 9"):
         segment.fetch(0, 5, 10)
     segment.close()

@@ -12,6 +12,7 @@ from actorstream.model.ids import SubtaskId
 from actorstream.operators.keyed_process import Context, KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.runtime.attempt import Attempt
+from actorstream.state import lmdb_env
 from tests.runtime.deploying import Deploying
 from tests.runtime.doubles import Splits, Target
 
@@ -155,13 +156,23 @@ async def test_stateless_operators_may_change_freely(tmp_path: Path) -> None:
     await run(pipeline(lambda k: k.process(Counting, name="p").filter(bool, name="f").sink(str, name="z")), tmp_path)
 
 
-async def test_missing_layer_names_the_file_and_leaves_nothing_open(tmp_path: Path) -> None:
-    await run(pipeline(counting), tmp_path)
-    (layer,) = (tmp_path / "layers").iterdir()
-    layer.rename(tmp_path / "elsewhere")
+async def test_damaged_layer_names_the_file_and_leaves_no_other_open(tmp_path: Path) -> None:
+    """The good ones are opened before it; a job that is tried again for hours must not run out of handles."""
+    source = Splits({"a": [1]})
+    await run(pipeline(counting, source=source), tmp_path)
+    source.records["b"] = [1]
+    await run(pipeline(counting, source=source), tmp_path)
+    layers = sorted((tmp_path / "layers").iterdir())
+    open_before = set(lmdb_env._open_envs)
+    for layer in layers:
+        data = bytearray(layer.read_bytes())
+        layer.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
-    with pytest.raises((StoreError, RestoreError), match=layer.name):
-        await Deploying(pipeline(counting), tmp_path).build()
+        with pytest.raises((StoreError, RestoreError), match=layer.name):
+            await Deploying(pipeline(counting), tmp_path).build()
+        assert set(lmdb_env._open_envs) == open_before
+        layer.write_bytes(data)
+    assert len(layers) == 2
 
 
 @pytest.mark.parametrize(

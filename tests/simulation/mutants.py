@@ -149,7 +149,7 @@ def _reordered() -> Sequence[AbstractContextManager[object]]:
 # -- sources -----------------------------------------------------------------------------------------------------------
 
 
-@_mutant("the position is that of the last record fetched, not emitted (T99)")
+@_mutant("the position is that of the last record fetched, not emitted (T99)", pause=0.0)
 def _position_of_fetched() -> Sequence[AbstractContextManager[object]]:
     real = SourceSubtask.report
 
@@ -165,7 +165,14 @@ def _position_of_fetched() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(SourceSubtask, "report", report)]
 
 
-@_mutant("a barrier comes between emission and position")
+@_mutant(
+    "a barrier comes between emission and position",
+    job="exchanges",
+    interval=0.02,
+    lane_records=1,
+    pause=0.0,
+    timeout=60.0,
+)
 def _between() -> Sequence[AbstractContextManager[object]]:
     real = SourceSubtask._on_item
 
@@ -200,7 +207,7 @@ def _by_reference() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Epochs, "freeze", freeze)]
 
 
-@_mutant("a value of a waiting snapshot is handed out uncopied (T135)", job="exchanges", call_delay=0.05, early_freezes=True, timeout=60.0)
+@_mutant("a value of a waiting snapshot is handed out uncopied (T135)", job="exchanges", call_delay=0.05, early_freezes=0.004, timeout=60.0)
 def _uncopied() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Epochs, "_changeable", lambda self, holder: True)]
 
@@ -215,7 +222,14 @@ def _in_place_in_map() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(MapTable, "_get", lambda self, key, map_key: self._look(key, map_key)[0])]
 
 
-@_mutant("layers are visible to the whole job (T134)", early_freezes=True)
+@_mutant(
+    "layers are visible to the whole job (T134)",
+    job="in-place",
+    early_freezes=0.002,
+    call_delay=0.03,
+    interval=0.06,
+    timeout=60.0,
+)
 def _job_wide() -> Sequence[AbstractContextManager[object]]:
     real = LayerStack.covering.__func__  # type: ignore[attr-defined]
     every: dict[str, Layer] = {}
@@ -235,7 +249,7 @@ def _age(layer: Layer) -> tuple[int, int]:
     return int(attempt), int(number)
 
 
-@_mutant("two freezes of one subtask share a file (T134)", early_freezes=True)
+@_mutant("two freezes of one subtask share a file (T134)", early_freezes=0.004)
 def _two_freezes() -> Sequence[AbstractContextManager[object]]:
     real_encode, real_finish = Snapshots._encode, Snapshots._finish
     shared: dict[int, Layer] = {}

@@ -98,7 +98,8 @@ class Plan:
     interval: float | None = 0.06
     timeout: float = 60.0
     retained: int = 3
-    early_freezes: bool = False
+    early_freezes: float = 0.0
+    pause: float = 0.02
     call_delay: float = 0.01
     restarts: bool = True
     live: bool = False
@@ -148,7 +149,8 @@ def draw(seed: int, **fixed: object) -> Plan:
         interval=rng.choice((0.02, 0.06, 0.06, 0.2)),
         timeout=rng.choice((0.03, 0.06, 60.0, 60.0)),
         retained=rng.choice((1, 2, 100)),
-        early_freezes=rng.random() < 0.4,
+        early_freezes=rng.choice((0.0, 0.0, 0.0, 0.02, 0.004)),
+        pause=rng.choice((0.0, 0.004, 0.02, 0.02)),
         call_delay=rng.choice((0.001, 0.01, 0.01)),
         live=rng.random() < 0.25,
         pad=12_000 if rng.random() < 0.1 else 0,
@@ -256,7 +258,7 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
         async with make_run(plan, session.parallelism, root) as job:
             beside = []
             if plan.early_freezes:
-                beside.append(loop.create_task(_freeze_early(job, loop.environment), name="memory pressure"))
+                beside.append(loop.create_task(_freeze_early(job, plan.early_freezes, loop.environment), name="memory pressure"))
             if plan.live:
                 feeds = (_feed(plan, source, root) for source in JOBS[plan.job].sources)
                 beside += [loop.create_task(feed, name="feed") for feed in feeds]
@@ -275,7 +277,7 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
     """Make the job's run over the logs below `root`."""
     job = JOBS[plan.job]
     sources = {
-        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(plan, source)))
+        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(plan, source)), plan.pause)
         for source in job.sources
     }
     sinks = {
@@ -300,8 +302,9 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
 class Trickle:
     """A log's view as a source that gives a few records at a time, with pauses: as a live input does."""
 
-    def __init__(self, view: LogView[Event]) -> None:
+    def __init__(self, view: LogView[Event], pause: float) -> None:
         self._view = view
+        self._pause = pause
 
     async def splits(self) -> Sequence[str]:
         return await self._view.splits()
@@ -317,7 +320,7 @@ class Trickle:
             while start < len(values):
                 end = min(len(values), start + rng.randint(1, 3))
                 if rng.random() < 0.5:
-                    await anyio.sleep(rng.random() * 0.02)
+                    await anyio.sleep(rng.random() * self._pause)
                 yield Fetched(values[start:end], before + end)
                 start = end
 
@@ -337,13 +340,13 @@ class _TickingClock:
         return self._loop._now
 
 
-async def _freeze_early(job: Job, rng: random.Random) -> None:
+async def _freeze_early(job: Job, period: float, rng: random.Random) -> None:
     """Freeze subtasks' state between checkpoints, as the budget for state will do.
 
     The acknowledgement is of checkpoint 0, which no coordinator knows and every one ignores (T74).
     """
     while True:
-        await anyio.sleep(rng.random() * 0.02)
+        await anyio.sleep(rng.random() * period)
         attempt = job._supervisor.attempt
         stateful = [] if attempt is None else [task for task in attempt.built.subtasks.values() if task.state]
         if stateful:

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + 4 * SECONDS)]
 
 def plan_of(*sessions: Session) -> Plan:
     """Two sinks, two subtasks each, and large values."""
-    return Plan(5, job="two-sinks", events=30, sessions=sessions, retained=2, early_freezes=True)
+    return Plan(5, job="two-sinks", events=30, sessions=sessions, retained=2, early_freezes=0.01)
 
 
 @pytest.fixture(scope="module")
