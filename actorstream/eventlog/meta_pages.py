@@ -94,10 +94,11 @@ def _newer(files: FileSystem, path: str) -> MetaPage | None:
     head = next(iter(files.chunks(path)), b"")
     first = _meta_at(head, 0)
     second = None if first is None else _meta_at(head, first.page_size)
-    if first is None or second is None or abs(first.transaction - second.transaction) > 1:
+    if first is None or second is None:
         return None
-    newer = max(first, second, key=lambda meta: meta.transaction)
-    return newer if newer is (first, second)[newer.transaction % 2] or first.transaction == second.transaction else None
+    older, newer = sorted((first, second), key=lambda meta: meta.transaction)
+    in_a_row = newer.transaction - older.transaction == 1 and newer is (first, second)[newer.transaction % 2]
+    return newer if in_a_row or newer.transaction == 0 else None
 
 
 def _meta_at(head: bytes, start: int) -> MetaPage | None:

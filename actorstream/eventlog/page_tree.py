@@ -104,11 +104,12 @@ def prove_trees(files: FileSystem, path: str, env: Env) -> None:
     while True:
         with env.transaction() as txn:
             meta = newest_meta(files, path)
-            if meta.transaction == txn.id():
-                damaged = _first_damaged(_read(files, path, meta), meta)
-                break
-    if damaged is not None:
-        raise StoreError(f"{path}: its page {damaged} is damaged: restore the file from a copy of the log")
+            if meta.transaction != txn.id():
+                continue
+            damaged = _first_damaged(_read(files, path, meta), meta)
+            if damaged is not None:
+                raise StoreError(f"{path}: its page {damaged} is damaged: restore the file from a copy of the log")
+            return
 
 
 def _read(files: FileSystem, path: str, meta: MetaPage) -> _Pages:
@@ -143,8 +144,9 @@ def _first_damaged(pages: _Pages, meta: MetaPage) -> int | None:
         reached[page] = 1
         to_visit += pages.below.get(page, ())
         for first, length in pages.overflow.get(page, ()):
-            end = first + -(-(length + _HEADER) // size)
-            if end > len(kinds) or pages.spans.get(first) != end - first or any(reached[first:end]):
+            # A value that has become shorter keeps its pages.
+            end = first + pages.spans.get(first, 0)
+            if end - first < -(-(length + _HEADER) // size) or end > len(kinds) or any(reached[first:end]):
                 return first
             reached[first:end] = bytes([1]) * (end - first)
     return None

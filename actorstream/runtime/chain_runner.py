@@ -124,7 +124,11 @@ class ChainRunner:
         began = clock()
         for exchange in self.outputs.values():
             if not exchange.has_credit():
-                await exchange.wait_credit()
+                self._pace.rest()
+                try:
+                    await exchange.wait_credit()
+                finally:
+                    self._pace.wake()
         # Only now: while we waited, a subscription may have had the step written anew.
         step, deliveries = self._step, self._deliveries
         if step is None:
@@ -165,7 +169,7 @@ class ChainRunner:
 
     def _fit(self, records: int, seconds: float) -> None:
         """Choose how many records the next piece may have, from what this one cost."""
-        burst = self._pace.burst
+        burst = self._pace.share()
         if seconds > burst:
             self._slice = max(1, int(records * burst / seconds))
         elif records >= self._slice < SLICE_RECORDS_MAX and seconds < burst / 4:

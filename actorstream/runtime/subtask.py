@@ -117,7 +117,11 @@ class Subtask:
             await self._open(stack)
             opened()
             await start()
-            await self._loop()
+            self.deployment.pace.wake()
+            try:
+                await self._loop()
+            finally:
+                self.deployment.pace.rest()
         finally:
             self.runner.forget()
             await self._let_go(stack)
@@ -177,7 +181,7 @@ class Subtask:
     async def _loop(self) -> None:
         mailbox, pace, statistics = self.mailbox, self.deployment.pace, self.statistics
         clock = pace.clock.monotonic
-        turn = clock() + pace.burst
+        turn = clock() + pace.share()
         while True:
             if mailbox.control:
                 await self._on_control(mailbox.control.popleft())
@@ -185,14 +189,18 @@ class Subtask:
                 await self._on_item(ChannelIndex(lane), mailbox.lanes[lane].take())
             else:
                 idle = clock()
-                await mailbox.arrival.wait()
+                pace.rest()
+                try:
+                    await mailbox.arrival.wait()
+                finally:
+                    pace.wake()
                 now = clock()
                 statistics.idle_seconds += now - idle
-                turn = now + pace.burst
+                turn = now + pace.share()
                 continue
             if clock() > turn:
                 await pace.give_way()
-                turn = clock() + pace.burst
+                turn = clock() + pace.share()
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         match item:
