@@ -17,7 +17,10 @@ state/memtable.py and checkpoints/manifest.py.
 from actorstream.api.job import Job as Job
 from actorstream.api.job import Summary as Summary
 from actorstream.api.keyed import KeyedStream as KeyedStream
+from actorstream.api.options import Options as Options
+from actorstream.api.options import RunOptions as RunOptions
 from actorstream.api.pipeline import Pipeline as Pipeline
+from actorstream.api.run import Run as Run
 from actorstream.api.script import collect as collect
 from actorstream.api.script import run as run
 from actorstream.api.settings import Settings as Settings
@@ -25,7 +28,12 @@ from actorstream.api.stream import Stream as Stream
 from actorstream.api.subscription import Subscription as Subscription
 from actorstream.api.table import Table as Table
 from actorstream.errors import ActorstreamError as ActorstreamError
+from actorstream.errors import InvariantError as InvariantError
 from actorstream.errors import JobFailed as JobFailed
+from actorstream.errors import PlanError as PlanError
+from actorstream.errors import RestoreError as RestoreError
+from actorstream.errors import StoreError as StoreError
+from actorstream.errors import UserCodeError as UserCodeError
 from actorstream.eventlog.log import EventLog as EventLog
 from actorstream.eventlog.positions import LogPosition as LogPosition
 from actorstream.eventlog.positions import LogRecord as LogRecord
@@ -49,6 +57,9 @@ from actorstream.model.connect import (
 )
 from actorstream.operators.keyed_process import (
     Context as Context,
+)
+from actorstream.operators.keyed_process import (
+    Keyed as Keyed,
 )
 from actorstream.operators.keyed_process import (
     KeyedProcess as KeyedProcess,

@@ -84,5 +84,5 @@ class JobFailed(ActorstreamError):  # noqa: N818  (the public name, see docs)
 class InvariantError(ActorstreamError):
     """A rule of the runtime itself was broken: a bug in actorstream.
 
-    The job stops; the last completed checkpoint stays untouched.
+    The attempt ends, and the restart strategy decides; the last completed checkpoint stays untouched.
     """

@@ -84,8 +84,9 @@ class CheckpointDirectory(StoreView):
 
         Raises:
             FencedError: Somebody claimed this number, or a higher one, first.
-            StoreError: The disk refuses: start again.
+            StoreError: The claim of a published checkpoint is missing; or the disk refuses: start again.
         """
+        self._refuse_lost_claims()
         return self._lease.claim(proposed, self._sweep_drafts)
 
     def load(self, checkpoint: CheckpointId) -> Manifest:
@@ -251,6 +252,18 @@ class CheckpointDirectory(StoreView):
             # Void, whoever left it: only this id is lost, not the attempt.
             raise StoreError(f"checkpoint {checkpoint} was left, void, by attempt {other.attempt}: use the next id")
         raise FencedError(f"checkpoint {checkpoint} was published by attempt {other.attempt}: this one must stop")
+
+    def _refuse_lost_claims(self) -> None:
+        """See to it that no attempt's number is used again: its layers and output carry it."""
+        published = [(fact.checkpoint, fact.attempt) for fact in self.manifests() if fact.attempt is not None]
+        claims = self._lease.claims()
+        claimed = {claim.attempt for claim in claims}
+        for checkpoint, attempt in published:
+            if attempt not in claimed and not is_void(attempt, checkpoint, claims):
+                raise StoreError(
+                    f"{join(self._root, 'attempts', str(attempt))} is missing, but checkpoint {checkpoint} is of "
+                    f"attempt {attempt}: put it back from a copy, or start with an empty store"
+                )
 
     def _sweep_drafts(self, attempt: AttemptNumber) -> CheckpointId:
         """Keep lower attempts from linking what they have drafted; give the highest id there is after that."""

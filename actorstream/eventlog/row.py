@@ -208,13 +208,17 @@ class SegmentRow:
             numbers = self._numbers()
             if not numbers:
                 raise StoreError(f"{self.path(1)} is missing, and every other segment: restore the log from a copy")
-            segment = self._open(numbers[-1]) if len(numbers) == 1 else self._open(numbers[-2])
+            # The one before is sealed but for a moment at each roll-over: it is looked into, not read through.
+            segment = self._open(numbers[-1]) if len(numbers) == 1 else self._open(numbers[-2], proved=True)
             if segment.is_sealed() and len(numbers) > 1:
                 segment.close()
                 segment = self._open(numbers[-1])
-            if not segment.is_sealed():
+            sealed = segment.is_sealed()
+            if not sealed and segment.number in self._walked:
                 return segment
             segment.close()
+            if not sealed:
+                return self._open(segment.number)
             if segment.number == last_seen:
                 raise StoreError(
                     f"{self.path(segment.number + 1)} is missing: segment {segment.number} is sealed, so there must be"
@@ -222,9 +226,11 @@ class SegmentRow:
                 )
             last_seen = segment.number
 
-    def _open(self, number: int) -> Segment:
-        segment = open_newest(self._files, self.path(number), number, self._log, proved=number in self._walked)
-        self._walked.add(number)
+    def _open(self, number: int, *, proved: bool = False) -> Segment:
+        proved = proved or number in self._walked
+        segment = open_newest(self._files, self.path(number), number, self._log, proved=proved)
+        if not proved:
+            self._walked.add(number)
         return segment
 
     def _describe(self, number: int) -> Sealed:

@@ -115,12 +115,19 @@ async def count(log: EventLog[Order] | EventLog[Update]) -> int:
     return (await log.summary()).records
 
 
+async def wait_count(log: EventLog[Update], wanted: int) -> None:
+    """Wait until so many are committed; what another process does gives no event to wait for."""
+    async with asyncio.timeout(30):
+        while await count(log) < wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def main(folder: str) -> None:
     run = build(folder).run(store=join(folder, "store"), checkpoint_interval=CHECKPOINT_SECONDS)
-    print("begins", flush=True)
+    print("begins", flush=True)  # noqa: T201  (the parent listens)
     async with run as job:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, job.stop_soon)
-        print("up", flush=True)
+        print("up", flush=True)  # noqa: T201
         await job.wait()
 
 

@@ -67,7 +67,6 @@ class Child:
 @asynccontextmanager
 async def started(*arguments: str, folder: Path) -> AsyncIterator[Child]:
     """Run `python ARGUMENTS` from the root of the checkout; it is gone when the block is left."""
-    folder.mkdir(exist_ok=True)
     stderr = folder / "stderr.txt"
     with stderr.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(

@@ -52,6 +52,7 @@ async def test_a_signal_stops_a_script_with_a_final_checkpoint_and_status_0(
             await child.until("ended 0")
             assert await child.wait() == 0, child.last_words()
         await numbers.append(added[-1])
-    assert [record.value async for record in EventLog(int, tmp_path / "sums").records(stop="now")] == list(accumulate(added))
+    sums = [record.value async for record in EventLog(int, tmp_path / "sums").records(stop="now")]
+    assert sums == list(accumulate(added))
     view = StoreView(RealFiles(), str(tmp_path / "store" / "script"))
     assert [(m.attempt, m.final) for m in map(view.read, view.checkpoint_ids())] == [(1, True), (2, True)]

@@ -11,7 +11,7 @@ import pytest
 
 from actorstream import ActorstreamError
 from actorstream.errors import StoreInUseError
-from tests.crash.orders import Order, build, by_customer, count, expected, orders_log, output_log
+from tests.crash.orders import Order, build, by_customer, expected, orders_log, output_log, wait_count
 from tests.crash.process import started
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ ORDERS = [Order(number, f"customer {number % 7}", number) for number in range(30
 async def test_a_stopped_process_holds_the_store_and_a_killed_one_does_not(tmp_path: Path) -> None:
     """A process that hangs (SIGSTOP) could wake up at any time: the next one starts only when it is gone."""
     folder = str(tmp_path)
+    os.mkdir(tmp_path / "second")
     await orders_log(folder).extend(ORDERS[:200])
     updates = output_log(folder, "updates")
     async with started("-m", "tests.crash.orders", folder, folder=tmp_path) as first:
@@ -43,9 +44,7 @@ async def test_a_stopped_process_holds_the_store_and_a_killed_one_does_not(tmp_p
     await orders_log(folder).extend(ORDERS[200:])
     async with started("-m", "tests.crash.orders", folder, folder=tmp_path / "second") as second:
         await second.until("up")
-        async with asyncio.timeout(20):
-            while await count(updates) < len(ORDERS):
-                await asyncio.sleep(0.01)
+        await wait_count(updates, len(ORDERS))
         second.signal(signal.SIGTERM)
         assert await second.wait() == 0, second.last_words()
     assert await by_customer(updates) == expected(ORDERS).updates
@@ -64,9 +63,7 @@ async def test_a_process_that_was_only_asleep_goes_on(tmp_path: Path) -> None:
             child.signal(signal.SIGSTOP)
             await asyncio.sleep(0.3)
             child.signal(signal.SIGCONT)
-        async with asyncio.timeout(20):
-            while await count(updates) < len(ORDERS):
-                await asyncio.sleep(0.01)
+        await wait_count(updates, len(ORDERS))
         child.signal(signal.SIGTERM)
         assert await child.wait() == 0, child.last_words()
     assert await by_customer(updates) == expected(ORDERS).updates

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pytest
 
-from tests.crash.orders import Order, by_customer, count, expected, orders_log, output_log
+from tests.crash.orders import Order, by_customer, count, expected, orders_log, output_log, wait_count
 from tests.crash.process import Child, started
 
 if TYPE_CHECKING:
@@ -59,14 +60,17 @@ class Drill:
         newest = self._newest()
         async with started("-m", "tests.crash.orders", str(self.folder), folder=self.folder) as child:
             await self._wait(moment, child, newest)
-            while not (lag := len(load.appended) - await count(output_log(str(self.folder), "updates"))):
+            while not (lag := await self._lag(load)):  # noqa: ASYNC110  (of another process)
                 await asyncio.sleep(0.001)
             await child.kill()
             await child.until(None)
         self.in_restore += "begins" in child.said and "up" not in child.said
         self.before_first_checkpoint += self._newest() == newest
         self.lags.append(lag)
-        print(f"{len(self.lags):2} {moment:13} lag {lag:4} newest checkpoint {newest} -> {self._newest()}")
+        say(f"{len(self.lags):2} {moment:13} lag {lag:4} newest checkpoint {newest} -> {self._newest()}")
+
+    async def _lag(self, load: Load) -> int:
+        return len(load.appended) - await count(output_log(str(self.folder), "updates"))
 
     async def _wait(self, moment: Moment, child: Child, newest: int) -> None:
         """Return at the moment: seeded, but for what the scheduler adds."""
@@ -97,12 +101,17 @@ class Drill:
         return self.folder / "store" / "orders" / "checkpoints"
 
 
+def say(what: str) -> None:
+    """For the report of a failure: which kills there were."""
+    sys.stdout.write(f"{what}\n")
+
+
 @pytest.mark.crash
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_24_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
     """Kills fall into the start, the restore, between and into checkpoints, between publish and commit."""
-    print(f"seed {SEED}")
+    say(f"seed {SEED}")
     rng = random.Random(SEED)
     moments = [moment for moment, kills in KILLS.items() for _ in range(kills)]
     rng.shuffle(moments)
@@ -116,14 +125,11 @@ async def test_24_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> No
         finally:
             load.stop = True
     async with started("-m", "tests.crash.orders", str(tmp_path), folder=tmp_path) as child:
-        async with asyncio.timeout(30):
-            while await count(updates) < len(load.appended):
-                assert not child.ended, child.last_words()
-                await asyncio.sleep(0.02)
+        await wait_count(updates, len(load.appended))
         child.signal(signal.SIGTERM)
         assert await child.wait() == 0, child.last_words()
 
-    print(f"{drill.in_restore} in a restore, {drill.before_first_checkpoint} before the process's first checkpoint")
+    say(f"{drill.in_restore} in a restore, {drill.before_first_checkpoint} before the process's first checkpoint")
     assert len(drill.lags) >= 20
     assert min(drill.lags) > 0
     assert drill.in_restore > 0

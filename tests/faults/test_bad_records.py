@@ -164,9 +164,9 @@ async def test_a_position_that_cannot_be_kept_names_the_source(tmp_path: Path) -
 def test_state_that_could_not_be_found_again_needs_a_name_once_there_is_a_store(tmp_path: Path) -> None:
     pipeline = Pipeline("bad")
     pipeline.source(NUMBERS).key_by(lambda n: n % 2).count().sink(print)
-    pipeline.run()
+    _ = pipeline.run()
     with pytest.raises(PlanError, match=r"count 'count-1' keeps state but has no name .* say name=\.\.\."):
-        pipeline.run(store=tmp_path / "store")
+        _ = pipeline.run(store=tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
@@ -176,5 +176,5 @@ def test_two_operators_of_one_name_are_refused(tmp_path: Path) -> None:
     keyed.count(name="c").sink(print)
     keyed.fold(0, lambda total, n: total + n, name="c").sink(print)
     with pytest.raises(PlanError, match=r"two operators have the name 'c', a count and a fold: .*name=\.\.\."):
-        pipeline.run(store=tmp_path / "store")
+        _ = pipeline.run(store=tmp_path / "store")
     assert not (tmp_path / "store").exists()

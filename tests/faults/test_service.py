@@ -1,8 +1,8 @@
 """A job that fails beside a service: the service hears it once, as one JobFailed, and its task can be used afterwards.
 
-    async with pipeline.run() as job:      fails inside: the waiting task is cancelled, leaving raises JobFailed
-        await serve()                      serve() itself raises: that error, and the job stops without a checkpoint
-                                           fails while leaving: JobFailed
+async with pipeline.run() as job:      fails inside: the waiting task is cancelled, leaving raises JobFailed
+    await serve()                      serve() itself raises: that error, and the job stops without a checkpoint
+                                       fails while leaving: JobFailed
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Switch:
             await asyncio.sleep(0.001)
 
     async def until_running(self) -> None:
-        while not self.seen:
+        while not self.seen:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
@@ -78,7 +78,7 @@ def check_failure(failure: BaseException) -> None:
 async def test_a_job_that_fails_inside_the_block_ends_the_service_with_one_error(tmp_path: Path) -> None:
     switch, failures = Switch(), list[JobFailed]()
     cleaned = False
-    with pytest.raises(JobFailed) as failed:
+    with pytest.raises(JobFailed) as failed:  # noqa: PT012
         async with start(tmp_path, switch, failures):
             await switch.until_running()
             switch.on = True
@@ -95,7 +95,7 @@ async def test_a_job_that_fails_inside_the_block_ends_the_service_with_one_error
 
 async def test_every_question_to_a_failed_job_raises_the_same_error(tmp_path: Path) -> None:
     switch = Switch()
-    with pytest.raises(JobFailed) as failed:
+    with pytest.raises(JobFailed) as failed:  # noqa: PT012
         async with start(tmp_path, switch) as job:
             await switch.until_running()
             switch.on = True
@@ -110,7 +110,7 @@ async def test_every_question_to_a_failed_job_raises_the_same_error(tmp_path: Pa
 async def test_a_service_in_a_task_group_gets_the_error_not_a_group_of_it(tmp_path: Path) -> None:
     """The usual shape: a server's task group inside the block."""
     switch = Switch()
-    with pytest.raises(JobFailed) as failed:
+    with pytest.raises(JobFailed) as failed:  # noqa: PT012
         async with start(tmp_path, switch), asyncio.TaskGroup() as group:
             group.create_task(asyncio.Event().wait())
             await switch.until_running()
@@ -121,7 +121,7 @@ async def test_a_service_in_a_task_group_gets_the_error_not_a_group_of_it(tmp_pa
 
 async def test_an_error_of_the_service_is_its_own_and_the_next_run_goes_on(tmp_path: Path) -> None:
     switch = Switch()
-    with pytest.raises(LookupError, match="the service's own"):
+    with pytest.raises(LookupError, match="the service's own"):  # noqa: PT012
         async with start(tmp_path, switch):
             await switch.until_running()
             raise LookupError("the service's own")
@@ -167,7 +167,7 @@ async def test_a_failure_and_an_error_of_the_service_at_once_are_one_error_with_
     tmp_path: Path,
 ) -> None:
     switch = Switch()
-    with pytest.raises(JobFailed) as failed:
+    with pytest.raises(JobFailed) as failed:  # noqa: PT012
         async with start(tmp_path, switch) as job:
             await switch.until_running()
             switch.on = True
@@ -189,10 +189,10 @@ async def test_a_job_that_fails_after_its_owner_has_gone_elsewhere_is_told_when_
     async def enter() -> None:
         await stack.enter_async_context(start(tmp_path, switch, failures))
 
-    await asyncio.create_task(enter())  # noqa: TID251, RUF006  (a fixture's task)
+    await asyncio.create_task(enter())
     await switch.until_running()
     switch.on = True
-    while not failures:
+    while not failures:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     with pytest.raises(JobFailed) as failed:
         await stack.aclose()
@@ -209,7 +209,7 @@ async def test_a_service_that_is_cancelled_stays_cancelled(tmp_path: Path) -> No
         async with start(tmp_path, switch):
             await asyncio.Event().wait()
 
-    service = asyncio.create_task(serve())  # noqa: TID251  (the host's)
+    service = asyncio.create_task(serve())
     await switch.until_running()
     service.cancel()
     with pytest.raises(asyncio.CancelledError):

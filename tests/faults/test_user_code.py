@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ from actorstream import Context, EventLog, JobFailed, KeyedProcess, Pipeline, Re
 from actorstream.errors import RestoreError, UserCodeError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from actorstream import Stream, Summary
@@ -66,7 +66,9 @@ def with_flat_map(numbers: Stream[int], fuse: Fuse) -> Stream[int]:
 
 
 def with_key(numbers: Stream[int], fuse: Fuse) -> Stream[int]:
-    return numbers.map(lambda n: n, name="user").key_by(fuse.check).fold(0, lambda a, n: n, name="f").map(lambda i: i[1])
+    return (
+        numbers.map(lambda n: n, name="user").key_by(fuse.check).fold(0, lambda a, n: n, name="f").map(lambda i: i[1])
+    )
 
 
 def with_process(numbers: Stream[int], fuse: Fuse) -> Stream[int]:

@@ -1,277 +1,42 @@
-"""The jobs that the simulation runs, each with a plain model of what it must remember and give out.
+"""The jobs that the simulation runs: each a pipeline, and what must be true of it.
 
-    events   a:k0:0  a:k3:1  b:k0:0 ...       a lane is (source, key): its order is kept wherever it goes
-    stage    a keyed operator: real class or aggregate in the job, `Model` beside it, written apart
-    feeds    what one event of the input becomes at a stage (a diamond makes two of it)
-
-A model is fed in any order that keeps the lanes, so what it remembers is compared after `settled`, which forgets the
-order between lanes; what it gives out is compared by feeding it the events in the order of the output itself.
+stage    a keyed operator of the pipeline, with the model of what it must remember and give out
+feeds    what one event of the input becomes at a stage (a diamond makes two of it)
+output   which results of which stage a sink gets
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from actorstream.api.pipeline import Pipeline
-from actorstream.operators.keyed_process import Context, KeyedProcess
-from actorstream.operators.state_declarations import ListState, MapState, ValueState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from actorstream.api.stream import Stream
     from actorstream.model.connect import Sink, Source
 
+from tests.simulation.stages import (
+    DiaryModel,
+    Event,
+    FoldModel,
+    Forgetful,
+    ForgetfulModel,
+    LatestModel,
+    Model,
+    NoModel,
+    Notebook,
+    NotebookModel,
+    Result,
+    Tally,
+    TallyModel,
+    add_up,
+    write_down,
+)
+
 MAX_PARALLELISM = 8
-_KEYS = ("k0", "k1", "k2", "k3", "k4", "k5")
-STATE_KEYS = (*_KEYS, "m0", "m1", "m2")
-"""Every key that a stage can have."""
-
-_WEIGHTS = (12, 6, 4, 3, 2, 1)
-
-
-@dataclass(frozen=True)
-class Event:
-    """One record of an input."""
-
-    source: str
-    key: str
-    seq: int
-    amount: int
-    pad: str = field(default="", repr=False)
-
-    @property
-    def lane(self) -> str:
-        """Whose order is kept."""
-        return f"{self.source}:{self.key}"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a stage gives for one event."""
-
-    key: str
-    event: Event
-    count: int
-    total: int
-
-
-def make_events(source: str, number: int, seed: int, pad: int = 0) -> list[Event]:
-    """Draw the input of one source: skewed keys; `pad` characters make a record large."""
-    rng = random.Random(f"{seed} {source}")
-    keys = rng.choices(_KEYS, _WEIGHTS, k=number)
-    return [Event(source, key, seq, rng.randrange(100), "." * pad) for seq, key in enumerate(keys)]
-
-
-# -- the operators under test, and their models ------------------------------------------------------------------------
-
-
-class Model(Protocol):
-    """What one key of a stage must remember."""
-
-    def step(self, key: str, event: Event) -> Result:
-        """Take one event, give what the stage gives."""
-        ...
-
-    def states(self) -> Mapping[str, object]:
-        """Give every state by its name."""
-        ...
-
-
-class Tally(KeyedProcess[str, Event, Result]):
-    """Every kind of state, values changed in place among them; nothing depends on the order between lanes."""
-
-    count: ValueState[int] = ValueState(0)
-    total: ValueState[int] = ValueState(0)
-    last: ValueState[dict[str, int]] = ValueState(factory=dict)
-    bag: ListState[int] = ListState()
-    lanes: MapState[str, list[int]] = MapState()
-
-    def on_element(self, value: Event, ctx: Context[str], /) -> Iterator[Result]:
-        self.count += 1
-        self.total += value.amount
-        self.last[value.lane] = value.seq
-        if value.amount % 2:
-            self.bag.append(value.seq)
-        if value.seq % 3 == 0:
-            seen = self.lanes.get(value.lane)
-            if seen is None:
-                self.lanes[value.lane] = [value.seq]
-            else:
-                seen.append(value.seq)
-        yield Result(ctx.key, value, self.count, self.total)
-
-
-@dataclass
-class TallyModel:
-    """`Tally` in plain Python."""
-
-    count: int = 0
-    total: int = 0
-    last: dict[str, int] = field(default_factory=dict)
-    bag: list[int] = field(default_factory=list)
-    lanes: dict[str, list[int]] = field(default_factory=dict)
-
-    def step(self, key: str, event: Event) -> Result:
-        self.count, self.total = self.count + 1, self.total + event.amount
-        self.last[event.lane] = event.seq
-        if event.amount % 2 == 1:
-            self.bag.append(event.seq)
-        if event.seq % 3 == 0:
-            self.lanes.setdefault(event.lane, []).append(event.seq)
-        return Result(key, event, self.count, self.total)
-
-    def states(self) -> Mapping[str, object]:
-        return vars(self)
-
-
-class Forgetful(KeyedProcess[str, Event, Result]):
-    """Deletes: a whole key at each sixth event, map entries and a value before that. One lane a key only."""
-
-    count: ValueState[int] = ValueState(0)
-    note: ValueState[str] = ValueState("")
-    amounts: MapState[int, int] = MapState()
-
-    def on_element(self, value: Event, ctx: Context[str], /) -> list[Result]:
-        self.count += 1
-        self.note = f"seen {value.seq}"
-        self.amounts[value.seq] = value.amount
-        if self.count % 3 == 0:
-            del self.note
-            oldest = next(iter(self.amounts))
-            del self.amounts[oldest]
-        result = Result(ctx.key, value, self.count, sum(self.amounts.values()))
-        if self.count == 6:
-            ctx.clear()
-        return [result]
-
-
-@dataclass
-class ForgetfulModel:
-    """`Forgetful` in plain Python."""
-
-    count: int = 0
-    note: str = ""
-    amounts: dict[int, int] = field(default_factory=dict)
-
-    def step(self, key: str, event: Event) -> Result:
-        self.count, self.note = self.count + 1, f"seen {event.seq}"
-        self.amounts[event.seq] = event.amount
-        if self.count % 3 == 0:
-            self.note = ""
-            del self.amounts[min(self.amounts)]
-        result = Result(key, event, self.count, sum(self.amounts.values()))
-        if self.count == 6:
-            self.count, self.note, self.amounts = 0, "", {}
-        return result
-
-    def states(self) -> Mapping[str, object]:
-        return vars(self)
-
-
-class Notebook(KeyedProcess[str, Event, Result]):
-    """Changes what it remembers in place and nothing else (T135)."""
-
-    bag: ListState[int] = ListState()
-    last: ValueState[dict[str, int]] = ValueState(factory=dict)
-
-    def on_element(self, value: Event, ctx: Context[str], /) -> list[Result]:
-        if value.seq % 4:
-            self.bag.append(value.amount)
-        self.last[value.lane] = value.seq
-        return [Result(ctx.key, value, len(self.bag), sum(self.bag))]
-
-
-@dataclass
-class NotebookModel:
-    """`Notebook` in plain Python."""
-
-    bag: list[int] = field(default_factory=list)
-    last: dict[str, int] = field(default_factory=dict)
-
-    def step(self, key: str, event: Event) -> Result:
-        if event.seq % 4:
-            self.bag.append(event.amount)
-        self.last[event.lane] = event.seq
-        return Result(key, event, len(self.bag), sum(self.bag))
-
-    def states(self) -> Mapping[str, object]:
-        return vars(self)
-
-
-def write_down(value: list[int], event: Event) -> list[int]:
-    """Fold in place."""
-    value.append(event.seq)
-    return value
-
-
-@dataclass
-class DiaryModel:
-    """`write_down` in plain Python."""
-
-    value: list[int] = field(default_factory=list)
-
-    def step(self, key: str, event: Event) -> Result:
-        self.value.append(event.seq)
-        return Result(key, event, 0, 0)
-
-    def states(self) -> Mapping[str, object]:
-        return vars(self)
-
-
-def add_up(value: tuple[int, int, Event | None], event: Event) -> tuple[int, int, Event | None]:
-    """Fold: how many, how much, the newest."""
-    return value[0] + 1, value[1] + event.amount, event
-
-
-@dataclass
-class FoldModel:
-    """`add_up` in plain Python."""
-
-    value: tuple[int, int, Event | None] = (0, 0, None)
-
-    def step(self, key: str, event: Event) -> Result:
-        count, total = self.value[0] + 1, self.value[1] + event.amount
-        self.value = (count, total, event)
-        return Result(key, event, count, total)
-
-    def states(self) -> Mapping[str, object]:
-        return {"value": self.value if self.value[0] else None}
-
-
-@dataclass
-class LatestModel:
-    """The newest event of a key, unless it deletes."""
-
-    value: Event | None = None
-
-    def step(self, key: str, event: Event) -> Result:
-        self.value = event if event.seq % 5 else None
-        return Result(key, event, 0, 0)
-
-    def states(self) -> Mapping[str, object]:
-        return vars(self)
-
-
-@dataclass
-class NoModel:
-    """No operator: an event passes."""
-
-    def step(self, key: str, event: Event) -> Result:
-        return Result(key, event, 0, 0)
-
-    def states(self) -> Mapping[str, object]:
-        return {}
-
-
-def settled(state: str, value: object) -> object:
-    """Forget what may differ between two orders of the lanes, and between a default and nothing."""
-    if not value:
-        return None
-    return sorted(value) if state == "bag" and isinstance(value, list) else value
 
 
 # -- the jobs ----------------------------------------------------------------------------------------------------------
@@ -300,12 +65,12 @@ class SimulatedJob:
     """A pipeline, and what must be true of it."""
 
     name: str
-    build: Callable[[Pipeline, dict[str, Stream[Event]], dict[str, Sink[Result]]], None]
+    build: Callable[[Pipeline, Mapping[str, Stream[Event]], Mapping[str, Sink[Result]]], None]
     stages: Mapping[str, Stage]
     outputs: Mapping[str, Output]
     sources: tuple[str, ...] = ("a",)
 
-    def pipeline(self, sources: Mapping[str, Source[Event, int]], sinks: dict[str, Sink[Result]]) -> Pipeline:
+    def pipeline(self, sources: Mapping[str, Source[Event, int]], sinks: Mapping[str, Sink[Result]]) -> Pipeline:
         """Build the pipeline on these ends."""
         pipeline = Pipeline(self.name, max_parallelism=MAX_PARALLELISM)
         streams = {name: pipeline.source(source, name=f"in-{name}") for name, source in sources.items()}
@@ -313,16 +78,16 @@ class SimulatedJob:
         return pipeline
 
 
-def _chain(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _chain(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     kept = streams["a"].map(lambda event: event).filter(lambda event: event.amount >= 10)
     kept.map(lambda event: Result(event.key, event, 0, 0)).sink(sinks["out"], name="out")
 
 
-def _keyed(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _keyed(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     streams["a"].key_by(lambda event: event.key).process(Tally, name="tally").sink(sinks["out"], name="out")
 
 
-def _exchanges(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _exchanges(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     first = streams["a"].key_by(lambda event: event.key).process(Tally, name="first")
     again = first.map(lambda result: result.event).key_by(by_amount)
     again.process(Tally, name="second").sink(sinks["out"], name="out")
@@ -333,12 +98,12 @@ def by_amount(event: Event) -> str:
     return f"m{event.amount % 3}"
 
 
-def _union(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _union(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     both = streams["a"].union(streams["b"])
     both.key_by(lambda event: event.key).process(Tally, name="tally").sink(sinks["out"], name="out")
 
 
-def _diamond(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _diamond(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     left, right = (streams["a"].map(tagged(side), name=side, new_chain=True) for side in ("left", "right"))
     both = left.union(right).key_by(lambda event: event.key)
     both.process(Tally, name="tally").sink(sinks["out"], name="out")
@@ -349,7 +114,7 @@ def tagged(side: str) -> Callable[[Event], Event]:
     return lambda event: replace(event, source=f"{event.source}/{side}")
 
 
-def _two_sinks(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _two_sinks(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     results = streams["a"].key_by(lambda event: event.key).process(Tally, name="tally")
     results.sink(sinks["all"], name="all")
     results.filter(odd).sink(sinks["odd"], name="odd")
@@ -360,11 +125,11 @@ def odd(result: Result) -> bool:
     return result.event.amount % 2 == 1
 
 
-def _forgetful(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _forgetful(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     streams["a"].key_by(lambda event: event.key).process(Forgetful, name="forgetful").sink(sinks["out"], name="out")
 
 
-def _aggregates(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _aggregates(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     keyed = streams["a"].key_by(lambda event: event.key)
     initial: tuple[int, int, Event | None] = (0, 0, None)
     sums = keyed.fold(initial, add_up, name="sums")
@@ -378,10 +143,11 @@ def _result_of(update: tuple[str, tuple[int, int, Event | None]]) -> Result:
     return Result(key, event, count, total)
 
 
-def _in_place(_: Pipeline, streams: dict[str, Stream[Event]], sinks: dict[str, Sink[Result]]) -> None:
+def _in_place(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
     keyed = streams["a"].key_by(lambda event: event.key)
     keyed.process(Notebook, name="notebook").sink(sinks["out"], name="out")
-    keyed.fold([], write_down, name="diary")
+    empty: list[int] = []
+    keyed.fold(empty, write_down, name="diary")
 
 
 _SIDES = ("left", "right")
@@ -390,25 +156,33 @@ JOBS: Mapping[str, SimulatedJob] = {
     job.name: job
     for job in (
         SimulatedJob(
-            "chain", _chain, {"way": Stage(NoModel, stateful=False)},
+            "chain",
+            _chain,
+            {"way": Stage(NoModel, stateful=False)},
             {"out": Output("way", lambda result: result.event.amount >= 10)},
         ),
         SimulatedJob("keyed", _keyed, {"tally": Stage(TallyModel)}, _OUT),
         SimulatedJob(
-            "exchanges", _exchanges, {"first": Stage(TallyModel), "second": Stage(TallyModel, by_amount)},
+            "exchanges",
+            _exchanges,
+            {"first": Stage(TallyModel), "second": Stage(TallyModel, by_amount)},
             {"out": Output("second")},
         ),
         SimulatedJob("union", _union, {"tally": Stage(TallyModel)}, _OUT, ("a", "b")),
         SimulatedJob(
-            "diamond", _diamond,
-            {"tally": Stage(TallyModel, feeds=lambda event: [tagged(side)(event) for side in _SIDES])}, _OUT,
+            "diamond",
+            _diamond,
+            {"tally": Stage(TallyModel, feeds=lambda event: [tagged(side)(event) for side in _SIDES])},
+            _OUT,
         ),
         SimulatedJob(
             "two-sinks", _two_sinks, {"tally": Stage(TallyModel)}, {"all": Output("tally"), "odd": Output("tally", odd)}
         ),
         SimulatedJob("forgetful", _forgetful, {"forgetful": Stage(ForgetfulModel)}, {"out": Output("forgetful")}),
         SimulatedJob(
-            "in-place", _in_place, {"notebook": Stage(NotebookModel), "diary": Stage(DiaryModel)},
+            "in-place",
+            _in_place,
+            {"notebook": Stage(NotebookModel), "diary": Stage(DiaryModel)},
             {"out": Output("notebook")},
         ),
         SimulatedJob(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.codec.documents import decode_json
@@ -21,18 +21,20 @@ from actorstream.codec.values import codec_for
 from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import StoreError
 from actorstream.eventlog.folder import LogDocument
+from actorstream.eventlog.records import Read
 from actorstream.eventlog.row import SegmentRow
 from actorstream.graph.chaining import plan_graph
+from actorstream.graph.nodes import ProcessSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of, is_stateful
-from actorstream.graph.nodes import ProcessSpec
 from actorstream.protocol.attempts import is_void
 from actorstream.runtime.restoring import restore
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
-from tests.simulation.jobs import MAX_PARALLELISM, STATE_KEYS, Event, Result, settled
+from tests.simulation.jobs import MAX_PARALLELISM
+from tests.simulation.stages import STATE_KEYS, Event, Result, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from actorstream.protocol.recovery import ManifestFact
     from actorstream.runtime.restoring import Restored
     from actorstream.testing.disk import SimulatedDisk
-    from tests.simulation.jobs import Model, SimulatedJob, Stage
+    from tests.simulation.jobs import SimulatedJob, Stage
+    from tests.simulation.stages import Model
 
 Lane: TypeAlias = tuple[str, str]
 """The key of a stage, and the lane of the input: between the two the order is kept."""
@@ -71,7 +74,7 @@ class Oracles:
         self._inputs = inputs
         self._root = f"{disk.root}/store/{job.name}"
         self._seen: dict[tuple[int, int], str] = {}
-        self._committed: dict[str, Counter[str]] = {sink: Counter() for sink in job.outputs}
+        self._committed: dict[str, Counter[Lane]] = {sink: Counter() for sink in job.outputs}
         self._columns = _columns(job)
         self.cuts = 0
 
@@ -126,11 +129,11 @@ class Oracles:
                 taken = place.position + 1 if isinstance(place.position, int) else 0
                 events = self._inputs[source][int(split)]
                 if place.finished and taken != len(events):
-                    raise BrokenPromiseError("cut", f"split {split} of {source} is finished at {taken} of {len(events)}")
+                    raise BrokenPromiseError(
+                        "cut", f"split {split} of {source} is finished at {taken} of {len(events)}"
+                    )
                 raw += events[:taken]
-        return {
-            name: [fed for event in raw for fed in stage.feeds(event)] for name, stage in self._job.stages.items()
-        }
+        return {name: [fed for event in raw for fed in stage.feeds(event)] for name, stage in self._job.stages.items()}
 
     def _check_cut(self, manifest: Manifest, restored: Restored, name: str, events: Sequence[Event]) -> None:
         stage = self._job.stages[name]
@@ -168,7 +171,9 @@ class Oracles:
 
     # ---- output
 
-    def _check_output(self, sink: str, covered: Mapping[str, list[Event]], *, at_the_end: bool) -> None:
+    def _check_output(  # noqa: C901  (one walk along the output, and what may be wrong at each record)
+        self, sink: str, covered: Mapping[str, list[Event]], *, at_the_end: bool
+    ) -> None:
         output = self._job.outputs[sink]
         stage = self._job.stages[output.stage]
         models: dict[str, Model] = {}
@@ -190,7 +195,11 @@ class Oracles:
                     return result
             return None
 
-        for result in read_results(self._disk, f"{self._disk.root}/{sink}"):
+        try:
+            results = read_results(self._disk, f"{self._disk.root}/{sink}")
+        except StoreError as error:
+            raise BrokenPromiseError("readable", str(error)) from error
+        for result in results:
             lane = (result.key, result.event.lane)
             expected = next_of(lane)
             if result != expected:
@@ -218,8 +227,8 @@ class _StateReader:
         states: dict[str, object] = {name: dict(table.peek(key)) for name, table in self._state.maps.items()}
         row = self._state.rows.peek(key) if self._values else MISSING
         if row is not MISSING:
-            values = (row,) if len(self._values) == 1 else row
-            states.update(zip(self._values, values, strict=True))  # type: ignore[arg-type]
+            values = (row,) if len(self._values) == 1 else cast("tuple[object, ...]", row)
+            states.update(zip(self._values, values, strict=True))
         return states
 
     def close(self) -> None:
@@ -234,11 +243,12 @@ def read_results(disk: SimulatedDisk, folder: str) -> list[Result]:
     row = SegmentRow(disk, folder, document.id, document.partitions)
     results: list[Result] = []
     try:
-        for partition, (offset, end) in enumerate(zip(row.first_offsets(), row.newest().ends(), strict=True)):
+        for partition, (first, end) in enumerate(zip(row.first_offsets(), row.newest().ends(), strict=True)):
+            offset = first
             while offset < end:
                 segment = row.locate(partition, offset)
                 read = segment.fetch(partition, offset, end - offset)
-                assert read is not None
+                assert isinstance(read, Read), f"{folder}: partition {partition} has nothing at {offset}, ends at {end}"
                 results += map(_RESULTS.decode, read.payloads)
                 offset += len(read.payloads)
                 segment.close()
@@ -264,8 +274,8 @@ def _lanes(stage: Stage, events: Sequence[Event]) -> Mapping[Lane, list[Event]]:
 
 def _columns(job: SimulatedJob) -> dict[str, list[Column]]:
     """Give the states of the job's operators, as its own plan has them."""
-    ends = {name: SequenceSource([]) for name in job.sources}
-    sinks = {name: lambda result: None for name in job.outputs}
+    ends: Any = {name: SequenceSource([]) for name in job.sources}
+    sinks: Any = dict.fromkeys(job.outputs, lambda _: None)
     plan = plan_graph(job.pipeline(ends, sinks).draft.graph(), has_store=False)
     return {
         node.name: columns_of(node, node.spec.factory() if isinstance(node.spec, ProcessSpec) else None)

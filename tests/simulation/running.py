@@ -14,12 +14,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -29,7 +26,6 @@ from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.errors import JobFailed, StoreError
 from actorstream.eventlog.log import EventLog
-from actorstream.eventlog.positions import LogPosition
 from actorstream.model.connect import Fetched
 from actorstream.model.ids import CheckpointId
 from actorstream.model.world import World
@@ -41,10 +37,23 @@ from actorstream.testing.faults import CHANGES, InterceptedFiles, disk_error
 from actorstream.testing.loop import SimulatedLoop
 from actorstream.testing.run import run_simulated
 from actorstream.testing.world import START_US
-from tests.simulation.jobs import JOBS, Event, Result, make_events
+from tests.simulation.inputs import (
+    MEMORY_FOLDER,
+    PARTITIONS,
+    Shape,
+    ends_of,
+    events_of,
+    input_log,
+    lay_out,
+    partitions_of,
+)
+from tests.simulation.jobs import JOBS
 from tests.simulation.oracles import BrokenPromiseError, Oracles
+from tests.simulation.stages import Event, Result
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
     from actorstream.api.job import Job
     from actorstream.eventlog.view import LogView
     from actorstream.model.world import Clock, FileSystem
@@ -52,11 +61,9 @@ if TYPE_CHECKING:
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
 
-MEMORY_FOLDER = "/dev/shm"
-PARTITIONS = 2
 TICK_S = 0.00005
-END_S = 600.0
-STEPS_MAX = 100_000
+END_S = 120.0
+STEPS_MAX = 50_000
 STEPS_USUAL = 600
 OPERATIONS_USUAL = 120
 
@@ -105,6 +112,11 @@ class Plan:
     live: bool = False
     pad: int = 0
 
+    @property
+    def shape(self) -> Shape:
+        """What its inputs are."""
+        return Shape(self.events, self.seed % 4, self.pad)
+
 
 @dataclass(frozen=True)
 class Story:
@@ -130,7 +142,9 @@ def draw(seed: int, **fixed: object) -> Plan:
             session = replace(session, stop_after=rng.random() * 0.6)
         if rng.random() < 0.15:
             changes = range(1, OPERATIONS_USUAL)
-            faults = {change: rng.choice((errno.EIO, errno.ENOSPC)) for change in rng.sample(changes, rng.randint(1, 3))}
+            faults = {
+                change: rng.choice((errno.EIO, errno.ENOSPC)) for change in rng.sample(changes, rng.randint(1, 3))
+            }
             session = replace(session, faults=faults)
         elif rng.random() < 0.15:
             session = replace(session, failing=rng.choice(("/layers", "/checkpoints", "/staged")))
@@ -188,8 +202,8 @@ def _run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]]) 
                 disk.kill()
             oracles.check(at_the_end=outcome.result == "finished")
             disk.kill()
-        if outcome.result != "finished":
-            raise BrokenPromiseError("progress", f"the last session is {outcome}")
+        if outcomes[-1].result != "finished":
+            raise BrokenPromiseError("progress", f"the last session is {outcomes[-1]}")
     return Story(outcomes, oracles.cuts)
 
 
@@ -197,7 +211,10 @@ def _run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]]) 
 def new_machine(plan: Plan) -> Iterator[tuple[SimulatedDisk, Oracles]]:
     """Give a disk with the plan's input on it, and what watches it."""
     with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
-        inputs = _lay_out(root, plan)
+        inputs = {source: partitions_of(source, plan.shape) for source in JOBS[plan.job].sources}
+        if not plan.live:
+            for source in inputs:
+                lay_out(f"{root}/in-{source}", source, plan.shape)
         disk = SimulatedDisk(root)
         yield disk, Oracles(disk, JOBS[plan.job], inputs)
 
@@ -258,7 +275,9 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
         async with make_run(plan, session.parallelism, root) as job:
             beside = []
             if plan.early_freezes:
-                beside.append(loop.create_task(_freeze_early(job, plan.early_freezes, loop.environment), name="memory pressure"))
+                beside.append(
+                    loop.create_task(_freeze_early(job, plan.early_freezes, loop.environment), name="memory pressure")
+                )
             if plan.live:
                 feeds = (_feed(plan, source, root) for source in JOBS[plan.job].sources)
                 beside += [loop.create_task(feed, name="feed") for feed in feeds]
@@ -277,7 +296,7 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
     """Make the job's run over the logs below `root`."""
     job = JOBS[plan.job]
     sources = {
-        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(plan, source)), plan.pause)
+        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(source, plan.shape)), plan.pause)
         for source in job.sources
     }
     sinks = {
@@ -358,7 +377,7 @@ async def _freeze_early(job: Job, period: float, rng: random.Random) -> None:
 async def _feed(plan: Plan, source: str, root: str) -> None:
     """Append what is not in the log yet, as a service does while its job runs."""
     rng = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
-    events = make_events(source, plan.events, plan.seed % 4, plan.pad)
+    events = events_of(source, plan.shape)
     log = input_log(f"{root}/in-{source}")
     while True:
         try:
@@ -369,48 +388,3 @@ async def _feed(plan: Plan, source: str, root: str) -> None:
         except StoreError:
             await log.aclose()  # a disk fault: look again what is there
         await anyio.sleep(rng.random() * 0.03)
-
-
-def input_log(folder: str) -> EventLog[Event]:
-    """Give the log of a source."""
-    return EventLog(Event, folder, partitions=PARTITIONS, key=lambda event: event.key)
-
-
-# -- inputs ------------------------------------------------------------------------------------------------------------
-
-
-def ends_of(plan: Plan, source: str) -> list[LogPosition]:
-    """Give where the input of one source ends."""
-    _, parts = _template(source, plan.events, plan.seed % 4, plan.pad)
-    return [LogPosition(partition, len(part)) for partition, part in enumerate(parts)]
-
-
-def _lay_out(root: str, plan: Plan) -> dict[str, list[list[Event]]]:
-    """Put the input logs on a new disk; give their events."""
-    inputs = {}
-    for source in JOBS[plan.job].sources:
-        folder, inputs[source] = _template(source, plan.events, plan.seed % 4, plan.pad)
-        if not plan.live:
-            shutil.copytree(folder, f"{root}/in-{source}", ignore=shutil.ignore_patterns("*-lock"))
-    return inputs
-
-
-@lru_cache(maxsize=64)
-def _template(source: str, events: int, variant: int, pad: int) -> tuple[str, list[list[Event]]]:
-    """Write an input log once; give its folder and its events by partition."""
-    folder = f"{_templates().name}/{source}-{events}-{variant}-{pad}"
-
-    async def write() -> list[list[Event]]:
-        parts: list[list[Event]] = [[] for _ in range(PARTITIONS)]
-        async with input_log(folder) as log:
-            made = make_events(source, events, variant, pad)
-            for event, position in zip(made, await log.extend(made), strict=True):
-                parts[position.partition].append(event)
-        return parts
-
-    return folder, asyncio.run(write())
-
-
-@lru_cache(maxsize=1)
-def _templates() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(dir=MEMORY_FOLDER)

@@ -10,8 +10,8 @@ import pytest
 from actorstream.errors import StoreError
 from actorstream.testing.disk import SimulatedDisk, temporary_disk
 from actorstream.testing.run import run_simulated
-from tests.simulation.jobs import Event, make_events
-from tests.simulation.running import input_log
+from tests.simulation.inputs import input_log
+from tests.simulation.stages import Event, make_events
 
 pytestmark = pytest.mark.simulation
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation import mutants, mutants_of_storage
+from tests.simulation.mutation import MUTANTS, Mutant
 from tests.simulation.oracles import BrokenPromiseError
 
-pytestmark = [pytest.mark.simulation, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(90)]
 
 SEEDS_MAX = 150
-_table: list[str] = []
+ALL = (mutants, mutants_of_storage)  # importing them enters their mutants
 
 
 def kill(mutant: Mutant) -> tuple[int, BrokenPromiseError] | None:
@@ -23,6 +25,11 @@ def kill(mutant: Mutant) -> tuple[int, BrokenPromiseError] | None:
         except BrokenPromiseError as broken:
             return seed + 1, broken
     return None
+
+
+def test_all_bugs_are_entered() -> None:
+    """A mutant that is not tried proves nothing."""
+    assert len(MUTANTS) == sum(name.count("@mutant(") for name in map(inspect.getsource, ALL))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

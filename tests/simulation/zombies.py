@@ -50,7 +50,7 @@ class _NoLock:
 def draw_zombie(seed: int) -> Plan:
     """Draw the job that both run."""
     rng = random.Random(f"zombie {seed}")
-    return replace(draw(seed), restarts=False, interval=rng.choice((0.02, 0.06)), timeout=60.0)
+    return replace(draw(seed), restarts=False, interval=rng.choice((0.02, 0.06)), timeout=60.0, live=False)
 
 
 def run_zombie(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> list[str]:
@@ -62,7 +62,11 @@ def run_zombie(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] 
     with new_machine(plan) as (disk, oracles):
         with mutant():
             outcome = run_simulated(
-                lambda: _both(plan, disk.root), seed=f"zombie {plan.seed}", policy=plan.policy, disk=disk, max_steps=200_000
+                lambda: _both(plan, disk.root),
+                seed=f"zombie {plan.seed}",
+                policy=plan.policy,
+                disk=disk,
+                max_steps=200_000,
             )
         if outcome.error is not None:
             raise BrokenPromiseError("progress", f"{outcome.error!r}") from outcome.error
