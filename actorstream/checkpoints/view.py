@@ -51,7 +51,10 @@ class StoreView:
         return sorted(CheckpointId(int(name)) for name in names if _ID.fullmatch(name))
 
     def manifests(self) -> list[ManifestFact]:
-        """Say of each published manifest who published it and, if it cannot be restored, why."""
+        """Say of each published manifest who published it and, if it cannot be restored, why.
+
+        One that a running job deletes meanwhile is left out: see checkpoints/retention.py.
+        """
         return [fact for checkpoint in self.checkpoint_ids() if (fact := self._fact(checkpoint)) is not None]
 
     def read(self, checkpoint: CheckpointId) -> Manifest:
@@ -96,9 +99,11 @@ class StoreView:
         try:
             manifest = self.read(checkpoint)
         except StoreError as error:
-            return ManifestFact(checkpoint, None, str(error))
+            return ManifestFact(checkpoint, None, str(error)) if self._is_published(checkpoint) else None
         problems = (self._layer_problem(entry) for entry in manifest.layers)
         problem = next((problem for problem in problems if problem is not None), None)
+        if problem is not None and not self._is_published(checkpoint):
+            return None
         return ManifestFact(checkpoint, AttemptNumber(manifest.attempt), problem)
 
     def _layer_problem(self, entry: LayerEntry) -> str | None:

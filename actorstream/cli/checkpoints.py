@@ -34,7 +34,7 @@ _Number = Annotated[int | None, typer.Argument(min=1, help="A checkpoint's numbe
 def list_(folder: _Folder) -> None:
     """List the checkpoints: who took them, when, how large, and whether they can be restored."""
     store = _Store(folder)
-    rows = [store.row(fact) for fact in store.view.manifests()]
+    rows = [row for fact in store.view.manifests() if (row := store.row(fact)) is not None]
     print_table(["checkpoint", "attempt", "taken", "duration", "layers", "bytes", "state"], rows)
 
 
@@ -63,6 +63,8 @@ def verify(
     wrong = False
     for number in chosen:
         problems, good = store.problems(number)
+        if problems and checkpoint is None and number not in store.numbers():
+            continue  # the running job deleted it while it was read
         wrong = wrong or bool(problems)
         for line in problems or [good]:
             typer.echo(f"checkpoint {number}: {line}")
@@ -107,12 +109,12 @@ class _Store:
             return [str(error)], ""
         return self.view.verify(manifest), f"good: {len(manifest.layers)} layers, {_bytes(manifest):,} bytes"
 
-    def row(self, fact: ManifestFact) -> list[str]:
-        """Describe one checkpoint in a row."""
+    def row(self, fact: ManifestFact) -> list[str] | None:
+        """Describe one checkpoint in a row; None if a running job has deleted it meanwhile."""
         try:
             manifest = self.view.read(fact.checkpoint)
         except StoreError as error:
-            return [str(fact.checkpoint), *[""] * 5, str(error)]
+            return [str(fact.checkpoint), *[""] * 5, str(error)] if fact.checkpoint in self.numbers() else None
         state = "void: a later attempt has taken over" if self._is_void(fact) else fact.problem or "good"
         return [
             str(fact.checkpoint),

@@ -36,6 +36,7 @@ _NODE_HEADER = 8
 _PAGE = Struct("<QHHHH")  # number, pad, flags, lower, upper
 _NODE = Struct("<IHH")  # length of the value, or low part of the child; flags, or its high part; length of the key
 _PAGE_NUMBER = Struct("<Q")
+_LOOKS_MAX = 1_000
 
 
 class _Pages:
@@ -101,7 +102,7 @@ def prove_trees(files: FileSystem, path: str, env: Env) -> None:
     Raises:
         StoreError: A page is damaged.
     """
-    while True:
+    for _ in range(_LOOKS_MAX):
         with env.transaction() as txn:
             meta = newest_meta(files, path)
             if meta.transaction != txn.id():
@@ -110,6 +111,7 @@ def prove_trees(files: FileSystem, path: str, env: Env) -> None:
             if damaged is not None:
                 raise StoreError(f"{path}: its page {damaged} is damaged: restore the file from a copy of the log")
             return
+    raise StoreError(f"{path}: LMDB and the file do not agree on its newest transaction: restore it from a copy")
 
 
 def _read(files: FileSystem, path: str, meta: MetaPage) -> _Pages:

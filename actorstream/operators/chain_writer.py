@@ -46,9 +46,9 @@ _SCALARS = frozenset({bool, int, float, str, bytes})
 class ChainWriter(StepText):
     """Writes the function from the tree of operators; each line remembers the operator it belongs to."""
 
-    def __init__(self, chain: Chain, bindings: Bindings) -> None:
+    def __init__(self, chain: Chain, bindings: Bindings, *, timed: bool) -> None:
         """Write `lines`, and with them the `constants` that they name and the `outlets` that they fill."""
-        super().__init__(chain, bindings)
+        super().__init__(chain, bindings, timed=timed)
         self.lines = self._write()
 
     def _write(self) -> list[Line]:
@@ -71,7 +71,7 @@ class ChainWriter(StepText):
         sources = {"e": "it"}
         if head.inputs and isinstance(head.inputs[0].partitioning, Keyed):
             sources["k"] = "keys"
-        if self.chain.needs_timestamps:
+        if self.timed:
             sources["t"] = "timestamps"
         if len(sources) == 1:
             return Line(1, "for e in it:", head.name)
@@ -208,8 +208,10 @@ class ChainWriter(StepText):
         self._constant("unbind", binding.unbind)
         self._prologue.append(Line(1, "bind()"))
         self._emit(depth, "ctx.key = k")
-        if self.chain.needs_timestamps:
+        if self.timed:
             self._emit(depth, "ctx.event_time_us = t")
+        else:
+            self._prologue.append(Line(1, "ctx.event_time_us = None"))
         for name, view in binding.views.items():
             self._emit(depth, f"{self._constant(f'view_{name}', view)}.key = k")
         self._load_columns(binding, depth)

@@ -47,9 +47,15 @@ class Place(NamedTuple):
 class Step:
     """The compiled chain: `run(values, keys, timestamps)` gives one `Lists` (or list of them) per outlet."""
 
-    def __init__(self, chain: Chain, bindings: Bindings) -> None:
-        """Write, compile and bind the function."""
-        writer = ChainWriter(chain, bindings)
+    def __init__(self, chain: Chain, bindings: Bindings, *, timed: bool | None = None) -> None:
+        """Write, compile and bind the function.
+
+        Args:
+            chain: The operators.
+            bindings: What they are bound to in this subtask.
+            timed: Batches bring timestamps; None: if the chain or one behind it asks for them.
+        """
+        writer = ChainWriter(chain, bindings, timed=chain.needs_timestamps if timed is None else timed)
         self.outlets = tuple(writer.outlets)
         self.source = "".join(f"{'    ' * line.depth}{line.text}\n" for line in writer.lines)
         self._lines = writer.lines

@@ -68,10 +68,11 @@ class Line(NamedTuple):
 class StepText:
     """The function's parts while it is written: what comes before, in and after the loop, and its outlets."""
 
-    def __init__(self, chain: Chain, bindings: Bindings) -> None:
-        """Start with nothing written."""
+    def __init__(self, chain: Chain, bindings: Bindings, *, timed: bool) -> None:
+        """Start with nothing written; `timed`: batches bring timestamps, and the function passes them on."""
         self.chain = chain
         self.bindings = bindings
+        self.timed = timed
         self.constants: dict[str, object] = {
             "M": MISSING,
             "Lists": Lists,
@@ -116,7 +117,7 @@ class StepText:
             exchange.sender,
             exchange,
             keyed=keyed,
-            timed=exchange in self.bindings.timed,
+            timed=self.timed and exchange in self.bindings.timed,
             targets=router.targets if router is not None else None,
         )
         if router is not None:

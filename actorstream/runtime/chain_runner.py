@@ -9,7 +9,6 @@ Knows nothing of barriers: its actor (subtask.py) calls it between two of them.
 
 from __future__ import annotations
 
-from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from actorstream.codec.ordered_keys import encode_key
@@ -18,6 +17,7 @@ from actorstream.errors import (
     CodecError,
     InvariantError,
     MissingTimestampError,
+    RestoreError,
     StateAccessError,
     UserCodeError,
 )
@@ -46,7 +46,7 @@ class ChainRunner:
     """One chain in one subtask."""
 
     def __init__(self, chain: Chain, subtask: int, pace: Pace, statistics: SubtaskStatistics) -> None:
-        """Start unbound: `bind` comes before the first batch."""
+        """Start unbound: `bind` comes before the first batch. `turn_ends` is the loop's: when to give way."""
         self.chain = chain
         self.outputs: Mapping[Exchange, ExchangeOutput] = {}
         self.ports: dict[NodeId, SinkPort] = {}
@@ -56,8 +56,9 @@ class ChainRunner:
         self._pace = pace
         self._statistics = statistics
         self._bindings: Bindings | None = None
+        self._compiled: dict[bool, tuple[Step, list[tuple[Outlet, ExchangeOutput | None]]]] = {}
         self._step: Step | None = None
-        self._deliveries: list[tuple[Outlet, ExchangeOutput | None]] = []
+        self.turn_ends = 0.0
         self._names = {node.id: node.name for node in chain.nodes}
         self._calls = {
             node.id: cast("Callable[[object], Awaitable[object]]", node.spec.fn)
@@ -66,8 +67,13 @@ class ChainRunner:
         }
         self._called_with: object = None
         self._key_type: type | None = None
+        self._stored_key_type: type | None = None
         self._slice = SLICE_RECORDS_FIRST
         self._origin: tuple[str, object] | None = None
+
+    def expect_keys_like(self, stored: object) -> None:
+        """Refuse keys of another type than `stored`, a key of the restored state (T34)."""
+        self._key_type = self._stored_key_type = type(stored)
 
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
@@ -80,22 +86,36 @@ class ChainRunner:
             return
         self.forget()
         self._bindings.taps = tuple(self.taps)
-        self._step = Step(self.chain, self._bindings)
-        self._deliveries = [
-            (outlet, self.outputs[outlet.exchange] if outlet.exchange is not None else None)
-            for outlet in self._step.outlets
-        ]
+        self._step_for(timed=False)
 
     def forget(self) -> None:
-        """Drop the step's source text."""
-        if self._step is not None:
-            self._step.forget()
+        """Drop the steps and their source text."""
+        for step, _ in self._compiled.values():
+            step.forget()
+        self._compiled = {}
+
+    def _step_for(self, *, timed: bool) -> tuple[Step, list[tuple[Outlet, ExchangeOutput | None]]]:
+        """Give the step for batches with or without timestamps: a source that knows none costs nothing for them."""
+        found = self._compiled.get(timed)
+        if found is None:
+            if self._bindings is None:
+                raise InvariantError(f"chain {self.chain.name} takes records before it is open")
+            step = Step(self.chain, self._bindings, timed=timed)
+            found = self._compiled[timed] = (
+                step,
+                [
+                    (outlet, self.outputs[outlet.exchange] if outlet.exchange is not None else None)
+                    for outlet in step.outlets
+                ],
+            )
+        return found
 
     async def work(self, batch: Batch) -> None:
         """Run the step over a batch, in pieces that keep within a burst.
 
         Raises:
             CodecError: A key is None, or of another type than the keys before.
+            RestoreError: The restored state has keys of another type.
             Exception: Whatever a user's function raises; `blame` says whose it was.
         """
         values, keys, timestamps = batch.values, batch.keys, batch.timestamps
@@ -109,8 +129,9 @@ class ChainRunner:
             return
         start = 0
         while start < total:
-            if start:
+            if start and self._pace.clock.monotonic() > self.turn_ends:
                 await self._pace.give_way()
+                self.turn_ends = self._pace.clock.monotonic() + self._pace.share()
             end = start + self._slice
             await self._piece(
                 values[start:end],
@@ -130,12 +151,10 @@ class ChainRunner:
                 finally:
                     self._pace.wake()
         # Only now: while we waited, a subscription may have had the step written anew.
-        step, deliveries = self._step, self._deliveries
-        if step is None:
-            raise InvariantError(f"chain {self.chain.name} takes records before it is open")
+        step, deliveries = self._step_for(timed=timestamps is not None and self.chain.needs_timestamps)
+        self._step = step
         working = clock()
-        times = repeat(None) if timestamps is None and self.chain.needs_timestamps else timestamps
-        results = step.run(values, keys, cast("list[int] | None", times))
+        results = step.run(values, keys, timestamps)
         now = clock()
         statistics.backpressured_seconds += working - began
         statistics.busy_seconds += now - working
@@ -185,6 +204,11 @@ class ChainRunner:
         for key in keys:
             if key is None:
                 raise CodecError(f"{name}: key_by gave None; filter such records out before, or give them a key")
+            if expected is self._stored_key_type and type(key) is not expected:
+                raise RestoreError(
+                    f"{name}: key_by gave {key!r}, a {type(key).__name__}, but the state in the store is kept under "
+                    f"keys of type {expected.__name__}; give keys of that type, or start in another store"
+                )
             if type(key) is not expected:
                 raise CodecError(f"{name}: {mixed_keys(key, expected)}")
         try:

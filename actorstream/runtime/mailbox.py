@@ -20,7 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from actorstream.model.ids import ChannelIndex
 
@@ -162,7 +162,7 @@ class Mailbox(Generic[C, D]):
         return sum(lane.depth for lane in self.lanes)
 
 
-def estimate_bytes(values: list[object]) -> int:
+def estimate_bytes(values: Sequence[object]) -> int:
     """Guess the memory of a batch from its middle record, one level deep: costs about 1 µs."""
     record = values[len(values) // 2]
     size = sys.getsizeof(record)

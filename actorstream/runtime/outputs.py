@@ -59,8 +59,6 @@ class ExchangeOutput:
         values, keys, timestamps = lists
         if not values:
             return 0
-        if timestamps is not None and timestamps[0] is None:
-            timestamps = None
         item: ChannelItem = Batch(values, timestamps, keys, origin)
         if self._wire:
             item = decode_item(encode_item(item))

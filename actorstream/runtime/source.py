@@ -22,7 +22,7 @@ from actorstream.errors import ActorstreamError, InvariantError, UserCodeError
 from actorstream.graph.nodes import SourceSpec
 from actorstream.model.batch import Batch
 from actorstream.model.signals import EndOfInput
-from actorstream.runtime.mailbox import Mailbox
+from actorstream.runtime.mailbox import Mailbox, estimate_bytes
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
 from actorstream.runtime.subtask import CLOSE_SECONDS, Subtask
 
@@ -73,7 +73,9 @@ class SourceSubtask(Subtask):
         try:
             async for fetched in reading:
                 # Without values it says where reading begins: the snapshot should know that.
-                lane.put(cast("ChannelItem", _Read(fetched)), max(1, len(fetched.values)))
+                values = fetched.values
+                size_bytes = estimate_bytes(values) if values else 0
+                lane.put(cast("ChannelItem", _Read(fetched)), max(1, len(values)), size_bytes)
                 if not lane.has_credit():
                     await lane.wait_credit()
         finally:

@@ -42,6 +42,7 @@ from actorstream.runtime.messages import (
 from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
+from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -149,6 +150,8 @@ class Subtask:
             stack.push_async_callback(self._close, binding)
             await self._process.open(OperatorPlace(head.name, self.identity.subtask, self.chain.parallelism))
         runner.calling = None
+        if self.state is not None and (stored := self.state.stored_key()) is not MISSING:
+            runner.expect_keys_like(stored)
         runner.bind(self._bindings)
 
     async def _let_go(self, stack: AsyncExitStack) -> None:
@@ -179,9 +182,9 @@ class Subtask:
     # ---- the loop
 
     async def _loop(self) -> None:
-        mailbox, pace, statistics = self.mailbox, self.deployment.pace, self.statistics
+        mailbox, pace, statistics, runner = self.mailbox, self.deployment.pace, self.statistics, self.runner
         clock = pace.clock.monotonic
-        turn = clock() + pace.share()
+        runner.turn_ends = clock() + pace.share()
         while True:
             if mailbox.control:
                 await self._on_control(mailbox.control.popleft())
@@ -196,11 +199,11 @@ class Subtask:
                     pace.wake()
                 now = clock()
                 statistics.idle_seconds += now - idle
-                turn = now + pace.share()
+                runner.turn_ends = now + pace.share()
                 continue
-            if clock() > turn:
+            if clock() > runner.turn_ends:
                 await pace.give_way()
-                turn = clock() + pace.share()
+                runner.turn_ends = clock() + pace.share()
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         match item:

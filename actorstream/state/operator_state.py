@@ -18,12 +18,14 @@ and the next checkpoint finds those entries in a layer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from actorstream.errors import InvariantError
-from actorstream.state.entries import Slots
+from actorstream.codec.ordered_keys import decode_key_at
+from actorstream.errors import CodecError, InvariantError
+from actorstream.state.entries import HEAD_BYTES, VALUE, Slots, take_apart
 from actorstream.state.key_space import KeySpace
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import MISSING, RowTable
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from actorstream.state.stack import LayerStack
 
 _SETTLE_AT_ONCE = 5_000  # entries, about 1 ms
+_LOOK_AT = 100  # entries of a layer
 _Frozen: TypeAlias = "tuple[Epochs[Any], Part[Any]]"
 
 
@@ -155,6 +158,19 @@ class OperatorState:
     def key_group(self, key: object) -> int:
         """Give the key group of a key."""
         return self._space.key_group(key)
+
+    def stored_key(self) -> object:
+        """Give some key that has state in the layers; MISSING where none is found at once."""
+        operator = self._space.operator.to_bytes(2)
+        for groups, layers in self.stack.runs():
+            for layer in layers:
+                entries = layer.scan(operator, groups.start.to_bytes(2), groups.end.to_bytes(2))
+                for entry_key, value in islice(entries, _LOOK_AT):
+                    whole, _, tagged = take_apart(value)
+                    if tagged[0] == VALUE:
+                        with suppress(CodecError):  # an Enum that the program has no more
+                            return decode_key_at(whole or entry_key, 0 if whole else HEAD_BYTES)[0]
+        return MISSING
 
     def clear_key(self, key: object) -> None:
         """Forget a key: its row and all its maps."""

@@ -50,6 +50,7 @@ PLAIN = [print, len, str.split, lambda x: x, Local(), Remote, partial(pow, 2), [
 
 @pytest.mark.parametrize("fn", ASYNC)
 def test_async_functions_are_recognised_in_every_dress(fn: object) -> None:
+    """T31: a record must not run while another of its key awaits; until that is built, awaiting is refused."""
     assert is_async(fn)
     with pytest.raises(PlanError, match=r"map\(.+\): async functions are not supported here yet"):
         require_plain(fn, "map")

@@ -49,6 +49,21 @@ def test_looking_needs_no_claim_and_changes_nothing(tmp_path: Path) -> None:
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+def test_a_checkpoint_that_the_job_deletes_meanwhile_is_left_out(
+    store: tuple[CheckpointDirectory, Claim], tmp_path: Path
+) -> None:
+    """Whoever looks takes no lock: what retention took away under his eyes is no damage."""
+    directory, _ = store
+
+    class Deleting(RealFiles):
+        def read(self, path: str, /) -> bytes:
+            if path.endswith("1/manifest.json"):
+                assert "checkpoints/1" in directory.retire(keep=1, in_use=())
+            return super().read(path)
+
+    assert StoreView(Deleting(), str(tmp_path)).manifests() == [good(TWO)]
+
+
 def test_an_empty_place_is_an_empty_store(tmp_path: Path) -> None:
     view = StoreView(RealFiles(), str(tmp_path / "nothing"))
     assert view.checkpoint_ids() == []

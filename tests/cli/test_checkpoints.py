@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pytest
 
 from actorstream import Pipeline
 from actorstream.eventlog.log import EventLog
+from actorstream.system.current import current_world, use_world
+from actorstream.system.files import RealFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +115,27 @@ def test_a_damaged_manifest_is_a_row_and_not_the_end_of_the_list(shell: Shell) -
     verified = shell("checkpoints", "verify", str(job))
     assert verified.status == 1
     assert verified.out.splitlines()[0].startswith("checkpoint 1: good")
+
+
+@pytest.mark.parametrize("command", ["list", "verify"])
+def test_a_checkpoint_that_the_job_deletes_meanwhile_is_passed_over(shell: Shell, command: str) -> None:
+    """A job that runs keeps three and deletes the rest: that is no damage."""
+    job = fill(shell.folder)
+    fill(shell.folder)
+    reads: list[str] = []
+
+    class Deleting(RealFiles):
+        def read(self, path: str, /) -> bytes:
+            reads.append(path)
+            if reads.count(path) == 2 and path.endswith("1/manifest.json"):
+                shutil.rmtree(job / "checkpoints" / "1")
+            return super().read(path)
+
+    with use_world(replace(current_world(), files=Deleting())):
+        outcome = shell("checkpoints", command, str(job))
+    assert not (job / "checkpoints" / "1").exists()
+    assert (outcome.status, "missing" in outcome.out) == (0, False)
+    assert "good" in outcome.out
 
 
 def test_looking_changes_nothing_and_needs_no_lock(shell: Shell) -> None:

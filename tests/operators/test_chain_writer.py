@@ -20,14 +20,17 @@ def test_chain_is_written_the_same_way_twice(name: str) -> None:
     """A subscription has a step written anew: nothing but the new outlet may differ."""
     rig = CHAINS[name]()
 
-    assert ChainWriter(rig.chain, rig.bindings).lines == ChainWriter(rig.chain, rig.bindings).lines
+    assert (
+        ChainWriter(rig.chain, rig.bindings, timed=rig.chain.needs_timestamps).lines
+        == ChainWriter(rig.chain, rig.bindings, timed=rig.chain.needs_timestamps).lines
+    )
 
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_every_line_in_the_loop_belongs_to_an_operator(name: str) -> None:
     """Else an error there would have nobody to be blamed on."""
     rig = CHAINS[name]()
-    lines = ChainWriter(rig.chain, rig.bindings).lines
+    lines = ChainWriter(rig.chain, rig.bindings, timed=rig.chain.needs_timestamps).lines
 
     assert {line.operator for line in lines if line.depth > 1} <= {node.name for node in rig.chain.nodes}
 
@@ -38,4 +41,4 @@ def test_stateful_operator_without_state_is_our_bug() -> None:
     rig.bindings.state = None
 
     with pytest.raises(InvariantError, match="head is not at the head of a keyed chain"):
-        ChainWriter(rig.chain, rig.bindings)
+        ChainWriter(rig.chain, rig.bindings, timed=rig.chain.needs_timestamps)

@@ -207,7 +207,7 @@ def test_nothing_starts_before_all_subtasks_run_t89() -> None:
 
 
 def test_interval_is_start_to_start_and_pause_is_from_completion() -> None:
-    """A slow checkpoint is followed at once, but not within the pause.
+    """T88: a slow checkpoint is followed at once, but not within the pause.
 
     start 1 s ──── complete 3.5 s ──pause 0.2 s── start 3.7 s ─ complete 3.8 s ──── start 4.7 s
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,8 +18,10 @@ from tests.runtime.deploying import Deploying, subtask_of
 from tests.runtime.doubles import Splits, Target, settle, until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from actorstream.model.connect import SinkContext
 
 
 class Living(KeyedProcess[int, int, int]):
@@ -180,6 +183,24 @@ async def test_error_in_open_or_handler_names_the_operator_and_close_is_called(t
     assert isinstance(error, UserCodeError)
     assert error.operator == "p"
     assert said[-1] == "close"
+
+
+async def test_operators_are_closed_from_the_head_to_the_tail(tmp_path: Path) -> None:
+    """T117: what an operator gives at its end still finds those behind it open."""
+    said: list[str] = []
+
+    class Closing(Target):
+        @asynccontextmanager
+        async def writer(self, ctx: SinkContext, /) -> AsyncIterator[Any]:
+            async with super().writer(ctx) as writer:
+                yield writer
+            said.append("sink closed")
+
+    target = Closing()
+    await Attempt(await Deploying(living(said, sink=target), tmp_path).build()).run(lambda: None)
+
+    assert said[-2:] == ["close", "sink closed"]
+    assert target.committed == [1, 2]
 
 
 async def test_error_in_close_after_the_end_does_not_undo_the_end(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream.api.pipeline import Pipeline
-from actorstream.errors import RestoreError, StateAccessError, StoreError, UserCodeError
+from actorstream.errors import JobFailed, RestoreError, StateAccessError, StoreError, UserCodeError
 from actorstream.model.ids import SubtaskId
 from actorstream.operators.keyed_process import Context, KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.runtime.attempt import Attempt
 from actorstream.state import lmdb_env
 from tests.runtime.deploying import Deploying
-from tests.runtime.doubles import Splits, Target
+from tests.runtime.doubles import Splits, Target, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +116,25 @@ async def test_checkpoint_that_the_plan_cannot_go_on_from_is_refused(tmp_path: P
 
     with pytest.raises(RestoreError, match=message):
         await Deploying(pipeline(after), tmp_path).build()
+
+
+@pytest.mark.parametrize("parallelism", [1, 3])
+async def test_keys_of_another_type_than_those_in_the_store_are_refused(tmp_path: Path, parallelism: int) -> None:
+    """T34: no such key would find its state, and every count would begin anew in silence."""
+    source = Splits({"a": list(range(20))}, allowed=10)
+
+    def keyed_by(key: Any) -> Pipeline:
+        made = Pipeline("t")
+        made.source(source, name="in").key_by(key).process(Counting, name="p", parallelism=parallelism)
+        return made
+
+    async with keyed_by(int).run(store=tmp_path) as job:
+        await until(lambda: job.summary().records_in == 10)
+    source.allow(None)
+    with pytest.raises(JobFailed, match=r"p: key_by gave '1\d', a str, but .* under keys of type int; give keys"):
+        await keyed_by(str).run(store=tmp_path)
+    summary = await keyed_by(int).run(store=tmp_path)
+    assert summary.records_in == 10
 
 
 async def test_changed_max_parallelism_is_refused_with_what_to_say(tmp_path: Path) -> None:

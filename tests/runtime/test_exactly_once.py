@@ -179,6 +179,7 @@ async def test_records_after_the_last_barrier_are_in_the_final_checkpoint(tmp_pa
 
 
 async def test_job_that_had_ended_does_nothing_when_it_is_run_again(tmp_path: Path) -> None:
+    """T97, T114: no split is found anew, and the end is passed on by actors that have nothing to do."""
     target = Target()
     await build("keyed", Splits(NUMBERS), target).run(store=tmp_path)
     source = Splits(NUMBERS)
@@ -273,7 +274,7 @@ async def test_two_jobs_on_one_loop_do_not_disturb_each_other(tmp_path: Path) ->
 
 
 async def test_checkpoint_that_was_never_complete_is_not_seen_by_the_next_run(tmp_path: Path) -> None:
-    """Leaving by an exception cancels at once: what came after the last checkpoint comes again."""
+    """T132: the disk is ahead of the last checkpoint; what came after that is not seen, and comes again."""
     target = Target()
     source = Splits(NUMBERS, allowed=50)
     with pytest.raises(KeyError):  # noqa: PT012

@@ -176,6 +176,7 @@ async def test_waiting_senders_go_on_one_after_the_other_as_credit_allows() -> N
 
 
 async def test_cancelled_waiter_leaves_nothing_behind_and_costs_nobody_the_credit() -> None:
+    """T128: what waits again and again on one long-lived thing must not pile up there."""
     lane = Mailbox[str, str](1, records_max=10).lanes[0]
     lane.put("x", 20)
     passed: list[str] = []

@@ -92,8 +92,7 @@ def test_signals_go_down_every_lane_without_credit() -> None:
 def test_timestamps_travel_or_are_left_out_where_the_source_has_none() -> None:
     receivers = Receivers(1, Forward())
     receivers.output.send(Lists([1], None, [5]), None)
-    missing: Any = [None]
-    receivers.output.send(Lists([2], None, missing), None)
+    receivers.output.send(Lists([2], None, None), None)
 
     assert [item.timestamps for item in receivers.mailboxes[0].lanes[0].items] == [[5], None]
 

@@ -127,7 +127,7 @@ async def test_large_state_is_encoded_in_slices_and_others_run_in_between(tmp_pa
 
 
 async def test_full_disk_declines_every_waiting_snapshot_and_loses_nothing(tmp_path: Path) -> None:
-    """A later one must not be acknowledged without the earlier entries; they go out with the next."""
+    """T85: a later one must not be acknowledged without the earlier entries; they go out with the next."""
     rig = Rig(tmp_path)
     rig.files.full = True
     async with anyio.create_task_group() as group:
@@ -148,7 +148,7 @@ async def test_full_disk_declines_every_waiting_snapshot_and_loses_nothing(tmp_p
 
 
 async def test_value_that_cannot_be_stored_fails_the_job_by_name(tmp_path: Path) -> None:
-    """No later checkpoint could ever be complete: declining for ever would hide it."""
+    """T86: no later checkpoint could ever be complete: declining for ever would hide it."""
     rig = Rig(tmp_path)
     rig.barrier(1, a=object())
 

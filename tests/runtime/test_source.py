@@ -18,6 +18,7 @@ from actorstream.model.connect import Fetched, replayable
 from actorstream.model.ids import CheckpointId, SubtaskId
 from actorstream.operators.keyed_process import Context, KeyedProcess
 from actorstream.protocol.restart import Restart
+from actorstream.runtime.mailbox import LANE_BYTES
 from actorstream.system.files import RealFiles
 from tests.runtime.doubles import Splits, Target, settle, until
 
@@ -96,6 +97,49 @@ async def test_generator_is_closed_when_the_job_ends(tmp_path: Path) -> None:
     assert source.closed == 2
 
 
+async def test_checkpoint_before_anything_is_read_holds_the_restored_positions(tmp_path: Path) -> None:
+    """T96: readers that were restored and have not begun yet must not write their splits out of the store."""
+    source, target = Splits({"a": list(range(20)), "b": list(range(50, 60))}, allowed=10), Target()
+    async with reading(source, sink=target).run(store=tmp_path, checkpoint_interval=None) as job:
+        await until(lambda: job.summary().records_in == 20)
+    before = positions(tmp_path, 1)
+    source.allow(0)
+    async with reading(source, sink=target).run(store=tmp_path, checkpoint_interval=None) as job:
+        assert positions(tmp_path, await job.checkpoint()) == before
+        assert job.summary().records_in == 0
+    source.allow(None)
+    await reading(source, sink=target).run(store=tmp_path)
+
+    assert Counter(target.committed) == Counter([*range(20), *range(50, 60)])
+
+
+async def test_what_is_fetched_ahead_is_bounded_in_bytes_too() -> None:
+    """A thousand records of megabytes are gigabytes: a pump waits for credit in bytes as any sender does."""
+    released = asyncio.Event()
+    record = bytes(LANE_BYTES // 2)
+    fetched = 0
+
+    class Large:
+        async def splits(self) -> Sequence[str]:
+            return ["a"]
+
+        async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, bytes]]:
+            nonlocal fetched
+            for position in range(30):
+                fetched += 1
+                yield Fetched([record], position)
+
+    async def take(_: bytes) -> None:
+        await released.wait()
+
+    async with reading(Large(), sink=take).run() as job:
+        await until(lambda: fetched >= 3)
+        await settle(100)
+        assert fetched <= 4
+        released.set()
+        assert (await job.wait()).records_in == 30
+
+
 async def test_split_that_raises_fails_the_job_and_names_source_split_and_position() -> None:
     source = Splits({"a": [1, 2, 3, 4]}, batch=2)
     source.fail_at["a", 2] = ConnectionError("gone")
@@ -129,7 +173,7 @@ async def test_split_that_raises_is_read_again_from_the_checkpoint(tmp_path: Pat
 
 
 async def test_split_that_ends_early_ends_alone_and_is_not_read_again(tmp_path: Path) -> None:
-    """The others go on; what has ended stays ended after a restart."""
+    """T97: the others go on; what has ended stays ended after a restart."""
     source = Splits({"short": [1], "long": list(range(100, 140))}, allowed=20, ended=True)
     target = Target()
     pipeline = reading(source, sink=target)

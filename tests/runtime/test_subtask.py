@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -207,7 +208,7 @@ async def test_lost_notice_is_made_good_by_the_abort_of_a_later_checkpoint(
 
 
 async def test_control_is_served_between_the_records_of_a_full_lane(pipeline_and_target: Made, tmp_path: Path) -> None:
-    """A commit must not wait until a backlog is worked off."""
+    """T127: a commit must not wait until a backlog is worked off, and no record is split or lost by it."""
 
     async def body(actor: Actor) -> None:
         await actor.put(0, 1, Barrier(ONE))
@@ -225,8 +226,60 @@ async def test_control_is_served_between_the_records_of_a_full_lane(pipeline_and
             lane.put(Batch([0], None, [0]))
         await actor.tell(CompleteCheckpoint(ONE))
         assert waiting == [200]
+        await until(lambda: actor.count() == 201)
 
     await with_actor(pipeline_and_target, tmp_path, body)
+
+
+async def test_control_that_posts_itself_again_does_not_hold_the_loop(
+    pipeline_and_target: Made, tmp_path: Path
+) -> None:
+    """T22: each message brings the next one, and yet every burst ends and others have their turn."""
+    made, target = pipeline_and_target
+    deploying = Deploying(made, tmp_path)
+    built = await deploying.build()
+    subtask = subtask_of(built, "count")
+    turns, posted = 0, 0
+
+    def post_again(_: object) -> None:
+        nonlocal posted
+        posted += 1
+        if turns < 20:
+            subtask.mailbox.tell(CompleteCheckpoint(ONE))
+
+    subtask.deployment = replace(subtask.deployment, tell=post_again)
+
+    async def start() -> None:
+        subtask.mailbox.tell(CompleteCheckpoint(ONE))
+        subtask.mailbox.lanes[0].put(Batch([1], None, [0]))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(subtask.run, lambda: None, start)
+        while turns < 20:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+        await until(lambda: subtask.statistics.records_in == 1)
+        group.cancel_scope.cancel()
+    assert posted > 0
+    assert target.committed == []
+    built.close()
+
+
+async def test_notice_after_the_actor_has_ended_is_dropped(pipeline_and_target: Made, tmp_path: Path) -> None:
+    """T118: the writers are closed; the next attempt commits what the notice would have committed."""
+    seen: list[Actor] = []
+
+    async def body(actor: Actor) -> None:
+        await actor.put(0, 1, Barrier(ONE))
+        await actor.put(1, Barrier(ONE))
+        await actor.acked()
+        seen.append(actor)
+
+    await with_actor(pipeline_and_target, tmp_path, body)
+    (actor,) = seen
+    await actor.tell(CompleteCheckpoint(ONE))
+    assert actor.target.committed == []
+    assert actor.said() == []
 
 
 async def test_parked_source_reads_nothing_more_but_takes_checkpoints(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def test_record_that_fails_in_an_async_sink_is_known_again(tmp_path: Path)
     assert calls == [7, 7, 7]
 
 
-@pytest.mark.parametrize("key", [None, [1], object()], ids=repr)
+@pytest.mark.parametrize("key", [None, [1], object()], ids=["None", "list", "object"])
 @pytest.mark.parametrize("parallelism", [1, 2])
 async def test_key_that_cannot_be_stored_is_not_tried_for_ever(tmp_path: Path, key: object, parallelism: int) -> None:
     """The same record would give the same key again."""
@@ -123,7 +123,7 @@ async def test_key_that_cannot_be_stored_is_not_tried_for_ever(tmp_path: Path, k
 
 
 async def test_state_that_cannot_be_stored_is_not_tried_for_ever(tmp_path: Path) -> None:
-    """It is found when the snapshot is encoded; the message names operator, state and key."""
+    """T86: it is found when the snapshot is encoded; the message names operator, state and key."""
     pipeline = Pipeline("t")
     pipeline.source(["a", "b"]).key_by(str).fold(None, lambda _, v: object(), name="odd")
     with anyio.fail_after(10), pytest.raises(JobFailed, match="3 times in a row") as failed:
