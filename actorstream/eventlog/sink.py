@@ -60,10 +60,11 @@ class LogWriter(Generic[T]):
 
         Raises:
             FencedError: A higher attempt has opened a writer before.
+            RestoreError: The job goes on from an older checkpoint than the one it has committed here.
         """
         ctx = self._ctx
         log, encoder = await self._writable()
-        await log.submit(RaiseFence(ctx.job, ctx.operator, ctx.attempt))
+        await log.submit(RaiseFence(ctx.job, ctx.operator, ctx.attempt, ctx.subtask, ctx.restored))
         self._log, self._encoder = log, encoder
         return self
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from actorstream.errors import FencedError, StoreError
+from actorstream.errors import FencedError, RestoreError, StoreError
 from actorstream.eventlog.ledger import (
     COMMITTED,
     CONSUMERS,
@@ -145,16 +145,30 @@ class Append:
 
 @dataclass(frozen=True)
 class RaiseFence:
-    """From now on nobody with a lower attempt writes for this operator."""
+    """From now on nobody with a lower attempt writes for this operator.
+
+    Refuses a writer whose job goes on from an older checkpoint than the one it has committed here: it
+    would write everything between the two once more.
+    """
 
     job: str
     operator: str
     attempt: int
+    subtask: int
+    restored: int
     size: int = 0
 
     def apply(self, txn: LogTransaction, /) -> None:
         """Store the attempt if it is the highest."""
         txn.refuse_older(self.job, self.operator, self.attempt)
+        last = txn.document(name_key(COMMITTED, self.job, self.operator, self.subtask), Committed)
+        if last is not None and last.checkpoint > self.restored:
+            found = f"checkpoint {self.restored}" if self.restored else "no checkpoint"
+            raise RestoreError(
+                f"{txn.path} holds the output of checkpoint {last.checkpoint} of operator {self.operator!r}, but "
+                f"the job goes on from {found}: what lies between would be written twice; put the newest folder of "
+                "checkpoints/ back from a copy, or write to another log"
+            )
         fence = Fence(self.job, self.operator, self.attempt)
         key = name_key(FENCES, self.job, self.operator)
         if txn.document(key, Fence) != fence:

@@ -81,6 +81,11 @@ class SinkContext(Protocol):
         """Number of the deployment: only grows; a target refuses a writer with a lower one."""
         ...
 
+    @property
+    def restored(self) -> int:
+        """The checkpoint that this deployment goes on from, 0 if none: a target that has committed a later one refuses."""
+        ...
+
 
 class SinkWriter(Protocol[T_contra]):
     """One subtask's end of a sink. Calls never overlap.

@@ -212,6 +212,7 @@ class _Builder:
             layers=LayerWriter(world, context.layers_folder, self._layer_name),
             job=context.job,
             attempt=claim.attempt,
+            restored_from=restored.checkpoint,
             restored_tokens=restored.tokens,
             tell=self._tell,
         )

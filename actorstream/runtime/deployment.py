@@ -10,7 +10,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from actorstream.model.ids import AttemptNumber, JobId
+    from actorstream.model.ids import AttemptNumber, CheckpointId, JobId
     from actorstream.model.world import World
     from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.messages import CoordinatorMessage
@@ -31,6 +31,7 @@ class Deployment:
     layers: LayerWriter
     job: JobId
     attempt: AttemptNumber
+    restored_from: CheckpointId | None
     restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
     tell: Callable[[CoordinatorMessage], None]
 

@@ -31,6 +31,7 @@ class WriterContext:
     operator: str
     subtask: int
     attempt: int
+    restored: int
 
 
 class SinkPort:

@@ -133,7 +133,9 @@ class Subtask:
         for node in reversed(self.chain.nodes):
             if isinstance(node.spec, SinkSpec):
                 runner.calling = node.name
-                context = WriterContext(deployment.job, node.name, self.identity.subtask, deployment.attempt)
+                context = WriterContext(
+                    deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.restored_from or 0
+                )
                 writer: SinkWriter[object] = await stack.enter_async_context(
                     node.spec.sink.writer(cast("SinkContext", context))
                 )

@@ -28,6 +28,7 @@ class Identity:
     operator: str = "alerts"
     subtask: int = 0
     attempt: int = 1
+    restored: int = 1_000_000
 
 
 async def values_of(log: EventLog[T]) -> list[T]:

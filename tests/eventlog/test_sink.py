@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from actorstream.errors import FencedError, InvariantError, StoreError
+from actorstream.errors import FencedError, InvariantError, RestoreError, StoreError
 from actorstream.eventlog.log import EventLog
 from tests.eventlog.setting import SMALL, Click, Identity, values_of
 
@@ -227,3 +227,19 @@ async def test_a_strange_token_is_refused(tmp_path: Path, token: bytes) -> None:
     async with log.writer(Identity()) as writer:
         with pytest.raises(StoreError, match="token"):
             await writer.commit(token)
+
+
+async def test_job_that_goes_on_from_an_older_checkpoint_than_it_committed_is_refused(tmp_path: Path) -> None:
+    """Somebody deleted the newest checkpoints: everything since the older one would be written twice (T90)."""
+    log = EventLog(Click, tmp_path / "log")
+    async with log.writer(Identity(restored=0)) as writer:
+        await writer.write(clicks(0, 3))
+        token = await writer.pre_commit(7)
+        assert token is not None
+        await writer.commit(token)
+
+    with pytest.raises(RestoreError, match="holds the output of checkpoint 7 .* goes on from checkpoint 6"):
+        async with log.writer(Identity(attempt=2, restored=6)):
+            pass
+    async with log.writer(Identity(attempt=2, restored=7)):
+        assert await values_of(log) == clicks(0, 3)

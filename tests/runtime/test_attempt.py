@@ -193,8 +193,10 @@ async def test_operators_are_closed_from_the_head_to_the_tail(tmp_path: Path) ->
         @asynccontextmanager
         async def writer(self, ctx: SinkContext, /) -> AsyncIterator[Any]:
             async with super().writer(ctx) as writer:
-                yield writer
-            said.append("sink closed")
+                try:
+                    yield writer
+                finally:
+                    said.append("sink closed")
 
     target = Closing()
     await Attempt(await Deploying(living(said, sink=target), tmp_path).build()).run(lambda: None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ONE, TWO, THREE = CheckpointId(1), CheckpointId(2), CheckpointId(3)
-CONTEXT = WriterContext("job", "out", 0, 1)
+CONTEXT = WriterContext("job", "out", 0, 1, 0)
 
 
 class Recorder:

@@ -240,6 +240,7 @@ async def test_control_that_posts_itself_again_does_not_hold_the_loop(
     built = await deploying.build()
     subtask = subtask_of(built, "count")
     turns, posted = 0, 0
+    began = anyio.Event()
 
     def post_again(_: object) -> None:
         nonlocal posted
@@ -247,20 +248,21 @@ async def test_control_that_posts_itself_again_does_not_hold_the_loop(
         if turns < 20:
             subtask.mailbox.tell(CompleteCheckpoint(ONE))
 
-    subtask.deployment = replace(subtask.deployment, tell=post_again)
-
     async def start() -> None:
         subtask.mailbox.tell(CompleteCheckpoint(ONE))
         subtask.mailbox.lanes[0].put(Batch([1], None, [0]))
+        began.set()
 
+    subtask.deployment = replace(subtask.deployment, tell=post_again)
     async with anyio.create_task_group() as group:
         group.start_soon(subtask.run, lambda: None, start)
+        await began.wait()
         while turns < 20:
             turns += 1
             await anyio.lowlevel.checkpoint()
         await until(lambda: subtask.statistics.records_in == 1)
         group.cancel_scope.cancel()
-    assert posted > 0
+    assert posted > 20
     assert target.committed == []
     built.close()
 
