@@ -175,6 +175,7 @@ class Run:
                     layers_folder=os.path.join(root, "layers"),
                     statistics=self._statistics,
                     answer=self._supervisor.answer,
+                    durable=self._store is not None,
                 )
             )
         finally:

@@ -112,7 +112,7 @@ class Lease:
             newest = max(self._numbers(), default=0)
             raise StoreInUseError(
                 f"{path} is held by another live process (the newest attempt is {newest}): stop that process "
-                f"(`fuser -v {path}` names it), or run with take_over=True, which fences it"
+                f"(`fuser -v {path}` names it), or use another store"
             )
 
     def claims(self) -> list[Claim]:

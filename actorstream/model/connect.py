@@ -50,7 +50,7 @@ class RetainingSource(Protocol):
     """A source that deletes old records, but none that a job may still have to read again."""
 
     async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
-        """Keep everything behind `positions`, by split, for `job`, until it says more.
+        """Keep everything behind `positions`, by split, until `job`, a source in a job, says more.
 
         Called before the job reads, and after a checkpoint with the positions of the oldest one
         that is kept. A split that is absent, or at None, was not read yet.

@@ -54,7 +54,7 @@ HOST = "0"
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What every attempt of one run has in common."""
+    """What every attempt of one run has in common. `durable`: the store stays when the process ends."""
 
     plan: Plan
     settings: JobSettings
@@ -65,6 +65,7 @@ class JobContext:
     layers_folder: str
     statistics: JobStatistics
     answer: Callable[[int, CheckpointId | None, str | None], None]
+    durable: bool = True
 
 
 @dataclass(slots=True)
@@ -117,7 +118,8 @@ async def build(context: JobContext) -> Built:
         if is_stateful(chain.head.spec)
     }
     restored = await offload.run(_restore, context, columns)
-    retaining = Retaining(context.plan, context.job, context.root, restored.kept, max(1, context.settings.retained))
+    store = context.root if context.durable else None
+    retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
         await retaining.before_reading()
         splits = await _assign_splits(context.plan, restored)

@@ -1,4 +1,8 @@
-"""What sources must keep: the positions of the oldest kept checkpoint, told to those that delete."""
+"""What sources must keep: the positions of the oldest kept checkpoint, told to those that delete.
+
+Two sources of a job may read one log, so each registers under a name of its own: <job id>/<source>.
+A job without a store never comes back and registers nothing: nobody would ever take it out again.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +24,20 @@ if TYPE_CHECKING:
 class Retaining:
     """One attempt's register of positions. Positions only grow, so the oldest kept checkpoint's are the lowest."""
 
-    def __init__(self, plan: Plan, job: str, store: str, kept: Sequence[Positions], retained: int) -> None:
-        """Start from the positions of the checkpoints in the store, oldest first; `retained` of them are kept."""
+    def __init__(self, plan: Plan, job: str, store: str | None, kept: Sequence[Positions], retained: int) -> None:
+        """Start from the positions of the checkpoints in the store, oldest first; `retained` of them are kept.
+
+        `store` None: the job's state goes with its process.
+        """
         self._sources = {
             chain.head.name: chain.head.spec.source
             for chain in plan.chains
-            if isinstance(chain.head.spec, SourceSpec) and isinstance(chain.head.spec.source, RetainingSource)
+            if store is not None
+            and isinstance(chain.head.spec, SourceSpec)
+            and isinstance(chain.head.spec.source, RetainingSource)
         }
         self._job = job
-        self._store = store
+        self._store = store or ""
         self._kept: deque[Positions] = deque(kept, maxlen=retained)
         self._told: dict[str, dict[str, object]] = {}
 
@@ -47,5 +56,5 @@ class Retaining:
         oldest = self._kept[0].get(name, {}) if self._kept else {}
         positions = {split: place.position for split, place in oldest.items()}
         if force or positions != self._told.get(name):
-            await self._sources[name].keep_for(self._job, self._store, positions)
+            await self._sources[name].keep_for(f"{self._job}/{name}", self._store, positions)
             self._told[name] = positions

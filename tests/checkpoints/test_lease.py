@@ -121,7 +121,7 @@ def test_only_one_process_holds_the_lock_and_it_ends_with_the_process(tmp_path: 
         assert other.stdout is not None
         assert other.stdout.readline() == b"locked\n"
         mine = opened(tmp_path)
-        with pytest.raises(StoreInUseError, match=r"LOCK is held by another live process .*take_over=True"):
+        with pytest.raises(StoreInUseError, match=r"LOCK is held by another live process .*stop that process"):
             mine.lock()
         other.kill()
     mine.lock()

@@ -54,7 +54,10 @@ class Gate(RealFiles):
 
 
 async def test_what_waits_together_is_one_file(tmp_path: Path) -> None:
-    """A checkpoint of 2,000 small actors costs a few files; each of them has a count of the layer."""
+    """A checkpoint of 2,000 small actors costs a few files; each of them has a count of the layer.
+
+    T131: a reader begun beside the writing transaction would see an empty file; this one sees the last entry.
+    """
     writer = writer_in(tmp_path)
     layers: list[Layer] = []
 
