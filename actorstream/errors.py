@@ -58,9 +58,7 @@ class UserCodeError(ActorstreamError):
         record: The record at hand, or None where that is unknown. Not in the message: it may be secret.
     """
 
-    def __init__(
-        self, message: str, *, operator: str, subtask: int, position: object, record: object = None
-    ) -> None:
+    def __init__(self, message: str, *, operator: str, subtask: int, position: object, record: object = None) -> None:
         """Keep what names the place beside the message."""
         super().__init__(message)
         self.operator = operator

@@ -95,6 +95,7 @@ class EventLog(Generic[T]):
     """
 
     _makes = True
+    _declares = True
 
     def __init__(  # noqa: PLR0913
         self,
@@ -260,7 +261,12 @@ class EventLog(Generic[T]):
         log = await self._opened()
         if self._writing is None or self._writing[0] is not log:
             schema = self._codec().schema
-            await log.submit(DeclareType(DeclaredType(schema.fingerprint, schema.shape), self._contradiction))
+            if self._declares:
+                await log.submit(DeclareType(DeclaredType(schema.fingerprint, schema.shape), self._contradiction))
+            else:
+                for declared in await log.world.offload.run(log.declared_types):
+                    if (problem := self._contradiction(declared)) is not None:
+                        raise StoreError(problem)
             encoder = RecordEncoder(
                 self._codec(), log.partitions, key=self._key, timestamp=self._timestamp, what=repr(self)
             )

@@ -32,9 +32,10 @@ class _ReadsAnything:
 
 
 class _UntypedLog(EventLog[object]):
-    """Reads every log; writes only to those that were made for any value. Never makes one."""
+    """Reads every log; writes only where no type was declared. Never makes a log, and declares no type."""
 
     _makes = False
+    _declares = False
 
     def _codec(self) -> Codec[object]:
         return _ReadsAnything()

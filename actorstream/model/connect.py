@@ -83,7 +83,10 @@ class SinkContext(Protocol):
 
     @property
     def restored(self) -> int:
-        """The checkpoint that this deployment goes on from, 0 if none: a target that has committed a later one refuses."""
+        """The checkpoint that this deployment goes on from, 0 if none.
+
+        A target that has committed a later one refuses: it would get what lies between twice.
+        """
         ...
 
 

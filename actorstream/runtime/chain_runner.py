@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
 SLICE_RECORDS_FIRST = 16
+_EQUAL_KINDS: frozenset[type] = frozenset({bool, int, float})
 SLICE_RECORDS_MAX = 512
 
 
@@ -67,6 +68,7 @@ class ChainRunner:
         }
         self._called_with: object = None
         self._key_type: type | None = None
+        self._part_types: dict[int, type] = {}
         self._stored_key_type: type | None = None
         self._slice = SLICE_RECORDS_FIRST
         self._origin: tuple[str, object] | None = None
@@ -198,6 +200,8 @@ class ChainRunner:
         """Refuse None and a second type of key: 1, 1.0 and True would share state (T137)."""
         types = set(map(type, keys))
         if len(types) == 1 and self._key_type in types:
+            if self._key_type is tuple:
+                self._check_parts(keys)
             return
         expected = self._key_type or type(keys[0])
         name = self.chain.head.name
@@ -216,6 +220,21 @@ class ChainRunner:
         except CodecError as error:
             raise CodecError(f"{name}: key_by gave {keys[0]!r}: {error}") from error
         self._key_type = expected
+        if expected is tuple:
+            self._check_parts(keys)
+
+    def _check_parts(self, keys: list[object]) -> None:
+        """Refuse (1,) beside (True,): Python holds them equal, their encodings differ."""
+        for place, part in enumerate(zip(*cast("list[tuple[object, ...]]", keys), strict=False)):
+            kinds = {*map(type, part), self._part_types.get(place, str)} & _EQUAL_KINDS
+            if len(kinds) > 1:
+                names = " and ".join(sorted(kind.__name__ for kind in kinds))
+                raise CodecError(
+                    f"{self.chain.head.name}: key_by gave tuples whose part {place + 1} is of the types {names}; "
+                    "each part of a key is of one type: convert in the key function"
+                )
+            if kinds:
+                self._part_types[place] = kinds.pop()
 
     def blame(self, error: Exception) -> Exception:
         """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself.

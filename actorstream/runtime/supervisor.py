@@ -204,7 +204,8 @@ def _place(failure: Exception) -> Hashable | None:
     if not isinstance(failure, UserCodeError):
         return None
     if failure.record is None:
-        return failure.operator, failure.subtask, repr(failure.position)
+        # A sink's target or a source may be out of reach for a while: waiting helps, and no record is to blame.
+        return None
     try:
         record = xxh3_64_hexdigest(SELF_DESCRIBING.encode(failure.record))
     except CodecError:

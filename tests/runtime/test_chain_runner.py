@@ -153,7 +153,20 @@ async def test_counters_tell_records_and_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second"), [(1, True), (1, 1.0), (True, 1), ("a", 1), ("a", b"a"), ((1,), 1), (1, "a")], ids=repr
+    ("first", "second"),
+    [
+        (1, True),
+        (1, 1.0),
+        (True, 1),
+        ("a", 1),
+        ("a", b"a"),
+        ((1,), 1),
+        (1, "a"),
+        ((1, "a"), (True, "a")),
+        ((1,), (1.0,)),
+        ((None, 1.0), (0, 1)),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize("together", [True, False])
 async def test_second_type_of_key_is_refused(first: object, second: object, together: bool) -> None:

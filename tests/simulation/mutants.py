@@ -118,7 +118,7 @@ def _between() -> Sequence[AbstractContextManager[object]]:
 # -- snapshots and state -----------------------------------------------------------------------------------------------
 
 
-@mutant("a snapshot shares the dict of the next epoch", early_freezes=0.0, job="keyed")
+@mutant("a snapshot shares the dict of the next epoch", early_freezes=0.0, job="keyed", call_delay=0.05)
 def _by_reference() -> Sequence[AbstractContextManager[object]]:
     def freeze(self: Epochs[Any]) -> Part[Any] | None:
         if not self.live and not self._returned:

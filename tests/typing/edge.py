@@ -1,5 +1,4 @@
 """Corners of inference, and mistakes that must be found: see programs.py for how they are marked."""
-# ruff: noqa: D101, D102
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations

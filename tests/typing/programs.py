@@ -3,7 +3,6 @@
 A line marked `# refused:` holds a mistake that both must find: an ignore that
 nothing needs is an error, so the check is that they print nothing.
 """
-# ruff: noqa: D101, D102
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
