@@ -42,6 +42,9 @@ class RunOptions(TypedDict, total=False):
 
     Attributes:
         store: Root folder: the job lives in <store>/<pipeline name>. None: a private temporary folder, gone at the end.
+        restore: An older checkpoint of the store to go on from, by its id; default: the newest. Only for the first
+            attempt: once this run has a checkpoint of its own, that is the newest.
+        accept_duplicates: Say so where output after that checkpoint was committed: it is written again.
         checkpoint_interval: Default 1 s; None: only the final one and those asked for. Transactional output appears
             at this pace.
         restart: What to do when the job fails. Default: never without a store, else `Restart.exponential()`.
@@ -51,6 +54,8 @@ class RunOptions(TypedDict, total=False):
     """
 
     store: StrPath | None
+    restore: int
+    accept_duplicates: bool
     checkpoint_interval: Duration | None
     restart: Restart
     parallelism: int
@@ -90,6 +95,8 @@ def check_run_options(options: RunOptions) -> None:
         raise _wrong(what, "restart", options["restart"], "a Restart, for example Restart.never()")
     if "parallelism" in options:
         _check_count(what, "parallelism", options["parallelism"])
+    if "restore" in options:
+        _check_count(what, "restore", options["restore"])
     if not callable(options.get("on_failure", print)):
         raise _wrong(what, "on_failure", options["on_failure"], "a function of one JobFailed")
     if not isinstance(options.get("settings", Settings()), Settings):

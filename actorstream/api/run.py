@@ -20,6 +20,7 @@ from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import InvariantError, JobFailed, PlanError, RestoreError, StoreError
 from actorstream.graph.chaining import plan_graph
+from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.building import JobContext
 from actorstream.runtime.job_settings import JobSettings
@@ -213,6 +214,8 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         tolerated_failures=resolved.tolerated_failures,
         retained=resolved.retained,
         burst_us=resolved.burst_us,
+        restore=CheckpointId(options["restore"]) if "restore" in options else None,
+        accept_duplicates=options.get("accept_duplicates", False),
         wire=wire,
     )
 

@@ -25,6 +25,12 @@ def run(
         str | None,
         typer.Option(metavar="DIR", help="Where checkpoints live; without it, nothing survives the process."),
     ] = None,
+    restore: Annotated[
+        int | None, typer.Option(min=1, help="Go on from this older checkpoint (`checkpoints list`), not the newest.")
+    ] = None,
+    accept_duplicates: Annotated[
+        bool, typer.Option("--accept-duplicates", help="Write output again that was committed after --restore's.")
+    ] = False,
     interval: Annotated[float, typer.Option(min=0.001, help="Seconds between checkpoints.")] = 1.0,
     parallelism: Annotated[int, typer.Option(min=1, help="Subtasks of operators that do not say their own.")] = 1,
 ) -> None:
@@ -33,6 +39,9 @@ def run(
     options: RunOptions = {"checkpoint_interval": interval, "parallelism": parallelism}
     if store is not None:
         options["store"] = store
+    if restore is not None:
+        options["restore"] = restore
+        options["accept_duplicates"] = accept_duplicates
     with Progress(program.name, Console(stderr=True)) as progress:
         try:
             summary = run_until_stopped(lambda: program.run(**options), progress.show, every_seconds=_SHOW_SECONDS)

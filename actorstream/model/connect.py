@@ -119,7 +119,11 @@ class Sink(Protocol[T_contra]):
     """Output in step with checkpoints. One writer for each subtask, opened with its identity."""
 
     def writer(self, ctx: SinkContext, /) -> AbstractAsyncContextManager[SinkWriter[T_contra]]:
-        """Open the writer of one subtask."""
+        """Open the writer of one subtask.
+
+        The block is left when the attempt ends, by a cancellation also where the job ended well: on leaving,
+        drop what was not pre-committed, and nothing else.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from actorstream.errors import ActorstreamError, RestoreError, StateAccessError, UserCodeError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
-from actorstream.model.ids import LayerName, OperatorNumber, SubtaskId
+from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.operators.columns import columns_of, is_stateful
 from actorstream.operators.routing import Router
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.numbers import Numbers
     from actorstream.graph.plan import Chain, Exchange, Plan
-    from actorstream.model.ids import CheckpointId, JobId
+    from actorstream.model.ids import JobId
     from actorstream.model.world import World
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
@@ -133,9 +133,11 @@ def _claim(directory: CheckpointDirectory) -> Claim:
 
 
 def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
-    directory = context.directory
+    directory, settings = context.directory, context.settings
     manifests = directory.manifests()
-    match decide(manifests, directory.claims()):
+    # What a person asked for is where the run begins; once it has a checkpoint of its own, that is the newest.
+    wanted = settings.restore if not context.statistics.checkpoints else None
+    match decide(manifests, directory.claims(), restore=wanted, accept_duplicates=settings.accept_duplicates):
         case RestoreFrom(checkpoint):
             manifest = directory.load(checkpoint)
             check_restorable(manifest, context.plan, columns)
@@ -214,7 +216,7 @@ class _Builder:
             layers=LayerWriter(world, context.layers_folder, self._layer_name),
             job=context.job,
             attempt=claim.attempt,
-            restored_from=restored.checkpoint,
+            committed_through=self._committed_through(),
             restored_tokens=restored.tokens,
             tell=self._tell,
         )
@@ -237,6 +239,12 @@ class _Builder:
     def _layer_name(self) -> LayerName:
         """Give the next name; writer and compactor share the numbers."""
         return LayerName(f"{self._claim.attempt}-{HOST}-{next(self._layer_numbers)}.lmdb")
+
+    def _committed_through(self) -> CheckpointId:
+        """Give the newest checkpoint whose output may be at the sinks: more there means that a checkpoint was lost."""
+        if self._context.settings.accept_duplicates:
+            return CheckpointId(self._claim.first_checkpoint - 1)
+        return self._restored.checkpoint or CheckpointId(0)
 
     def _layers_in_use(self) -> set[LayerName]:
         return self._built.layers_in_use()

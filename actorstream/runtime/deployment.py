@@ -31,7 +31,7 @@ class Deployment:
     layers: LayerWriter
     job: JobId
     attempt: AttemptNumber
-    restored_from: CheckpointId | None
+    committed_through: CheckpointId
     restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
     tell: Callable[[CoordinatorMessage], None]
 

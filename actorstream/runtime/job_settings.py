@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from actorstream.model.ids import CheckpointId
 
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
     """Settings of one run.
 
-    `wire` sends every channel item through the codec of the wire: a test's switch.
+    `restore` asks for an older checkpoint than the newest, `accept_duplicates` says that output committed
+    after it may be written again. `wire` sends every channel item through the codec of the wire: a test's switch.
     """
 
     checkpoint_interval_us: int | None = 1_000_000
@@ -18,4 +23,6 @@ class JobSettings:
     tolerated_failures: int = 3
     retained: int = 3
     burst_us: int = 5_000
+    restore: CheckpointId | None = None
+    accept_duplicates: bool = False
     wire: bool = False

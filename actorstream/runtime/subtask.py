@@ -134,7 +134,7 @@ class Subtask:
             if isinstance(node.spec, SinkSpec):
                 runner.calling = node.name
                 context = WriterContext(
-                    deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.restored_from or 0
+                    deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.committed_through
                 )
                 writer: SinkWriter[object] = await stack.enter_async_context(
                     node.spec.sink.writer(cast("SinkContext", context))

@@ -238,7 +238,7 @@ async def test_job_that_goes_on_from_an_older_checkpoint_than_it_committed_is_re
         assert token is not None
         await writer.commit(token)
 
-    with pytest.raises(RestoreError, match="holds the output of checkpoint 7 .* goes on from checkpoint 6"):
+    with pytest.raises(RestoreError, match=r"holds the output of checkpoint 7 .* goes on from checkpoint 6"):
         async with log.writer(Identity(attempt=2, restored=6)):
             pass
     async with log.writer(Identity(attempt=2, restored=7)):
