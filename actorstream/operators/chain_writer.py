@@ -242,25 +242,26 @@ class ChainWriter(StepText):
             self._emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
 
     def _store_columns(self, binding: ProcessBinding, depth: int) -> None:
-        """Store the row where a column changed: by identity, or because it was made for this record."""
+        """Store the row where a column changed: by identity, or because it was made for this record.
+
+        Reading a column back is what notices its deletion, so `deleted` is asked afterwards.
+        """
         names = binding.values
+        for index, name in enumerate(names):
+            self._emit(depth, f"u{index} = op.{name}")
         self._emit(depth, "if deleted:")
         if not names:
             self._emit(depth + 1, "deleted.clear()")
             return
         self._emit(depth + 1, "live[k] = settle()")
-        if len(names) == 1:
-            name = names[0]
-            made = "" if binding.defaults[name][1] is None else " or v is M"
-            self._emit(depth, f"elif op.{name} is not w0{made}:")
-            self._emit(depth + 1, f"live[k] = op.{name}")
-            return
+        columns = ["v"] if len(names) == 1 else [f"c{index}" for index in range(len(names))]
         changed = [
-            f"op.{name} is not w{index}" + ("" if binding.defaults[name][1] is None else f" or c{index} is M")
+            f"u{index} is not w{index}" + ("" if binding.defaults[name][1] is None else f" or {columns[index]} is M")
             for index, name in enumerate(names)
         ]
         self._emit(depth, f"elif {' or '.join(changed)}:")
-        row = ", ".join(
-            f"op.{name} if {test} else c{index}" for (index, name), test in zip(enumerate(names), changed, strict=True)
-        )
+        if len(names) == 1:
+            self._emit(depth + 1, "live[k] = u0")
+            return
+        row = ", ".join(f"u{index} if {test} else {columns[index]}" for index, test in enumerate(changed))
         self._emit(depth + 1, f"live[k] = ({row})")

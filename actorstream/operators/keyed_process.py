@@ -6,8 +6,7 @@ says that they changed, cost 0.83 (design notes on speed). So the runtime gives
 the user's object a generated class:
 
     class Visits(KeyedProcess)       count: ValueState[int] = ValueState(0)
-    class Visits' (Visits)           count = unbound     hides the declaration
-                                     __delattr__         `del self.count` is noticed
+    class Visits' (Visits)           count = bound       hides the declaration; notices `del self.count`
 
 and the generated loop of the chain does `op.count = v; handler(record, ctx);
 w = op.count; if w is not v: live[key] = w`. The object is of that class for the
@@ -17,14 +16,14 @@ declarations refuse every use (T32).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from datetime import UTC, datetime, timedelta
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actorstream.errors import InvariantError, MissingTimestampError, PlanError, StateAccessError
 from actorstream.operators.map_view import MapView
-from actorstream.operators.state_declarations import Declaration, MapState, declarations_of, default_of
+from actorstream.operators.state_declarations import MapState, declarations_of, default_of
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
@@ -132,14 +131,20 @@ class RecordContext:
         self._binding.clear(self.key)
 
 
-class _Unbound:
-    """Hides a declaration in the generated class, so that the instance's own attribute is found."""
+class _Bound:
+    """Hides a declaration in the generated class, so that the instance's own attribute is found.
 
-    def __init__(self, declaration: Declaration) -> None:
-        self._declaration = declaration
+    It is asked only where there is none, which is after `del self.<name>`: so a deletion is noticed at the
+    next reading, at the latest the generated loop's own after the handler. (A `__delattr__` in the class would
+    send every store through Python: measured, it doubled the cost of a record.)
+    """
+
+    def __init__(self, binding: ProcessBinding, name: str) -> None:
+        self._binding = binding
+        self._name = name
 
     def __get__(self, obj: object, owner: type) -> object:
-        raise self._declaration.refuse(owner.__mro__[1])
+        return self._binding.delete(self._name)
 
 
 class ProcessBinding:
@@ -163,7 +168,10 @@ class ProcessBinding:
         self.deleted: dict[str, object] = {}
         self.context = RecordContext(self, clock)
         self._owner = owner
-        self._bound = _bound_class(owner, declared, self)
+        namespace = {name: _Bound(self, name) for name in declared}
+        self._bound = type(
+            owner.__name__, (owner,), namespace | {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
+        )
         self.views = {
             name: MapView(declaration, state.maps[name])
             for name, declaration in declared.items()
@@ -179,16 +187,13 @@ class ProcessBinding:
         """End a batch: using a state is refused from here on (T32).
 
         Raises:
-            StateAccessError: A handler put something else in the place of a map, which would be lost.
+            StateAccessError: A handler deleted a map, or put something else in its place, which would be lost.
         """
         attributes = vars(self.process)
-        assigned = [name for name, view in self.views.items() if attributes[name] is not view]
+        assigned = [name for name, view in self.views.items() if attributes.get(name) is not view]
         self.release()
         if assigned:
-            raise StateAccessError(
-                f"{self._owner.__name__}.{assigned[0]} was assigned: a map state is changed in place; "
-                f"say self.{assigned[0]}.clear() and self.{assigned[0]}.update(...)"
-            )
+            raise self._replaced(assigned[0])
 
     def release(self) -> None:
         """Leave no key's state on the object, also after a handler failed."""
@@ -204,19 +209,26 @@ class ProcessBinding:
         default, factory = self.defaults[name]
         return default if factory is None else factory()
 
-    def delete(self, name: str) -> None:
-        """Carry out `del self.<name>`: the default from here on."""
+    def delete(self, name: str) -> object:
+        """Carry out `del self.<name>`, and give the default, which it is from here on."""
         if name in self.views:
-            self.views[name].clear()
-        else:
-            vars(self.process)[name] = self.deleted[name] = self.fresh(name)
+            raise self._replaced(name)
+        vars(self.process)[name] = self.deleted[name] = value = self.fresh(name)
+        return value
+
+    def _replaced(self, name: str) -> StateAccessError:
+        return StateAccessError(
+            f"{self._owner.__name__}.{name} was assigned or deleted: a map state is changed in place; "
+            f"say self.{name}.clear() and self.{name}.update(...)"
+        )
 
     def clear(self, key: object) -> None:
         """Carry out `ctx.clear()`."""
         for view in self.views.values():
             if view.key is not key:
                 raise InvariantError(f"{self.operator}: a map view is bound to another key")
-        for name in (*self.values, *self.views):
+            view.clear()
+        for name in self.values:
             self.delete(name)
 
     def settle(self) -> object:
@@ -230,17 +242,3 @@ class ProcessBinding:
         if all(column is MISSING for column in columns):
             return MISSING
         return columns[0] if len(columns) == 1 else tuple(columns)
-
-
-def _bound_class(owner: type, declared: dict[str, Declaration], binding: ProcessBinding) -> type:
-    delete: Callable[[str], None] = binding.delete
-
-    def delete_attribute(self: object, name: str) -> None:
-        if name in declared:
-            delete(name)
-        else:
-            object.__delattr__(self, name)
-
-    namespace: dict[str, object] = {name: _Unbound(declaration) for name, declaration in declared.items()}
-    namespace |= {"__delattr__": delete_attribute, "__module__": owner.__module__, "__qualname__": owner.__qualname__}
-    return type(owner.__name__, (owner,), namespace)
