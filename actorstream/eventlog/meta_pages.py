@@ -85,20 +85,37 @@ def newest_meta(files: FileSystem, path: str) -> MetaPage:
     return meta
 
 
+def meta_of(files: FileSystem, path: str, transaction: int) -> MetaPage | None:
+    """Read what one of the two newest transactions recorded; None if it is neither.
+
+    LMDB announces a transaction in its lock file after it has written the meta page. A writer killed between
+    the two leaves a newer page than the one that everybody reads by, and the next writer overwrites it: nobody
+    was told of that commit.
+    """
+    with disk_errors(path):
+        return next((meta for meta in _both(files, path) if meta.transaction == transaction), None)
+
+
 def _newer(files: FileSystem, path: str) -> MetaPage | None:
     """Give the newer meta page; None unless both are whole, and of two transactions in a row.
 
     Each transaction writes the page that is older. LMDB takes the higher number: a flipped bit in one
     would make it forget the last transaction, and nobody would notice.
     """
+    both = _both(files, path)
+    if not both:
+        return None
+    older, newer = sorted(both, key=lambda meta: meta.transaction)
+    in_a_row = newer.transaction - older.transaction == 1 and newer is both[newer.transaction % 2]
+    return newer if in_a_row or newer.transaction == 0 else None
+
+
+def _both(files: FileSystem, path: str) -> tuple[MetaPage, ...]:
+    """Give both meta pages in their order in the file; nothing unless both are whole."""
     head = next(iter(files.chunks(path)), b"")
     first = _meta_at(head, 0)
     second = None if first is None else _meta_at(head, first.page_size)
-    if first is None or second is None:
-        return None
-    older, newer = sorted((first, second), key=lambda meta: meta.transaction)
-    in_a_row = newer.transaction - older.transaction == 1 and newer is (first, second)[newer.transaction % 2]
-    return newer if in_a_row or newer.transaction == 0 else None
+    return () if first is None or second is None else (first, second)
 
 
 def _meta_at(head: bytes, start: int) -> MetaPage | None:

@@ -20,7 +20,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from actorstream.errors import StoreError
-from actorstream.eventlog.meta_pages import NO_ROOT, newest_meta
+from actorstream.eventlog.meta_pages import NO_ROOT, meta_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,8 +104,8 @@ def prove_trees(files: FileSystem, path: str, env: Env) -> None:
     """
     for _ in range(_LOOKS_MAX):
         with env.transaction() as txn:
-            meta = newest_meta(files, path)
-            if meta.transaction != txn.id():
+            meta = meta_of(files, path, txn.id())
+            if meta is None:
                 continue
             damaged = _first_damaged(_read(files, path, meta), meta)
             if damaged is not None:

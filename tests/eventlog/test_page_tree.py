@@ -128,3 +128,27 @@ def test_a_meta_page_that_would_take_the_last_transaction_back_is_refused(
     path.write_bytes(data)
     with pytest.raises(StoreError, match="its first pages are damaged"):
         check_whole(FILES, str(path))
+
+
+def test_writer_killed_between_its_meta_page_and_its_announcement_is_no_damage(tmp_path: Path) -> None:
+    """Others keep the lock file alive: it still tells the transaction before, which is then what everybody reads."""
+    path, later = tmp_path / "log", tmp_path / "later"
+    filled(path, 1)
+    env = open_segment(str(path), map_size=1 << 24)
+    with env.transaction() as txn:
+        told = txn.id()
+    later.write_bytes(path.read_bytes())
+    dying = open_segment(str(later), map_size=1 << 24)
+    with dying.transaction(write=True) as txn:
+        txn.put(b"never announced", b"x" * 9_000)
+    dying.close()
+    with path.open("r+b") as file:
+        file.write(later.read_bytes())
+
+    prove_trees(FILES, str(path), env)
+    with env.transaction(write=True) as txn:
+        assert txn.id() == told + 1
+        assert txn.get(b"never announced") is None
+        txn.put(b"next", b"y")
+    prove_trees(FILES, str(path), env)
+    env.close()
