@@ -92,10 +92,18 @@ class Drill:
         """Tell whether a checkpoint above `newest` is about to be published, or just was."""
         if moment == "before commit":
             return self._newest() > newest
-        return any(int(path.parent.name) > newest for path in self._checkpoints().glob("*/*.draft"))
+        return any(checkpoint > newest for checkpoint in self._with("*.draft"))
 
     def _newest(self) -> int:
-        return max((int(path.parent.name) for path in self._checkpoints().glob("*/manifest.json")), default=0)
+        return max(self._with("manifest.json"), default=0)
+
+    def _with(self, pattern: str) -> list[int]:
+        """Give the checkpoints that have such a file; the job deletes old ones while we look."""
+        while True:
+            try:
+                return [int(path.parent.name) for path in self._checkpoints().glob(f"*/{pattern}")]
+            except FileNotFoundError:
+                continue
 
     def _checkpoints(self) -> Path:
         return self.folder / "store" / "orders" / "checkpoints"

@@ -151,7 +151,10 @@ async def test_stacks_stay_low_over_hundreds_of_checkpoints(tmp_path: Path, wire
     assert watch.open - opened < 3 * LAYERS_MAX
     view = StoreView(RealFiles(), str(tmp_path / "t"))
     listed = {entry.name for checkpoint in view.checkpoint_ids() for entry in view.read(checkpoint).layers}
-    assert {path.name for path in (tmp_path / "t" / "layers").iterdir()} == listed, "no layer is left behind"
+    present = {path.name for path in (tmp_path / "t" / "layers").iterdir()}
+    # A merge that ended after the last barrier is listed nowhere: the next attempt deletes it, as it may only then.
+    assert listed <= present
+    assert len(present - listed) <= 1, "no layer is left behind"
 
 
 class HeldTarget(Target):
