@@ -42,6 +42,8 @@ class RunOptions(TypedDict, total=False):
 
     Attributes:
         store: Root folder: the job lives in <store>/<pipeline name>. None: a private temporary folder, gone at the end.
+        take_over: Go on although another process holds the store, one that hangs and cannot be ended. It is fenced:
+            if it wakes up it can neither publish nor commit, and its job fails.
         restore: An older checkpoint of the store to go on from, by its id; default: the newest. Only for the first
             attempt: once this run has a checkpoint of its own, that is the newest.
         accept_duplicates: Say so where output after that checkpoint was committed: it is written again.
@@ -54,6 +56,7 @@ class RunOptions(TypedDict, total=False):
     """
 
     store: StrPath | None
+    take_over: bool
     restore: int
     accept_duplicates: bool
     checkpoint_interval: Duration | None

@@ -18,7 +18,7 @@ import anyio
 from actorstream.api.job import Job
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
-from actorstream.errors import InvariantError, JobFailed, PlanError, RestoreError, StoreError
+from actorstream.errors import InvariantError, JobFailed, PlanError, RestoreError, StoreError, StoreInUseError
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
@@ -27,6 +27,7 @@ from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
 from actorstream.system.current import current_world
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -67,6 +68,7 @@ class Run:
         self._store = None if store is None else os.path.abspath(os.fspath(store))
         self._plan = plan_graph(graph, parallelism=options.get("parallelism", 1), has_store=store is not None)
         self._on_failure = options.get("on_failure")
+        self._take_over = options.get("take_over", False)
         default = Restart.never() if store is None else Restart.exponential()
         self._settings = _job_settings(options, wire=wire)
         self._world = current_world()
@@ -164,7 +166,7 @@ class Run:
         root = os.path.join(folder, self._plan.graph.name)
         directory = CheckpointDirectory(world.files, root)
         try:
-            job = await offload.run(_open, directory, world.random.token())
+            job = await offload.run(_open, directory, world.random.token(), take_over=self._take_over)
             await self._supervisor.run(
                 JobContext(
                     plan=self._plan,
@@ -186,9 +188,15 @@ class Run:
                 await offload.run(world.files.remove_tree, temporary)
 
 
-def _open(directory: CheckpointDirectory, token: str) -> JobId:
+def _open(directory: CheckpointDirectory, token: str, *, take_over: bool) -> JobId:
+    """Open the store. The lock keeps honest processes apart; the attempt that is claimed next fences the rest."""
     job = directory.open(token)
-    directory.lock()
+    try:
+        directory.lock()
+    except StoreInUseError as error:
+        if not take_over:
+            raise
+        log.warning("taking over a store that another process holds", found=str(error))
     return job
 
 

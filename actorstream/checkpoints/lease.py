@@ -112,7 +112,8 @@ class Lease:
             newest = max(self._numbers(), default=0)
             raise StoreInUseError(
                 f"{path} is held by another live process (the newest attempt is {newest}): stop that process "
-                f"(`fuser -v {path}` names it), or use another store"
+                f"(`fuser -v {path}` names it), or use another store; "
+                "run(take_over=True) goes past one that hangs, and fences it"
             )
 
     def claims(self) -> list[Claim]:

@@ -18,7 +18,7 @@ _SHOW_SECONDS = 0.25
 _INTERRUPTED = 130
 
 
-def run(
+def run(  # noqa: PLR0913  (the options of a command)
     pipeline: Annotated[str, typer.Argument(metavar="MODULE:PIPELINE", help="A Pipeline, or what builds one.")],
     *,
     store: Annotated[
@@ -31,6 +31,9 @@ def run(
     accept_duplicates: Annotated[
         bool, typer.Option("--accept-duplicates", help="Write output again that was committed after --restore's.")
     ] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Go on although a process that hangs holds the store: it is fenced.")
+    ] = False,
     interval: Annotated[float, typer.Option(min=0.001, help="Seconds between checkpoints.")] = 1.0,
     parallelism: Annotated[int, typer.Option(min=1, help="Subtasks of operators that do not say their own.")] = 1,
 ) -> None:
@@ -39,6 +42,8 @@ def run(
     options: RunOptions = {"checkpoint_interval": interval, "parallelism": parallelism}
     if store is not None:
         options["store"] = store
+    if take_over:
+        options["take_over"] = True
     if restore is not None:
         options["restore"] = restore
         options["accept_duplicates"] = accept_duplicates

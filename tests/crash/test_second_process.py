@@ -52,6 +52,26 @@ async def test_a_stopped_process_holds_the_store_and_a_killed_one_does_not(tmp_p
 
 @pytest.mark.crash
 @pytest.mark.timeout(60)
+async def test_a_process_that_was_taken_over_from_is_fenced_when_it_wakes_up(tmp_path: Path) -> None:
+    """T105: it holds the lock, but no longer the newest attempt: it neither publishes nor commits, and says why."""
+    folder = str(tmp_path)
+    log, updates = orders_log(folder), output_log(folder, "updates")
+    await log.extend(ORDERS[:200])
+    async with started("-m", "tests.crash.orders", folder, folder=tmp_path) as first:
+        await first.until("up")
+        await wait_count(updates, 200)
+        first.signal(signal.SIGSTOP)
+        async with build(folder).run(store=tmp_path / "store", take_over=True):
+            await log.extend(ORDERS[200:])
+            await wait_count(updates, len(ORDERS))
+        first.signal(signal.SIGCONT)
+        assert await first.wait() == 1
+        assert "FencedError" in first.last_words()
+    assert await by_customer(updates) == expected(ORDERS).updates
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(60)
 async def test_a_process_that_was_only_asleep_goes_on(tmp_path: Path) -> None:
     """SIGSTOP and SIGCONT under load: time has jumped, and nothing else has happened."""
     folder = str(tmp_path)
