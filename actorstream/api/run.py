@@ -18,7 +18,7 @@ import anyio
 from actorstream.api.job import Job
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
-from actorstream.errors import InvariantError, JobFailed, PlanError, RestoreError, StoreError, StoreInUseError
+from actorstream.errors import InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
@@ -226,6 +226,3 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         accept_duplicates=options.get("accept_duplicates", False),
         wire=wire,
     )
-
-
-__all__ = ["JobFailed", "Run"]

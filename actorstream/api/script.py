@@ -27,7 +27,7 @@ def run(pipeline: Pipeline, **options: Unpack[RunOptions]) -> Summary:
     Raises:
         JobFailed: Restarts are used up.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(pipeline, options))
 
 
@@ -39,7 +39,8 @@ async def _run(pipeline: Pipeline, options: RunOptions) -> Summary:
         return await job.wait()
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """Give uvloop's event loop, or None where it is not installed."""
     try:
         import uvloop  # noqa: PLC0415  (optional)
     except ImportError:

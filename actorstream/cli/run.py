@@ -46,7 +46,8 @@ def run(  # noqa: PLR0913  (the options of a command)
         options["take_over"] = True
     if restore is not None:
         options["restore"] = restore
-        options["accept_duplicates"] = accept_duplicates
+    if accept_duplicates:
+        options["accept_duplicates"] = True
     with Progress(program.name, Console(stderr=True)) as progress:
         try:
             summary = run_until_stopped(lambda: program.run(**options), progress.show, every_seconds=_SHOW_SECONDS)

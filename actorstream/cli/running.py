@@ -17,6 +17,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from actorstream.api.script import loop_factory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -64,15 +66,6 @@ class _ToStandardError(logging.Handler):
         """Write a line."""
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "milliseconds")
         sys.stderr.write(f"{moment} {record.levelname.lower()} {self.format(record)}\n")
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Give uvloop's event loop, or None where it is not installed."""
-    try:
-        import uvloop  # noqa: PLC0415  (optional)
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _run(run: Run, watch: Callable[[Job], None], every_seconds: float) -> Summary:

@@ -77,7 +77,6 @@ class Built:
     coordinator: CoordinatorActor
     compactor: Compactor
     subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
-    plan_columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
 
     def close(self) -> None:
         """Let go of every layer."""
@@ -231,9 +230,7 @@ class _Builder:
                 self._connect(chain, identity)
         compactor = self._make_compactor()
         self._coordinator = self._make_coordinator(frozenset(splits), compactor)
-        self._built = Built(
-            self._claim, self._restored.checkpoint, self._coordinator, compactor, self._subtasks, self._columns
-        )
+        self._built = Built(self._claim, self._restored.checkpoint, self._coordinator, compactor, self._subtasks)
         return self._built
 
     def _layer_name(self) -> LayerName:

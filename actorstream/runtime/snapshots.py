@@ -105,7 +105,6 @@ class Snapshots:
                 if generation.encoded:
                     return parts
             await self._pace.give_way()
-        return parts
 
     def _give_up(self, error: Exception) -> None:
         """Decline every queued snapshot: a later one must not be acknowledged without the earlier generation."""

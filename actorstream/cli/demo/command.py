@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from actorstream.api.script import loop_factory
 from actorstream.cli.demo.display import Display
 from actorstream.cli.demo.drill import Drill, Order
 from actorstream.cli.demo.report import facts, findings
 from actorstream.cli.demo.verdict import Note, judge, keep_note, read_note
-from actorstream.cli.running import calm_collector, loop_factory
+from actorstream.cli.running import calm_collector
 from actorstream.errors import ActorstreamError, PlanError
 from actorstream.system.current import current_world
 
