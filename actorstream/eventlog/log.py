@@ -6,6 +6,7 @@ job's sink ──> staged file ──> token ──> commit ──^            j
 values      encoding.py      writes      group_commit.py, transaction.py
 one file    segment.py       all files   row.py
 reading     reading.py, view.py          jobs that come back   retention.py
+damage      page by page     page_tree.py, proofs.py      by digest   digests.py, once_a_boot.py
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class PartitionReader(Generic[T]):
         """Read on; None where there is nothing yet.
 
         Raises:
-            StoreError: A record is missing, damaged or gone.
+            DataLossError: A record is missing, damaged or gone.
             CodecError: A record is whole, and not of the log's declared type.
         """
         while True:

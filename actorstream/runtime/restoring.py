@@ -31,10 +31,11 @@ from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.messages import SplitPosition
-from actorstream.state.layer import LayerFile, open_checked
+from actorstream.state.layer import LayerFile, open_written
+from actorstream.state.verified import prove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.graph.plan import Plan
@@ -116,17 +117,29 @@ def _check_states(operator: str, entry: OperatorEntry, columns: Mapping[str, Col
             raise RestoreError(f"state {operator}.{state} changed its type: {problem}; give the new type a new name")
 
 
-def restore(files: FileSystem, directory: CheckpointDirectory, manifest: Manifest) -> Restored:
+def restore(
+    files: FileSystem,
+    directory: CheckpointDirectory,
+    manifest: Manifest,
+    tell: Callable[[int, int], None] = lambda done_bytes, total_bytes: None,
+) -> Restored:
     """Open everything that a manifest lists; blocking, for a thread.
+
+    Files that this machine has not found good since it was turned on are read first, and `tell` is
+    called with the bytes read so far and to be read; what it raises ends the reading.
 
     Raises:
         StoreError: A layer is missing or damaged; names the file, what was found and the remedy.
     """
     restored = Restored(CheckpointId(manifest.checkpoint), manifest.numbers)
     try:
-        for entry in manifest.layers:
-            file = LayerFile(entry.name, entry.size, entry.digest, entry.entries)
-            restored.layers.append(open_checked(files, directory.layer_path(entry.name), file))
+        layers = {
+            directory.layer_path(entry.name): LayerFile(entry.name, entry.size, entry.digest, entry.entries)
+            for entry in manifest.layers
+        }
+        prove(files, layers, tell)
+        for path, file in layers.items():
+            restored.layers.append(open_written(path, file))
     except BaseException:
         restored.close()
         raise

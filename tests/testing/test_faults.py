@@ -43,6 +43,9 @@ def publish(files: FileSystem, folder: str) -> None:
         assert files.list_dir(f"{folder}/store") == ["LOCK", "final"]
         assert files.read(f"{folder}/store/final") == b"".join(files.chunks(f"{folder}/store/final"))
         assert files.size(f"{folder}/store/final") == 8
+        assert files.identity(f"{folder}/store/final")
+        files.append(f"{folder}/store/final", b" and more")
+        assert files.read_each(files.size, [f"{folder}/store/final"]) == [17]
         assert files.exists(f"{folder}/store/final")
         files.synced(f"{folder}/store/final")
     finally:
@@ -102,6 +105,17 @@ def test_a_short_write_leaves_a_part(tmp_path: Path) -> None:
     assert (tmp_path / "store/tmp").read_bytes() == b"manife"
 
 
+def test_a_short_append_leaves_a_part_at_the_end(tmp_path: Path) -> None:
+    """An append is a write that opens its file itself."""
+    files = FaultyFiles(RealFiles(), Fault(2, "short write"))
+    path = str(tmp_path / "file")
+    files.append(path, b"whole ")
+    with pytest.raises(OSError, match="No space left"):
+        files.append(path, b"half of it")
+    assert files.read(path) == b"whole half "
+    assert files.fired == ("write", path)
+
+
 def test_without_a_fault_calls_are_recorded_only(tmp_path: Path) -> None:
     """A test reads the order of calls: content, then name, then folder."""
     files = FaultyFiles(RealFiles())
@@ -140,6 +154,17 @@ def test_kill_ends_a_real_process_without_cleaning_up(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout) == (137, b"")
     assert os.listdir(tmp_path / "store") != []
+
+
+def test_kill_in_write_leaves_half_of_it(tmp_path: Path) -> None:
+    """What a process that is killed while the disk takes its data leaves; other calls are not counted."""
+    killed: list[str] = []
+    files = FaultyFiles(RealFiles(), Fault(2, "kill in write"), kill=lambda: killed.append("killed"))
+    with pytest.raises(SimulatedCrash, match="write"):
+        publish(files, str(tmp_path))
+
+    assert killed == ["killed"]
+    assert (tmp_path / "store/tmp").read_bytes() == b"manife"
 
 
 def test_threads_share_one_count(tmp_path: Path) -> None:
