@@ -12,7 +12,7 @@ from actorstream.operators.state_declarations import ListState, MapState, ValueS
 
 if TYPE_CHECKING:
     from actorstream.codec.values import Codec
-    from actorstream.graph.nodes import Node, Spec
+    from actorstream.graph.nodes import Node
 
 VALUE = "value"
 """The name of the one state of a rolling aggregate."""
@@ -25,11 +25,6 @@ class Column:
     name: str
     kind: Literal["value", "map"]
     codec: Codec[Any]
-
-
-def is_stateful(spec: Spec) -> bool:
-    """Tell whether an operator keeps keyed state, and so heads a keyed chain."""
-    return isinstance(spec, CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec)
 
 
 def columns_of(node: Node, process: object | None) -> list[Column]:

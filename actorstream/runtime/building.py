@@ -14,7 +14,8 @@ from actorstream.errors import ActorstreamError, RestoreError, StateAccessError,
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
-from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.columns import columns_of
+from actorstream.operators.keyed_process import make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
@@ -107,14 +108,14 @@ async def build(context: JobContext) -> Built:
     claim = await offload.run(_claim, context.directory)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
-        if isinstance(chain.head.spec, ProcessSpec):
+        if chain.stateful is not None and isinstance(chain.stateful.spec, ProcessSpec):
             for subtask in chain.subtasks():
-                with _blaming(chain.head.name, "when it was built"):
-                    processes[subtask] = chain.head.spec.factory()
+                with _blaming(chain.stateful.name, "when it was built"):
+                    processes[subtask] = make_process(chain.stateful.spec.factory, chain.stateful.spec.owner)
     columns = {
-        chain.head.name: columns_of(chain.head, processes.get(SubtaskId(chain.name, 0)))
+        chain.stateful.name: columns_of(chain.stateful, processes.get(SubtaskId(chain.name, 0)))
         for chain in context.plan.chains
-        if is_stateful(chain.head.spec)
+        if chain.stateful is not None
     }
     restored = await offload.run(_restore, context, columns)
     store = context.root if context.durable else None
@@ -250,18 +251,17 @@ class _Builder:
         self._coordinator.tell(message)
 
     def _subtask(self, chain: Chain, identity: SubtaskId, splits: Mapping[str, SplitPosition] | None) -> Subtask:
+        state, process = self._state(chain, identity), self._processes.get(identity)
         if splits is not None:
-            return SourceSubtask(self._deployment, chain, identity, splits)
+            return SourceSubtask(self._deployment, chain, identity, state, splits, process)
         channels = sum(map(self._context.plan.channels_of, chain.inputs))
-        return Subtask(
-            self._deployment, chain, identity, self._state(chain, identity), channels, self._processes.get(identity)
-        )
+        return Subtask(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
-        name = chain.head.name
-        columns = self._columns.get(name)
-        if columns is None:
+        if chain.stateful is None:
             return None
+        name = chain.stateful.name
+        columns = self._columns[name]
         max_parallelism = self._context.plan.graph.max_parallelism
         key_groups = range_of(identity.subtask, chain.parallelism, max_parallelism)
         states = self._numbers.states[name]
@@ -301,9 +301,9 @@ class _Builder:
 
     def _make_compactor(self) -> Compactor:
         stacks = [
-            (OperatorNumber(self._numbers.operators[subtask.chain.head.name]), subtask.state.stack)
+            (OperatorNumber(self._numbers.operators[subtask.chain.stateful.name]), subtask.state.stack)
             for subtask in self._subtasks.values()
-            if subtask.state is not None
+            if subtask.state is not None and subtask.chain.stateful is not None
         ]
         return Compactor(self._context.world, self._context.layers_folder, self._layer_name, stacks)
 

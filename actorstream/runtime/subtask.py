@@ -144,16 +144,16 @@ class Subtask:
                 runner.ports[node.id] = port
         if self._bindings is None:
             raise InvariantError(f"{self.identity} runs before it is connected")
-        head = self.chain.head
-        if self._process is not None and self.state is not None:
-            runner.calling = head.name
-            binding = ProcessBinding(head.name, self._process, self.state, deployment.world.clock)
+        stateful = self.chain.stateful
+        if stateful is not None and self._process is not None and self.state is not None:
+            runner.calling = stateful.name
+            binding = ProcessBinding(stateful.name, self._process, self.state, deployment.world.clock)
             self._bindings.process = binding
             stack.push_async_callback(self._close, binding)
-            await self._process.open(OperatorPlace(head.name, self.identity.subtask, self.chain.parallelism))
+            await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))
         runner.calling = None
         if self.state is not None and (stored := self.state.stored_key()) is not MISSING:
-            runner.expect_keys_like(stored)
+            runner.keys.expect_like(stored)
         runner.bind(self._bindings)
 
     async def _let_go(self, stack: AsyncExitStack) -> None:
@@ -168,7 +168,7 @@ class Subtask:
                 first.add_note(f"then, while closing: {type(late).__name__}: {late}")
 
     async def _close(self, binding: ProcessBinding) -> None:
-        binding.release()
+        binding.retire()
         before, self.runner.calling = self.runner.calling, binding.operator
         await binding.process.close()
         self.runner.calling = before
@@ -190,8 +190,8 @@ class Subtask:
         while True:
             if mailbox.control:
                 await self._on_control(mailbox.control.popleft())
-            elif not self.parked and (lane := mailbox.next_lane()) is not None:
-                await self._on_item(ChannelIndex(lane), mailbox.lanes[lane].take())
+            elif not self.parked and (item := self._next_item()) is not None:
+                await self._on_item(*item)
             else:
                 idle = clock()
                 pace.rest()
@@ -206,6 +206,11 @@ class Subtask:
             if clock() > runner.turn_ends:
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
+
+    def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:
+        """Take the next item of any lane; None if there is nothing to do."""
+        lane = self.mailbox.next_lane()
+        return None if lane is None else (ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         match item:
