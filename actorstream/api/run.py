@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -28,6 +29,7 @@ from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
 from actorstream.system.current import current_world
 from actorstream.system.log import log
+from actorstream.system.scratch import ScratchFiles
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -159,11 +161,11 @@ class Run:
 
     async def _body(self) -> None:
         world, offload = self._world, self._world.offload
-        folder = self._store
-        temporary = None
-        if folder is None:
-            folder = temporary = world.files.temporary(f"actorstream-{world.random.token()}")
-        root = os.path.join(folder, self._plan.graph.name)
+        name, temporary = self._plan.graph.name, None
+        if self._store is None:
+            temporary = world.files.temporary(f"actorstream-{world.random.token()}")
+            world = replace(world, files=ScratchFiles(world.files, os.path.join(temporary, name, "layers")))
+        root = os.path.join(self._store or temporary or "", name)
         directory = CheckpointDirectory(world.files, root)
         try:
             job = await offload.run(_open, directory, world.random.token(), take_over=self._take_over)
