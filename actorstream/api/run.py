@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from actorstream.api.job import Job
+from actorstream.api.options import STATE_MEMORY
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
@@ -224,6 +225,7 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         tolerated_failures=resolved.tolerated_failures,
         retained=resolved.retained,
         burst_us=resolved.burst_us,
+        state_memory=options.get("state_memory", STATE_MEMORY),
         restore=CheckpointId(options["restore"]) if "restore" in options else None,
         accept_duplicates=options.get("accept_duplicates", False),
         wire=wire,

@@ -23,7 +23,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from actorstream.graph.checks import check_graph
-from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, Rebalance, SourceSpec, StatefulSpec
+from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, Rebalance, StatefulSpec
 from actorstream.graph.plan import Chain, Exchange, Plan
 
 if TYPE_CHECKING:

@@ -46,11 +46,11 @@ class Source(Protocol[T_co, Pos]):
 
 
 class Taken(NamedTuple, Generic[Pos_co, T_co]):
-    """Records start to start + count of a list, tuple or range, which stay where they are; their last position."""
+    """Records start to start + length of a list, tuple or range, which stay where they are; their last position."""
 
     values: Sequence[T_co]
     start: int
-    count: int
+    length: int
     position: Pos_co
 
 

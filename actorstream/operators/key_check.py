@@ -9,6 +9,7 @@ the type of no key, so it is asked for each.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, cast
 
 from actorstream.codec.ordered_keys import encode_key
@@ -86,7 +87,7 @@ class KeyCheck:
 
     def _check_parts(self, keys: Sequence[object]) -> None:
         """Refuse (1,) beside (True,): Python holds them equal, their encodings differ."""
-        for place, part in enumerate(zip(*cast("Sequence[tuple[object, ...]]", keys), strict=False)):
+        for place, part in enumerate(zip_longest(*cast("Sequence[tuple[object, ...]]", keys))):
             kinds = {*map(type, part), self._parts.get(place, str)} & _EQUAL_KINDS
             if len(kinds) > 1:
                 names = " and ".join(sorted(kind.__name__ for kind in kinds))

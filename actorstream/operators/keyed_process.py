@@ -164,6 +164,12 @@ def _class_of_its_own(owner: type) -> type:
     return type(owner.__name__, (owner,), {**names, _GENERATED: True})
 
 
+def class_of(process: object) -> type:
+    """Give the class that the user wrote."""
+    made = type(process)
+    return made.__base__ or made if _GENERATED in vars(made) else made
+
+
 class ProcessBinding:
     """One process object of one subtask, tied to its state.
 
@@ -239,11 +245,12 @@ class ProcessBinding:
 
     def retire(self) -> None:
         """Let the declarations refuse again, for good: the end, also after a handler failed."""
+        if not self._hidden:
+            return
         self.release()
-        if self._hidden:
-            self._hidden = False
-            for name in (*self.values, *self.views):
-                delattr(self._class, name)
+        self._hidden = False
+        for name in (*self.values, *self.views):
+            delattr(self._class, name)
 
     def fresh(self, name: str) -> object:
         """Give the default of a state, newly made where there is a factory."""

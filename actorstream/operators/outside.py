@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 _USES = (
     *("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow", "matmul", "and", "or", "xor"),
-    *("lshift", "rshift", "radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rand", "ror", "rxor"),
-    *("iadd", "isub", "imul", "ior", "iand", "ixor", "neg", "pos", "abs", "invert", "round", "int", "float", "index"),
-    *("lt", "le", "gt", "ge", "eq", "ne", "hash", "bool", "len", "iter", "next", "contains", "getitem", "setitem"),
-    *("delitem", "call", "enter", "exit", "await", "aiter", "str", "format", "bytes", "copy", "deepcopy", "reduce_ex"),
+    *("radd", "rsub", "rmul", "rtruediv", "rfloordiv", "rmod", "rdivmod", "rpow", "rmatmul", "rand", "ror", "rxor"),
+    *("lshift", "rshift", "rlshift", "rrshift", "iadd", "isub", "imul", "ior", "iand", "ixor"),
+    *("neg", "pos", "abs", "invert", "round", "trunc", "floor", "ceil", "int", "float", "complex", "index"),
+    *("lt", "le", "gt", "ge", "eq", "ne", "hash", "bool", "len", "contains", "iter", "next", "reversed", "call"),
+    *("getitem", "setitem", "delitem", "setattr", "delattr", "enter", "exit", "await", "aiter", "aenter", "aexit"),
+    *("str", "format", "bytes", "fspath", "copy", "deepcopy", "reduce_ex"),
 )
 
 
@@ -30,11 +32,13 @@ class Outside:
     """Belongs to one state of one process object. Only `repr` works, for debuggers."""
 
     __slots__ = ("_declaration", "_owner")
+    _declaration: Declaration
+    _owner: type
 
     def __init__(self, declaration: Declaration, owner: type) -> None:
         """Stand for `declaration`, found through `owner`."""
-        self._declaration = declaration
-        self._owner = owner
+        object.__setattr__(self, "_declaration", declaration)
+        object.__setattr__(self, "_owner", owner)
 
     def __repr__(self) -> str:
         """Say what this is."""

@@ -31,7 +31,8 @@ StepPart: TypeAlias = Literal["whole", "before key", "after key"]
 class Outlet:
     """What one entry of a step's result is: who gets it, and which lists it has.
 
-    A "keyed" outlet gives the input of the part after the key. `targets` is None for one receiver list, else the number of lists, one a receiving subtask.
+    A "keyed" outlet gives the input of the part after the key. `targets` is None for one receiver list, else the
+    number of lists, one a receiving subtask.
     """
 
     kind: OutletKind
@@ -201,9 +202,12 @@ class StepText:
     def _direct_keys(self, outlet: Outlet, key: Function) -> None:
         """Write the commonest start, source to key_by: the batch goes on as it is, keys beside it."""
         n = self._add(outlet)
+        names = "values, timestamps" if self.timed else "values"
+        cut = ", ".join(f"{name}[start:start + count]" for name in names.split(", "))
         self._direct += [
             Line(1, "if count != len(values):"),
-            Line(2, "values, start = values[start:start + count], 0"),
+            Line(2, f"{names}, start = {cut}, 0"),
+            Line(1, "if values.__class__ is not list: values = list(values)"),
             Line(1, f"source{n} = iter(values)"),
             Line(1, f"ok{n} = list(map({self._constant(f'key{n}', key)}, source{n}))", self._operator, f"source{n}"),
         ]
@@ -250,7 +254,7 @@ class StepText:
 
 
 def getter_text(fn: Function) -> str | None:
-    """Give what an `itemgetter` or `attrgetter` of one plain name, number or text does, as a suffix; None if it is neither.
+    """Give what an `itemgetter` or `attrgetter` of one plain name, number or text does, as a suffix, else None.
 
     Written out it costs a tenth of a call, and tracebacks stay as clear.
     """
@@ -262,4 +266,6 @@ def getter_text(fn: Function) -> str | None:
     (what,) = arguments
     if type(fn) is itemgetter:
         return f"[{what!r}]" if type(what) in {int, str} else None
-    return f".{what}" if isinstance(what, str) and what.isidentifier() and not iskeyword(what) else None
+    # Python reads a name that is not ASCII as another one, its normal form.
+    plain = type(what) is str and what.isascii() and what.isidentifier() and not iskeyword(what)
+    return f".{what}" if plain else None

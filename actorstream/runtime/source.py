@@ -148,7 +148,7 @@ class SourceSubtask(Subtask):
             self._on_split_end(split)
             return
         batch = Batch(cast("list[object]", taken.values), None, None, (split, taken.position))
-        await self.runner.piece(batch, taken.start, taken.count)
+        await self.runner.piece(batch, taken.start, taken.length)
         self.positions[split] = SplitPosition(taken.position, finished=False)
 
     def _on_split_end(self, split: str) -> None:

@@ -25,7 +25,7 @@ from actorstream.graph.nodes import SinkSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
-from actorstream.operators.keyed_process import ProcessBinding
+from actorstream.operators.keyed_process import ProcessBinding, class_of
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.mailbox import Mailbox
@@ -95,7 +95,7 @@ class Subtask:
         self.snapshots = Snapshots(identity, state, deployment.layers, deployment.pace, deployment.tell)
         self.parked = False
         self._bindings: Bindings | None = None
-        self.process_class = None if process is None else type(process)
+        self.process_class = None if process is None else class_of(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
         self._ended = False
 

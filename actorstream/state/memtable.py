@@ -86,7 +86,6 @@ class RowTable(Epochs[object]):
         self._space = space
         self._columns = [_Column(column, space) for column in columns]
         self._single = len(columns) == 1
-        self.loads = 0
 
     def older(self, key: object) -> object:
         """Give the row of a key that this epoch has not written; MISSING where there is none.
@@ -227,7 +226,6 @@ class RowTable(Epochs[object]):
         stack = self._space.stack
         if not stack.layers:
             return MISSING
-        self.loads += 1
         part = encode_key(key)
         group = key_group_of(part, self._space.max_parallelism)
         layers = stack.layers_for(group)

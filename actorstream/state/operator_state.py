@@ -159,14 +159,6 @@ class OperatorState:
         """Give the key group of a key."""
         return self._space.key_group(key)
 
-    @property
-    def loads(self) -> int:
-        """Count the rows that were looked up in the layers."""
-        return self.rows.loads
-
-    def missing(self, keys):
-        return None
-
     def stored_key(self) -> object:
         """Give some key that has state in the layers; MISSING where none is found at once."""
         operator = self._space.operator.to_bytes(2)

@@ -19,11 +19,11 @@ from actorstream.state.stack import LayerStack
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorstream.api.pipeline import Pipeline
     from actorstream.graph.nodes import Node
-    from actorstream.graph.plan import Chain, Plan
+    from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed as KeyedClass
     from actorstream.operators.step_text import Lists, StepPart
@@ -62,7 +62,11 @@ def chain_from(plan: Plan, head: str) -> tuple[Chain, StepPart]:
 
 
 class Rig:
-    """One chain of a pipeline, compiled; `head` picks it by its head's name, or its part behind the key by that."""
+    """One chain of a pipeline, compiled; `head` picks it by its head's name, or its part behind the key by that.
+
+    `part` says which part of the chain `run` does, where that is not all of it. `timed` says of which exchanges the
+    receivers want timestamps, whatever they are.
+    """
 
     def __init__(
         self,
@@ -72,11 +76,14 @@ class Rig:
         parallelism: int = 1,
         taps: Iterable[str] = (),
         clock: Clock | None = None,
+        part: StepPart | None = None,
+        timed: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self.plan = planned(pipeline, parallelism)
-        self.chain, part = chain_from(self.plan, head)
+        self.chain, found = chain_from(self.plan, head)
         node = self.chain.stateful
-        self.process = make_process(node.spec.factory, node.spec.owner) if node is not None and isinstance(node.spec, ProcessSpec) else None
+        spec = node.spec if node is not None else None
+        self.process = make_process(spec.factory, spec.owner) if isinstance(spec, ProcessSpec) else None
         self.state = state_of(node, self.process) if node is not None else None
         self.bindings = Bindings(state=self.state, key_check=KeyCheck(self.chain.name))
         if node is not None and self.process is not None and self.state is not None:
@@ -89,9 +96,19 @@ class Rig:
             for exchange, receiver in receivers.items()
             if isinstance(exchange.partitioning, Keyed) and receiver.parallelism > 1
         }
-        self.bindings.timed = {exchange for exchange, receiver in receivers.items() if receiver.needs_timestamps}
+        self.bindings.timed = {
+            exchange
+            for exchange, receiver in receivers.items()
+            if (receiver.needs_timestamps if timed is None else timed(exchange))
+        }
         self.bindings.taps = tuple(node.id for node in self.chain.nodes if node.name in set(taps))
-        self.step = Step(self.chain, self.bindings, part=part)
+        self._timed = True if timed is not None else None
+        self.done: StepPart = part or found
+        self.step = self.part(self.done)
+
+    def part(self, part: StepPart) -> Step:
+        """Compile one part of the chain."""
+        return Step(self.chain, self.bindings, timed=self._timed, part=part)
 
     def run(
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None

@@ -18,8 +18,9 @@ from actorstream.graph.nodes import (
     NodeId,
     ProcessSpec,
     ReduceSpec,
-    StatefulSpec,
     Spec,
+    StatefulSpec,
+    SumSpec,
 )
 from actorstream.operators.columns import Column, columns_of
 from actorstream.operators.keyed_process import KeyedProcess
@@ -38,9 +39,16 @@ def declared(owner: type) -> dict[str, Column]:
 
 
 def test_rolling_operators_have_one_value() -> None:
-    specs: list[Spec] = [CountSpec(), ReduceSpec(max), FoldSpec(0, max), LatestSpec(abs), MapWithStateSpec(0, divmod)]
+    specs: list[Spec] = [
+        CountSpec(),
+        SumSpec(len),
+        ReduceSpec(max),
+        FoldSpec(0, max),
+        LatestSpec(abs),
+        MapWithStateSpec(0, divmod),
+    ]
 
-    assert [[(column.name, column.kind) for column in of(spec)] for spec in specs] == [[("value", "value")]] * 5
+    assert [[(column.name, column.kind) for column in of(spec)] for spec in specs] == [[("value", "value")]] * 6
     assert all(isinstance(spec, StatefulSpec) for spec in specs)
 
 
