@@ -4,13 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench lock clean
+# How long `make verify` goes on with the service under load, and with each sweep of the simulation.
+ENDURANCE_SECONDS ?= 600
+SIMULATION_SECONDS ?= 600
+
+.PHONY: demo test verify check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
 	$(BIN)/actorstream demo
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+verify: test check  ## everything above, then an hour or so: more seeds, sweeps without gaps, ten minutes under load
+	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest tests/simulation
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify
+	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 
 check: $(READY)  ## formatting, lint, types, layers, spelling
 	$(BIN)/ruff format --check .
@@ -20,8 +29,12 @@ check: $(READY)  ## formatting, lint, types, layers, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: $(READY)  ## measure what a record costs, as a ratio to a plain Python loop
+bench: $(READY)  ## measure cost, latency, state and log: tables, and the plots in docs/plots
 	$(BIN)/python -m benchmarks cost
+	$(BIN)/python -m benchmarks latency --plot docs/plots/latency.svg
+	$(BIN)/python -m benchmarks state --plot docs/plots/restart.svg
+	$(BIN)/python -m benchmarks state --only stalls --calm
+	$(BIN)/python -m benchmarks log
 
 lock:  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

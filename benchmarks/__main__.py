@@ -5,18 +5,19 @@ from __future__ import annotations
 import typer
 
 from benchmarks.cost import cost
+from benchmarks.event_log import log
+from benchmarks.latency import latency
+from benchmarks.state import state
 
 app = typer.Typer(
-    help="Measure actorstream against plain Python on this machine.",
+    help="Measure actorstream on this machine, against plain Python or against an aim.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command("cost")(cost)
-
-
-@app.callback()
-def _every_command() -> None:
-    """Keep `cost` a command of its own: others come beside it."""
+app.command("latency")(latency)
+app.command("state")(state)
+app.command("log")(log)
 
 
 if __name__ == "__main__":

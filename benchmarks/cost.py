@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from actorstream import Pipeline
+from benchmarks.errors import WrongOutputError
 from benchmarks.events import SEED, make_events
+from benchmarks.figures import tell
+from benchmarks.machine import machine
 from benchmarks.readings import Reading, Round, Seconds
-from benchmarks.report import as_document, as_table, machine
+from benchmarks.report import as_document, as_table
 from benchmarks.workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -35,10 +37,6 @@ if TYPE_CHECKING:
 
     from benchmarks.events import Events
     from benchmarks.workloads import Workload
-
-
-class DifferentResultsError(Exception):
-    """The pipeline and the plain loop gave different output: whatever was measured means nothing."""
 
 
 class Outcome(NamedTuple):
@@ -60,8 +58,8 @@ def cost(
     """Measure records per second against a plain Python loop."""
     chosen = choose(only or ())
     started = datetime.now(UTC)
-    readings = measure(chosen, events=events, rounds=rounds, disk=Path.cwd(), tell=_progress)
-    _progress("")
+    readings = measure(chosen, events=events, rounds=rounds, disk=Path.cwd(), tell=tell)
+    tell("")
     typer.echo(as_table(readings))
     typer.echo(f"\n{machine()}, {started:%Y-%m-%d}")
     if json_file is not None:
@@ -95,7 +93,7 @@ def measure(
         tell: Hears which run comes next.
 
     Raises:
-        DifferentResultsError: A pipeline gave other output than its plain loop.
+        WrongOutputError: A pipeline gave other output than its plain loop.
     """
     made = make_events(events)
     taken: dict[str, list[Round]] = {workload.name: [] for workload in workloads}
@@ -130,7 +128,7 @@ def _round(runner: asyncio.Runner, workload: Workload, events: Events, disk: Pat
     after = _run_plain(workload, values)
     for outcome in (ours, after):
         if (outcome.records, outcome.checksum) != (before.records, before.checksum):
-            raise DifferentResultsError(
+            raise WrongOutputError(
                 f"{workload.name}: {outcome.records} records with checksum {outcome.checksum} were found, "
                 f"{before.records} with {before.checksum} expected; measure nothing before this is mended"
             )
@@ -166,9 +164,3 @@ def _now() -> Seconds:
 def _since(start: Seconds) -> Seconds:
     now = _now()
     return Seconds(now.wall - start.wall, now.cpu - start.cpu)
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()

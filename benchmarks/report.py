@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks.machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,21 +92,3 @@ def _round(each: Round) -> dict[str, Any]:
         "plain_after": each.after._asdict(),
         "checkpoints": each.checkpoints,
     }
-
-
-def machine() -> str:
-    """Name what the figures belong to."""
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return (
-        f"actorstream {version('actorstream')}, {python}, {platform.system()}, {os.cpu_count()} cores, {_processor()}"
-    )
-
-
-def _processor() -> str:
-    """Name the processor's model, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()

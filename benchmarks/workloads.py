@@ -8,11 +8,16 @@ everything bound to local names.
     q1  currency conversion         kc  a running sum for each auction, emitted for each bid
     q2  a filter                    kc-ckpt  kc with a durable checkpoint every second
                                     kp  kc as a KeyedProcess with a ValueState
+
+    wc-builtin  wc, words by `str.split`
+    sum-field   kc, key and price named by `itemgetter`: the plan may write `bid[0]` where the loop calls a function
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorstream import KeyedProcess, Pipeline, ValueState
@@ -107,9 +112,9 @@ def _plain_filter(bids: list[Bid]) -> list[Any]:
     return out
 
 
-def _plain_word_count(lines: list[str]) -> list[Any]:
+def _plain_word_count(split: Callable[[str], list[str]], lines: list[str]) -> list[Any]:
     out: list[Any] = []
-    put, split, key = out.append, words_of, itself
+    put, key = out.append, itself
     counts: dict[str, int] = {}
     get = counts.get
     for line in lines:
@@ -159,6 +164,14 @@ def _running_sum_process(pipeline: Pipeline, bids: list[Any], put: Callable[[Any
     pipeline.source(bids).key_by(auction_of).process(RunningSum).sink(put)
 
 
+def _word_count_builtin(pipeline: Pipeline, lines: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(lines).flat_map(str.split).key_by(itself).count(name="words").sink(put)
+
+
+def _sum_by_field(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).key_by(itemgetter(0)).sum(itemgetter(2), name="totals").sink(put)
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """One thing to measure.
@@ -192,8 +205,10 @@ WORKLOADS = (
     Workload("q0", _bids_of, _plain_pass_on, _pass_on, 0.85),
     Workload("q1", _bids_of, _plain_convert, _convert, 0.85),
     Workload("q2", _bids_of, _plain_filter, _filter, 0.85),
-    Workload("wc", _lines_of, _plain_word_count, _word_count, 0.70),
+    Workload("wc", _lines_of, partial(_plain_word_count, words_of), _word_count, 0.70),
     Workload("kc", _bids_of, _plain_running_sum, _running_sum, 0.80),
     Workload("kc-ckpt", _bids_of, _plain_running_sum, _running_sum, 0.70, durable_seconds=1.0),
     Workload("kp", _bids_of, _plain_running_sum, _running_sum_process, 0.60),
+    Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 1.00),
+    Workload("sum-field", _bids_of, _plain_running_sum, _sum_by_field, 1.00),
 )

@@ -22,13 +22,15 @@ from typing import Protocol, TypeVar
 
 from xxhash import xxh3_128_hexdigest
 
-from actorstream.codec.documents import decode_json, encode_json
+from actorstream.codec.documents import decode_json
+from actorstream.codec.layout import encode_laid_out
 from actorstream.errors import CodecError, InvariantError, StoreError
 
 _UNSEALED = b'"digest": ""\n}\n'
 _SEAL = re.compile(rb'"digest": "([0-9a-f]{32})?"\n\}\n\Z')
-# Deepest first, so that each replacement takes whole indents; twice as fast as one pattern over the text.
-_BREAKS = (*(b"\n" + b" " * depth for depth in range(12, 3, -1)), b"\n   }", b"\n   ]")
+_END_BYTES = 64  # a pattern that is searched for in the whole text takes 2 ms
+_LEVELS = 3
+"""So many are indented, for people; the rest is packed, for size."""
 
 
 class Sealed(Protocol):
@@ -54,11 +56,9 @@ class _Heading:
 
 
 def seal(document: Sealed) -> bytes:
-    """Write `document` with its digest. Three levels are indented, for people; the rest is packed, for size."""
-    text = encode_json(document)
-    for line_break in _BREAKS:
-        text = text.replace(line_break, line_break.strip())
-    place = _SEAL.search(text)
+    """Write `document` with its digest."""
+    text = encode_laid_out(document, _LEVELS)
+    place = _SEAL.search(text, max(0, len(text) - _END_BYTES))
     if place is None:
         raise InvariantError(f"{type(document).__name__} does not end in its digest: make it the last field")
     body = text[: place.start()] + _UNSEALED
@@ -78,7 +78,7 @@ def unseal(type_: type[S], path: str, data: bytes, *, newest: int, remedy: str) 
     Raises:
         StoreError: Damaged, or of a newer format.
     """
-    place = _SEAL.search(data, max(0, len(data) - 64))
+    place = _SEAL.search(data, max(0, len(data) - _END_BYTES))
     if place is None or place.group(1) is None:
         raise StoreError(
             f"{path} is damaged: its {len(data)} bytes do not end in a digest, as a complete file does; {remedy}"

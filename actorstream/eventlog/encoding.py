@@ -27,6 +27,9 @@ T = TypeVar("T")
 _ROW_BYTES = 44
 """What LMDB and the envelope add to a record."""
 
+_REMEMBERED = frozenset((str, int, bytes))
+_KNOWN_KEYS_MAX = 8_192
+
 
 class Encoded(NamedTuple):
     """Records ready to be placed: the partition of each, the bodies by partition, and their size."""
@@ -63,6 +66,7 @@ class RecordEncoder(Generic[T]):
         self._timestamp = timestamp
         self._what = what
         self._turn = 0
+        self._known: dict[Hashable, int] = {}
 
     def encode(self, values: Sequence[T], now_us: int) -> Encoded:
         """Encode a slice.
@@ -92,8 +96,24 @@ class RecordEncoder(Generic[T]):
             dealt = {(start + i) % count: bodies[i::count] for i in range(min(count, len(bodies)))}
             return dealt_partitions(start, len(bodies), count), dealt
         key = self._key
-        partitions = [key_group_of(encode_key(key(value)), count) for value in values]
-        sorted_out: dict[int, list[bytes]] = {}
+        partitions = self._partitions_of([key(value) for value in values])
+        sorted_out: list[list[bytes]] = [[] for _ in range(count)]
         for partition, body in zip(partitions, bodies, strict=True):
-            sorted_out.setdefault(partition, []).append(body)
-        return in_array(partitions), sorted_out
+            sorted_out[partition].append(body)
+        return in_array(partitions), {number: part for number, part in enumerate(sorted_out) if part}
+
+    def _partitions_of(self, keys: list[Hashable]) -> list[int]:
+        """Give the partition of each key.
+
+        Those of keys seen lately are remembered: 0.05 µs instead of 0.2. Only of types whose equal keys have equal
+        bytes, also beside each other: 1, 1.0 and True are one key to a dict, and three here.
+        """
+        count = self._partitions
+        if not _REMEMBERED.issuperset(map(type, keys)):
+            return [key_group_of(encode_key(key), count) for key in keys]
+        if len(self._known) > _KNOWN_KEYS_MAX:
+            self._known = {}
+        known = self._known
+        for key in [key for key in keys if key not in known]:
+            known[key] = key_group_of(encode_key(key), count)
+        return [known[key] for key in keys]

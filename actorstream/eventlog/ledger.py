@@ -6,6 +6,7 @@
     0000 n     next offset of each partition, 8 bytes each: in the newest file the ends of the log
     0000 t P B newest timestamp among the records of block B (2048 offsets) of partition P
     0000 z     the seal: time at which the file became immutable
+    P+1        half a page of nothing, in front of the records of partition P (segment.py says why)
     --- carried over at roll-over, so that the newest file has all of it ---
     0000 o     number of the oldest segment that must exist
     0000 s N   Sealed: size, digest and offsets of sealed segment N
@@ -31,6 +32,7 @@ from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from actorstream.codec.documents import decode_json, encode_json
 from actorstream.errors import CodecError, StoreError
+from actorstream.eventlog.loss import DataLossError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +43,7 @@ D = TypeVar("D")
 
 FORMAT = 1
 _DIGEST_BYTES = 8
+OFFSET_BYTES = 8
 TIME_BLOCK = 2048
 
 OWN = b"\0\0"
@@ -71,7 +74,10 @@ class Birth:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A sealed segment: how to prove it, and what is in it (offsets half-open, a list index is a partition)."""
+    """A sealed segment: how to prove it, and what is in it (offsets half-open, a list index is a partition).
+
+    The digest of one that was sealed just now is not known yet, and empty: then it is not in the ledger.
+    """
 
     segment: int
     size: int
@@ -141,12 +147,12 @@ def block_of(key: bytes) -> int:
 
 def pack_offsets(offsets: Sequence[int]) -> bytes:
     """Write one offset a partition."""
-    return b"".join(offset.to_bytes(8, "big") for offset in offsets)
+    return b"".join(offset.to_bytes(OFFSET_BYTES, "big") for offset in offsets)
 
 
 def unpack_offsets(data: bytes) -> list[int]:
     """Read one offset a partition."""
-    return [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)]
+    return [int.from_bytes(data[i : i + OFFSET_BYTES], "big") for i in range(0, len(data), OFFSET_BYTES)]
 
 
 def row(key: bytes, value: bytes) -> tuple[bytes, bytes]:
@@ -158,11 +164,11 @@ def value_of(path: str, key: bytes, stored: bytes) -> bytes:
     """Give what `row` was made of.
 
     Raises:
-        StoreError: The bytes are damaged.
+        DataLossError: The bytes are damaged.
     """
     value = stored[_DIGEST_BYTES:]
     if stored[:_DIGEST_BYTES] != xxh3_64_digest(key + value):
-        raise StoreError(f"{path}: its entry {key.hex()} is damaged: restore the file from a copy")
+        raise DataLossError(f"{path}: its entry {key.hex()} is damaged: restore the file from a copy")
     return value
 
 
@@ -170,11 +176,11 @@ def own_row(path: str, txn: Transaction, key: bytes) -> bytes:
     """Read a row that every segment has.
 
     Raises:
-        StoreError: It is not there, or damaged.
+        DataLossError: It is not there, or damaged.
     """
     stored = txn.get(key)
     if stored is None:
-        raise StoreError(f"{path}: an entry of its own is missing: the file is damaged; restore it from a copy")
+        raise DataLossError(f"{path}: an entry of its own is missing: the file is damaged; restore it from a copy")
     return value_of(path, key, stored)
 
 
@@ -182,7 +188,7 @@ def prove_rows(path: str, txn: Transaction) -> None:
     """Read every row of the segment's own once.
 
     Raises:
-        StoreError: One is damaged.
+        DataLossError: One is damaged.
     """
     for key, stored in scan(txn, OWN):
         value_of(path, key, stored)
@@ -201,14 +207,31 @@ def scan(txn: Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def documents(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> list[D]:
     """Read all documents of one kind."""
-    return [_decoded(path, type_, value_of(path, key, stored)) for key, stored in scan(txn, kind)]
+    return list(each_document(path, txn, kind, type_))
+
+
+def each_document(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> Iterator[D]:
+    """Read the documents of one kind in order, as far as they are asked for."""
+    for key, stored in scan(txn, kind):
+        yield _decoded(path, type_, value_of(path, key, stored))
+
+
+def sealed_in(path: str, txn: Transaction, known: dict[bytes, Sealed]) -> dict[int, Sealed]:
+    """Give the listed segments by number. Rows that are `known` are not decoded again: there may be hundreds."""
+    found = {stored: known.get(stored) for _, stored in scan(txn, SEALED)}
+    if None in found.values():
+        for key, stored in scan(txn, SEALED):
+            found[stored] = found[stored] or _decoded(path, Sealed, value_of(path, key, stored))
+    known.clear()
+    known.update((stored, entry) for stored, entry in found.items() if entry is not None)
+    return {entry.segment: entry for entry in known.values()}
 
 
 def document(path: str, txn: Transaction, key: bytes, type_: type[D]) -> D | None:
     """Read one document; None where there is none.
 
     Raises:
-        StoreError: The bytes are damaged.
+        DataLossError: The bytes are damaged.
     """
     stored = txn.get(key)
     return None if stored is None else _decoded(path, type_, value_of(path, key, stored))

@@ -1,12 +1,12 @@
-"""Is this LMDB file whole? Asked before it is opened: LMDB maps it, and dies by SIGBUS behind a short end.
+"""Is this LMDB file long enough? Asked before it is opened: LMDB maps it, and dies by SIGBUS behind a short end.
 
     page 0, page 1    meta pages: magic, version, map size, roots of two trees, last page, transaction (even, odd)
-    ...               trees of branch pages (1), leaf pages (2), overflow pages (4)
+    ...               pages of the trees (pages.py)
 
 The newer meta page says which page was the last one given out. A file as long as
 that is whole. A file that is a few pages shorter may still be: pages given out and
-dropped within one transaction are never written. Then the two trees are walked:
-whole means that every page they reach is there.
+dropped within one transaction are never written. Whether the trees reach what is
+not there is found out when they are proved (page_tree.py).
 
 Layout of LMDB 0.9 on 64-bit machines, little endian.
 """
@@ -14,11 +14,11 @@ Layout of LMDB 0.9 on 64-bit machines, little endian.
 from __future__ import annotations
 
 from struct import Struct, unpack_from
-from struct import error as StructError  # noqa: N812
 from typing import TYPE_CHECKING, NamedTuple
 
 from actorstream.errors import StoreError
 from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.loss import DataLossError
 
 if TYPE_CHECKING:
     from actorstream.model.world import FileSystem
@@ -31,10 +31,7 @@ _TREES_AT = 40
 _TREE = Struct("<IHHQQQQQ")  # page size (first tree), flags, depth, branch, leaf, overflow pages, entries, root
 _LAST_AT = _TREES_AT + 2 * _TREE.size
 NO_ROOT = (1 << 64) - 1
-_BRANCH, _LEAF = 1, 2
-_BIG_DATA = 1
 _SHORTAGE_PAGES_MAX = 64
-_HEADER = 16
 
 
 class MetaPage(NamedTuple):
@@ -48,7 +45,7 @@ class MetaPage(NamedTuple):
 
 
 def check_whole(files: FileSystem, path: str) -> MetaPage:
-    """Prove that `path` is an LMDB file whose every needed page is there.
+    """Prove that `path` is an LMDB file, and not shorter than LMDB may leave it.
 
     Raises:
         StoreError: It is missing, truncated or no LMDB file; names it and the remedy.
@@ -56,14 +53,17 @@ def check_whole(files: FileSystem, path: str) -> MetaPage:
     meta = newest_meta(files, path)
     with disk_errors(path):
         size = files.size(path)
-    expected = meta.pages * meta.page_size
-    if size < expected and (
-        expected - size > _SHORTAGE_PAGES_MAX * meta.page_size or not _reaches_only(files.read(path), meta)
-    ):
-        raise StoreError(
-            f"{path} is truncated: {size} bytes found, {expected} expected: restore it from a copy of the log"
-        )
+    if size < (meta.pages - _SHORTAGE_PAGES_MAX) * meta.page_size:
+        raise truncated(path, size, meta)
     return meta
+
+
+def truncated(path: str, size: int, meta: MetaPage) -> DataLossError:
+    """Say that a file is shorter than its newest transaction left it."""
+    return DataLossError(
+        f"{path} is truncated: {size} bytes found, {meta.pages * meta.page_size} expected: restore it from a copy of"
+        " the log"
+    )
 
 
 def newest_meta(files: FileSystem, path: str) -> MetaPage:
@@ -79,7 +79,7 @@ def newest_meta(files: FileSystem, path: str) -> MetaPage:
         except FileNotFoundError as error:
             raise StoreError(f"{path} is missing: restore it from a copy of the log") from error
     if meta is None:
-        raise StoreError(
+        raise DataLossError(
             f"{path} is no segment of an event log, or its first pages are damaged: restore it from a copy"
         )
     return meta
@@ -130,38 +130,3 @@ def _meta_at(head: bytes, start: int) -> MetaPage | None:
     if page_size < 512 or page_size > 65536:
         return None
     return MetaPage(page_size, map_size, (trees[0][-1], trees[1][-1]), last + 1, transaction)
-
-
-def _reaches_only(data: bytes, meta: MetaPage) -> bool:
-    """Walk both trees; False at the first page that is not, or not wholly, in `data`."""
-    there = len(data) // meta.page_size
-    to_visit = [root for root in meta.roots if root != NO_ROOT]
-    try:
-        while to_visit:
-            page = to_visit.pop()
-            if page >= there:
-                return False
-            children, ends = _page_at(data, page * meta.page_size, meta.page_size)
-            if any(end > there for end in ends):
-                return False
-            to_visit += children
-    except StructError:
-        return False
-    return True
-
-
-def _page_at(data: bytes, start: int, page_size: int) -> tuple[list[int], list[int]]:
-    """Give the child pages of a branch page, and where the overflow pages of a leaf page end."""
-    flags, lower = unpack_from("<HH", data, start + 10)
-    children: list[int] = []
-    ends: list[int] = []
-    for i in range((lower - _HEADER) // 2):
-        (node,) = unpack_from("<H", data, start + _HEADER + 2 * i)
-        low, high, node_flags, key_size = unpack_from("<HHHH", data, start + node)
-        if flags & _BRANCH:
-            children.append(low | high << 16 | node_flags << 32)
-        elif flags & _LEAF and node_flags & _BIG_DATA:
-            (page,) = unpack_from("<Q", data, start + node + 8 + key_size)
-            length = low | high << 16
-            ends.append(page + -(-(length + _HEADER) // page_size))
-    return children, ends

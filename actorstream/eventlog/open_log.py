@@ -7,15 +7,16 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
-from actorstream.errors import ActorstreamError
+from actorstream.errors import ActorstreamError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.folder import lock_path, map_size_for, room_for
 from actorstream.eventlog.group_commit import GroupCommit
-from actorstream.eventlog.ledger import CONSUMERS, SEALED, TYPES, Consumer, DeclaredType, documents, number_key
+from actorstream.eventlog.ledger import CONSUMERS, TYPES, Consumer, DeclaredType, documents
 from actorstream.eventlog.row import SegmentRow
 from actorstream.eventlog.tail import Bell, bell_of
-from actorstream.eventlog.transaction import LogTransaction, Retire
+from actorstream.eventlog.transaction import LogTransaction, Register, Retire
 from actorstream.state.lmdb_env import MapFullError
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _CHECK_READERS_S = 60.0
+_WORK_BYTES_MIN = 1024 * 1024
+_WORK_FOR_A_BYTE = 4
+"""A file grows by at most so much for a byte of records: what was sealed is digested before the next one is full."""
 
 
 class _RejectedError(Exception):
@@ -55,8 +59,8 @@ class OpenLog:
         self._retention_us = retention_us
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[GroupCommit, Bell]] = WeakKeyDictionary()
         self._readers_checked = world.clock.monotonic()
-        self._rolled_over = True
-        self._listed_up_to = 0
+        self._retirement_due = True
+        self._looked_for_undigested = 0
         self._at_work = threading.Lock()
 
     @property
@@ -71,10 +75,16 @@ class OpenLog:
 
     async def submit(self, write: Write[R]) -> R:
         """Return what `write` gives once it is durable, together with whatever else waits."""
-        if self._rolled_over:
-            self._rolled_over = False
+        if self._retirement_due:
+            self._retirement_due = False
             await self.retire()
         return await self._queue()[0].submit(write)
+
+    async def register(self, consumer: Consumer) -> None:
+        """Note what a consumer still needs, and only then let the rest go."""
+        self._retirement_due = False
+        await self._queue()[0].submit(Register(consumer))
+        await self.retire()
 
     async def retire(self) -> None:
         """Unlink the segments that are older than the retention and that no consumer needs."""
@@ -125,17 +135,18 @@ class OpenLog:
         """Commit all requests, each with its own result or error; False if another process holds the lock."""
         with disk_errors(self.folder):
             lock = self.world.files.lock(lock_path(self.folder))
-            if lock is None:
-                return False
+        if lock is None:
+            return False
+        size = sum(request.write.size for request in requests)
+        with disk_errors(self.folder), self._at_work:
             try:
-                with self._at_work:
-                    self._commit_locked(list(requests))
+                self._commit_locked(list(requests), size)
             finally:
                 lock.release()
+            self._work_beside(max(_WORK_BYTES_MIN, _WORK_FOR_A_BYTE * size))
         return True
 
-    def _commit_locked(self, pending: list[Request[object]]) -> None:
-        size = sum(request.write.size for request in pending)
+    def _commit_locked(self, pending: list[Request[object]], size: int) -> None:
         while pending:
             segment = self._segment_with_room(size)
             try:
@@ -150,14 +161,14 @@ class OpenLog:
                 return
 
     def _transact(self, segment: Segment, pending: list[Request[object]]) -> None:
-        if self._listed_up_to != segment.number:
-            self.row.sealed()
-            self._listed_up_to = segment.number
-        unlisted = self.row.unlisted()
+        if self._looked_for_undigested != segment.number:
+            self.row.find_undigested()
+            self._looked_for_undigested = segment.number
+        digested = self.row.digested()
         with segment.env.transaction(write=True) as txn:
             log_txn = LogTransaction(segment, txn)
-            for entry in unlisted:
-                log_txn.put_document(number_key(SEALED, entry.segment), entry)
+            for entry in digested:
+                log_txn.announce(entry)
             for request in pending:
                 try:
                     request.result = request.write.apply(log_txn)
@@ -165,8 +176,17 @@ class OpenLog:
                     raise _RejectedError(request) from error
             log_txn.finish()
         self.world.files.synced(segment.path)
-        self.row.forget(unlisted)
+        if digested:
+            self.row.announced(digested)
+            self._retirement_due = True
         self._check_readers(segment)
+
+    def _work_beside(self, budget_bytes: int) -> None:
+        """Digest and prove a part of what was written before. What fails is done later: the commit has succeeded."""
+        try:
+            self.row.work(budget_bytes)
+        except (OSError, StoreError) as error:
+            log.warning("event log cannot prove what it has written", path=self.folder, error=str(error))
 
     def _segment_with_room(self, size: int) -> Segment:
         segment = self.row.newest()
@@ -178,7 +198,6 @@ class OpenLog:
     def _roll_over(self, size: int) -> Segment:
         map_size = map_size_for(self.document.segment_bytes, self.partitions, size)
         self.row.roll_over(map_size, self.world.clock.now_us())
-        self._rolled_over = True
         return self.row.newest()
 
     def _check_readers(self, segment: Segment) -> None:

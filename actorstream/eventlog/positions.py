@@ -1,8 +1,8 @@
 """Where a record lies, and the positions of many, kept small.
 
 `extend` may place a million records: `Positions` holds a partition number (2
-bytes) and, for a run in one partition, no offset at all; a `LogPosition` is made
-when somebody looks.
+bytes) of each, and the first offsets of the pieces they were written in; offsets
+and `LogPosition`s are made when somebody looks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime  # noqa: TC003  (a field's type: codecs look it up)
+from functools import cached_property
 from typing import Generic, NamedTuple, TypeVar, overload
 
 T = TypeVar("T")
@@ -32,30 +33,40 @@ class LogRecord(NamedTuple, Generic[T]):
     value: T
 
 
+class _Piece:
+    """Records that were written together: their partitions, and the first offset of each partition."""
+
+    def __init__(self, partitions: Sequence[int], firsts: dict[int, int]) -> None:
+        self.partitions = partitions
+        self._firsts = firsts
+
+    @cached_property
+    def offsets(self) -> Sequence[int]:
+        """The offset of each record, counted when somebody asks: most who append never do."""
+        if len(self._firsts) == 1:
+            (first,) = self._firsts.values()
+            return range(first, first + len(self.partitions))
+        following = dict(self._firsts)
+        counted = array("Q")
+        for partition in self.partitions:
+            counted.append(following[partition])
+            following[partition] += 1
+        return counted
+
+
 class Positions(Sequence[LogPosition]):
     """The positions of records in the order in which they were given."""
 
     def __init__(self) -> None:
         """Start with none."""
-        self._pieces: list[tuple[Sequence[int], Sequence[int]]] = []
+        self._pieces: list[_Piece] = []
         self._starts: list[int] = []
         self._length = 0
 
     def add(self, partitions: Sequence[int], firsts: dict[int, int]) -> None:
         """Add records in `partitions`, each partition's counted from `firsts[partition]`."""
-        offsets: Sequence[int]
-        if len(firsts) == 1:
-            (first,) = firsts.values()
-            offsets = range(first, first + len(partitions))
-        else:
-            following = dict(firsts)
-            counted = array("Q")
-            for partition in partitions:
-                counted.append(following[partition])
-                following[partition] += 1
-            offsets = counted
         self._starts.append(self._length)
-        self._pieces.append((partitions, offsets))
+        self._pieces.append(_Piece(partitions, firsts))
         self._length += len(partitions)
 
     def __len__(self) -> int:
@@ -75,14 +86,13 @@ class Positions(Sequence[LogPosition]):
         if not 0 <= index < self._length:
             raise IndexError(f"{self._length} positions")
         piece = bisect_right(self._starts, index) - 1
-        partitions, offsets = self._pieces[piece]
         within = index - self._starts[piece]
-        return LogPosition(partitions[within], offsets[within])
+        return LogPosition(self._pieces[piece].partitions[within], self._pieces[piece].offsets[within])
 
     def __iter__(self) -> Iterator[LogPosition]:
         """Give each position in order."""
-        for partitions, offsets in self._pieces:
-            yield from map(LogPosition, partitions, offsets)
+        for piece in self._pieces:
+            yield from map(LogPosition, piece.partitions, piece.offsets)
 
     def __eq__(self, other: object) -> bool:
         """Compare with any sequence of positions."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_digest
 
-from actorstream.errors import StoreError
+from actorstream.eventlog.loss import DataLossError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ _BODY = 8
 _PAYLOAD = 16
 _TIME_BIAS = 1 << 63
 _PARTITION_SHIFT = 48
+_KEY = Struct(">HQ")
 _HEAD = Struct(">8sQ")
 PARTITIONS_MAX = 1024
 
@@ -48,7 +49,7 @@ def partition_prefix(partition: int) -> bytes:
 
 def record_key(partition: int, offset: int) -> bytes:
     """Give the key of one record."""
-    return (partition + 1).to_bytes(2, "big") + offset.to_bytes(8, "big")
+    return _KEY.pack(partition + 1, offset)
 
 
 def encode_time(us: int) -> bytes:
@@ -63,45 +64,32 @@ def decode_time(data: bytes) -> int:
 
 def rows_of(partition: int, first: int, bodies: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     """Give the rows of `bodies`, placed from offset `first` on."""
-    prefix = partition_prefix(partition)
+    pack, number = _KEY.pack, partition + 1
     seed = partition << _PARTITION_SHIFT
     return [
-        (prefix + offset.to_bytes(8, "big"), xxh3_64_digest(body, seed + offset) + body)
-        for offset, body in enumerate(bodies, first)
+        (pack(number, offset), xxh3_64_digest(body, seed + offset) + body) for offset, body in enumerate(bodies, first)
     ]
 
 
-def read_rows(path: str, partition: int, first: int, rows: list[tuple[bytes, bytes]]) -> Read:
-    """Prove and take apart rows that must be those from offset `first` on, without gaps.
+def read_rows(path: str, partition: int, first: int, values: list[bytes]) -> Read:
+    """Prove and take apart the values of the rows from offset `first` on, without gaps.
 
     Raises:
-        StoreError: A record is missing or damaged; names file, partition and offset.
+        DataLossError: A record is damaged, or another one's; names file, partition and offset.
     """
-    last = first + len(rows) - 1
-    if rows[0][0] != record_key(partition, first) or rows[-1][0] != record_key(partition, last):
-        raise StoreError(
-            f"{path}: partition {partition} has no record at offset {_first_gap(partition, first, rows)}, though later"
-            " ones are there: the file is damaged; restore it from a copy, or start readers behind that offset"
-        )
     seed = (partition << _PARTITION_SHIFT) + first
-    values = [value for _, value in rows]
     try:
         heads = list(map(_HEAD.unpack_from, values))
     except StructError as error:
-        raise StoreError(f"{path}: a record of partition {partition} is cut short ({error}): restore a copy") from error
+        raise DataLossError(
+            f"{path}: a record of partition {partition} is cut short ({error}): restore a copy"
+        ) from error
     sums = [xxh3_64_digest(value[_BODY:], at) for at, value in enumerate(values, seed)]
     if sums != [stored for stored, _ in heads]:
         wrong = next(i for i, (stored, _) in enumerate(heads) if sums[i] != stored)
-        raise StoreError(
+        raise DataLossError(
             f"{path}: the record at partition {partition}, offset {first + wrong} is damaged: checksum"
             f" {sums[wrong].hex()} found, {heads[wrong][0].hex()} stored; restore the file from a"
             " copy, or start readers behind it"
         )
     return Read(first, [biased - _TIME_BIAS for _, biased in heads], [value[_PAYLOAD:] for value in values])
-
-
-def _first_gap(partition: int, first: int, rows: list[tuple[bytes, bytes]]) -> int:
-    for offset, (key, _) in enumerate(rows, first):
-        if key != record_key(partition, offset):
-            return offset
-    return first + len(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.eventlog.ledger import Consumer
-from actorstream.eventlog.transaction import Register
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,5 +16,4 @@ async def register_consumer(log: OpenLog, job: str, store: str, positions: Mappi
     """Keep what lies behind `positions` (the last offset read; absent or None: nothing yet), then let the rest go."""
     read = [positions.get(partition) for partition in range(log.partitions)]
     lowest = [-1 if offset is None else offset for offset in read]
-    await log.submit(Register(Consumer(job, store, lowest, log.world.clock.now_us())))
-    await log.retire()
+    await log.register(Consumer(job, store, lowest, log.world.clock.now_us()))

@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from actorstream.eventlog.ledger import Consumer, Sealed
 
 
-def removable(sealed: Sequence[Sealed], consumers: Sequence[Consumer], *, sealed_before_us: int) -> list[Sealed]:
+def removable(sealed: Iterable[Sealed], consumers: Sequence[Consumer], *, sealed_before_us: int) -> list[Sealed]:
     """Give the segments that may go, from `sealed` in order of age.
 
     A segment's age is that of its seal: everything in it was appended before. Consumers

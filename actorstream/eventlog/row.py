@@ -8,15 +8,19 @@ durable and named, before the seal; a crash between the two leaves a file that n
 came to life, and the next roll-over makes it anew. A sealed segment without a
 successor is therefore damage, and so is a hole between the oldest (its number is in
 the ledger) and the newest.
+
+No file is entered by LMDB before it was proved: a sealed one by its digest, once a
+boot; the newest, and one whose digest is not known yet, page by page.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.digests import Digests
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import (
     CARRIED,
@@ -25,25 +29,34 @@ from actorstream.eventlog.ledger import (
     NEXT_OFFSETS,
     OLDEST,
     SEAL,
-    SEALED,
     Birth,
     Sealed,
-    documents,
     own_row,
     pack_offsets,
     row,
     scan,
+    sealed_in,
     unpack_offsets,
 )
-from actorstream.eventlog.meta_pages import check_whole
+from actorstream.eventlog.loss import DataLossError
+from actorstream.eventlog.meta_pages import check_whole, newest_meta
+from actorstream.eventlog.once_a_boot import SealedProofs
+from actorstream.eventlog.page_tree import prove_trees
+from actorstream.eventlog.proofs import GrowingProof, drop_proof
 from actorstream.eventlog.records import decode_time, encode_time
-from actorstream.eventlog.segment import Segment, build, digest_of, open_newest, open_sealed
+from actorstream.eventlog.segment import Segment, build, open_newest, open_sealed
 from actorstream.state.lmdb_env import open_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actorstream.model.world import FileSystem
 
+R = TypeVar("R")
+
 _NAME = re.compile(r"(\d{6,})\.lmdb")
+_FIRST_COMMIT = 2
+"""Number of the first transaction after the one that makes a segment."""
 
 
 class SegmentRow:
@@ -57,9 +70,13 @@ class SegmentRow:
         self._log = log
         self._lock = threading.RLock()
         self._newest: Segment | None = None
-        self._proved: set[int] = set()
-        self._walked: set[int] = set()
-        self._described: dict[int, Sealed] = {}
+        self._looked_at: set[int] = set()
+        self._sealed_proofs = SealedProofs(files, f"{folder}/segments")
+        self._listed: dict[bytes, Sealed] = {}
+        self._unlisted: dict[int, Sealed] = {}
+        self._digests = Digests(files, self.path)
+        self._growing: GrowingProof | None = None
+        self._proved_by_digest: list[int] = []
 
     def newest(self) -> Segment:
         """Give the segment that is written to; it stays open until it is sealed, or `close`.
@@ -83,62 +100,16 @@ class SegmentRow:
             StoreError: One of them is missing.
         """
         with self._lock:
-            newest = self.newest()
-            with newest.env.transaction() as txn:
-                oldest = int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
-                listed = {entry.segment: entry for entry in documents(newest.path, txn, SEALED, Sealed)}
-            numbers = set(self._numbers())
-            for number in range(oldest, newest.number):
-                if number not in numbers:
-                    raise StoreError(f"{self.path(number)} is missing: restore it from a copy of the log")
-                if number not in listed:
-                    listed[number] = self._describe(number)
-            return [listed[number] for number in range(oldest, newest.number)]
-
-    def unlisted(self) -> list[Sealed]:
-        """Give the sealed segments that this process has described and the ledger may not hold yet."""
-        with self._lock:
-            return list(self._described.values())
-
-    def forget(self, segments: list[Sealed]) -> None:
-        """Drop descriptions that the ledger holds by now."""
-        with self._lock:
-            for entry in segments:
-                self._described.pop(entry.segment, None)
+            return self._while_others_remove(self._sealed)
 
     def locate(self, partition: int, offset: int) -> Segment:
         """Open the segment that has, or will have, a record; the caller closes it.
 
         Raises:
-            StoreError: The offset is gone, or behind the end; says what is there and what to do.
+            DataLossError: The offset is gone; says what is there and what to do.
+            StoreError: It is behind the end, or the segment missing or damaged.
         """
-        with self._lock:
-            newest = self.newest()
-            sealed = self.sealed()
-            first = (sealed[0].starts if sealed else newest.starts)[partition]
-            if offset < first:
-                raise StoreError(
-                    f"{self._folder}: partition {partition} has no offset {offset} any more: retention has removed what"
-                    f" was before {first}. Start at {first} or later; retention waits for jobs that have registered"
-                )
-            for entry in sealed:
-                if offset < entry.ends[partition]:
-                    return self.open_sealed(entry)
-            end = newest.ends()[partition]
-            if offset > end:
-                raise StoreError(
-                    f"{self._folder}: partition {partition} ends at offset {end}, and {offset} was asked for: the log"
-                    " was replaced or restored from an older copy; start from a position that it has"
-                )
-            return open_newest(self._files, newest.path, newest.number, self._log, proved=True)
-
-    def open_sealed(self, entry: Sealed) -> Segment:
-        """Open one sealed segment, proved once by this object; the caller closes it."""
-        with self._lock:
-            path = self.path(entry.segment)
-            segment = open_sealed(self._files, path, entry, self._log, proved=entry.segment in self._proved)
-            self._proved.add(entry.segment)
-            return segment
+        return self._while_others_remove(lambda: self._locate(partition, offset))
 
     def first_offsets(self) -> list[int]:
         """Give the first offset that each partition still has."""
@@ -148,17 +119,46 @@ class SegmentRow:
 
     def first_at(self, us: int) -> list[int | None]:
         """Give each partition's first offset whose timestamp is at or after `us`; None if there is none."""
+        found: list[int | None] = [None] * self.partitions
+        for entry in self.sealed():
+            wanted = [p for p in range(self.partitions) if found[p] is None and entry.newest_us[p] >= us]
+            if wanted:
+                segment = self._open_sealed(entry)
+                for partition in wanted:
+                    found[partition] = segment.first_at(partition, us)
+                segment.close()
         with self._lock:
-            found: list[int | None] = [None] * self.partitions
-            for entry in self.sealed():
-                wanted = [p for p in range(self.partitions) if found[p] is None and entry.newest_us[p] >= us]
-                if wanted:
-                    segment = self.open_sealed(entry)
-                    for partition in wanted:
-                        found[partition] = segment.first_at(partition, us)
-                    segment.close()
             newest = self.newest()
             return [newest.first_at(p, us) if offset is None else offset for p, offset in enumerate(found)]
+
+    def digested(self) -> list[Sealed]:
+        """Give the sealed segments whose digests this process has calculated and the ledger may not list yet."""
+        return list(self._digests.ready.values())
+
+    def announced(self, segments: list[Sealed]) -> None:
+        """Take note that the ledger lists these."""
+        for entry in segments:
+            del self._digests.ready[entry.segment]
+            self._proved_by_digest.append(entry.segment)
+
+    def find_undigested(self) -> None:
+        """Let `work` calculate the digests that are missing in the ledger."""
+        self._digests.want(entry for entry in self.sealed() if not entry.digest)
+
+    def work(self, budget_bytes: int) -> None:
+        """Do a part of what is to be done beside commits; by one thread at a time, whatever its loop.
+
+        Raises:
+            OSError: The disk fails. The part is done again the next time.
+            StoreError: The newest segment is damaged.
+        """
+        while self._proved_by_digest:
+            drop_proof(self._files, self.path(self._proved_by_digest.pop()))
+        self._digests.read(budget_bytes)
+        path = self.newest().path
+        if self._growing is None or self._growing.path != path:
+            self._growing = GrowingProof(self._files, path)
+        self._growing.follow(budget_bytes)
 
     def roll_over(self, map_size: int, now_us: int) -> None:
         """Seal the newest segment and begin the next one. The caller holds the writer lock."""
@@ -172,7 +172,6 @@ class SegmentRow:
                 build(self._files, self.path(birth.segment), map_size, rows, birth)
                 txn.put(*row(SEAL, encode_time(now_us)))
             self._files.synced(old.path)
-            self._describe(old.number)
             self.newest()
 
     def remove(self, segments: list[Sealed]) -> None:
@@ -181,6 +180,7 @@ class SegmentRow:
             path = self.path(entry.segment)
             self._files.unlink(path)
             self._files.unlink(f"{path}-lock")
+            drop_proof(self._files, path)
         self._files.sync_dir(f"{self._folder}/segments")
 
     def path(self, number: int) -> str:
@@ -189,8 +189,9 @@ class SegmentRow:
 
     def bytes_on_disk(self) -> int:
         """Add up the sizes of all segments."""
-        with disk_errors(self._folder):
-            return sum(self._files.size(self.path(number)) for number in self._numbers())
+        with self._lock, disk_errors(self._folder):
+            sealed = [entry.size or self._files.size(self.path(entry.segment)) for entry in self.sealed()]
+            return sum(sealed) + self._files.size(self.newest().path)
 
     def close(self) -> None:
         """Close the newest segment; readers keep theirs."""
@@ -198,9 +199,65 @@ class SegmentRow:
             if self._newest is not None:
                 self._newest.close()
                 self._newest = None
+            self._digests.close()
+            self._growing = None
 
     def _numbers(self) -> list[int]:
         return _numbers(self._files, self._folder)
+
+    def _while_others_remove(self, look: Callable[[], R]) -> R:
+        """Look; and again if what was missing has been removed by retention meanwhile."""
+        while True:
+            oldest = self._oldest()
+            try:
+                return look()
+            except StoreError:
+                if self._oldest() == oldest:
+                    raise
+
+    def _oldest(self) -> int:
+        with self._lock:
+            newest = self.newest()
+            with newest.env.transaction() as txn:
+                return int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
+
+    def _sealed(self) -> list[Sealed]:
+        newest = self.newest()
+        with newest.env.transaction() as txn:
+            oldest = int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
+            listed = sealed_in(newest.path, txn, self._listed)
+        numbers = set(self._numbers())
+        for number in range(oldest, newest.number):
+            if number not in numbers:
+                raise StoreError(f"{self.path(number)} is missing: restore it from a copy of the log")
+        return [listed.get(number) or self._describe(number) for number in range(oldest, newest.number)]
+
+    def _locate(self, partition: int, offset: int) -> Segment:
+        with self._lock:
+            newest = self.newest()
+            sealed = self.sealed()
+            first = (sealed[0].starts if sealed else newest.starts)[partition]
+            if offset < first:
+                raise DataLossError(
+                    f"{self._folder}: partition {partition} has no offset {offset} any more: retention has removed what"
+                    f" was before {first}. Start at {first} or later; retention waits for jobs that have registered"
+                )
+            entry = next((entry for entry in sealed if offset < entry.ends[partition]), None)
+            if entry is None:
+                end = newest.ends()[partition]
+                if offset > end:
+                    raise StoreError(
+                        f"{self._folder}: partition {partition} ends at offset {end}, and {offset} was asked for: the"
+                        " log was replaced or restored from an older copy; start from a position that it has"
+                    )
+                return self._open(newest.number)
+        return self._open_sealed(entry)
+
+    def _open_sealed(self, entry: Sealed) -> Segment:
+        """Open one sealed segment, proved; the caller closes it. Others go on while it is read."""
+        if not entry.digest:
+            return self._open(entry.segment)
+        return open_sealed(self._files, self.path(entry.segment), entry, self._log, self._sealed_proofs.prove)
 
     def _find_newest(self) -> Segment:
         last_seen = 0
@@ -208,44 +265,47 @@ class SegmentRow:
             numbers = self._numbers()
             if not numbers:
                 raise StoreError(f"{self.path(1)} is missing, and every other segment: restore the log from a copy")
-            # The one before is sealed but for a moment at each roll-over: it is looked into, not read through.
-            segment = self._open(numbers[-1]) if len(numbers) == 1 else self._open(numbers[-2], proved=True)
-            if segment.is_sealed() and len(numbers) > 1:
-                segment.close()
-                segment = self._open(numbers[-1])
-            sealed = segment.is_sealed()
-            if not sealed and segment.number in self._walked:
+            last = numbers[-1]
+            if len(numbers) > 1 and not self._has_lived(last):
+                before = self._open(numbers[-2])
+                if not before.is_sealed():
+                    return before
+                before.close()
+            segment = self._open(last)
+            if not segment.is_sealed():
                 return segment
             segment.close()
-            if not sealed:
-                return self._open(segment.number)
-            if segment.number == last_seen:
+            if last == last_seen:
                 raise StoreError(
-                    f"{self.path(segment.number + 1)} is missing: segment {segment.number} is sealed, so there must be"
-                    " a next one; restore it from a copy of the log"
+                    f"{self.path(last + 1)} is missing: segment {last} is sealed, so there must be a next one; restore"
+                    " it from a copy of the log"
                 )
-            last_seen = segment.number
+            last_seen = last
 
-    def _open(self, number: int, *, proved: bool = False) -> Segment:
-        proved = proved or number in self._walked
-        segment = open_newest(self._files, self.path(number), number, self._log, proved=proved)
-        if not proved:
-            self._walked.add(number)
-        return segment
+    def _has_lived(self, number: int) -> bool:
+        """Tell, without a look into it, whether anything was ever committed to a segment after it was made."""
+        return newest_meta(self._files, self.path(number)).transaction >= _FIRST_COMMIT
+
+    def _open(self, number: int) -> Segment:
+        """Open a segment without a digest, looked at page by page once; the caller closes it."""
+        with self._lock:
+            proved = number in self._looked_at
+            segment = open_newest(self._files, self.path(number), number, self._log, proved=proved)
+            self._looked_at.add(number)
+            return segment
 
     def _describe(self, number: int) -> Sealed:
-        if number not in self._described:
+        """Give a sealed segment that the ledger does not list: with its digest if that is known."""
+        if number in self._digests.ready:
+            return self._digests.ready[number]
+        if number not in self._unlisted:
             segment = self._open(number)
             with segment.env.transaction() as txn:
                 sealed_us = decode_time(own_row(segment.path, txn, SEAL))
-            path = segment.path
-            with disk_errors(path):
-                size, digest = self._files.size(path), digest_of(self._files, path)
             starts, ends, newest_us = segment.starts, segment.ends(), segment.newest_us()
             segment.close()
-            self._described[number] = Sealed(number, size, digest, starts, ends, newest_us, sealed_us)
-            self._proved.add(number)
-        return self._described[number]
+            self._unlisted[number] = Sealed(number, 0, "", starts, ends, newest_us, sealed_us)
+        return self._unlisted[number]
 
 
 def segment_path(folder: str, number: int) -> str:
@@ -265,6 +325,7 @@ def has_records(files: FileSystem, folder: str) -> bool:
     path = segment_path(folder, 1)
     env = open_segment(path, map_size=check_whole(files, path).map_size)
     try:
+        prove_trees(files, path, env)
         with env.transaction() as txn:
             return any(unpack_offsets(own_row(path, txn, NEXT_OFFSETS)))
     finally:

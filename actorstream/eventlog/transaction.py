@@ -27,7 +27,7 @@ from actorstream.eventlog.ledger import (
     Sealed,
     block_key,
     document,
-    documents,
+    each_document,
     name_key,
     number_key,
     own_row,
@@ -37,11 +37,12 @@ from actorstream.eventlog.ledger import (
     unpack_offsets,
     value_of,
 )
+from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.records import TIME_BYTES, rows_of
 from actorstream.eventlog.retention import removable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.eventlog.segment import Segment
     from actorstream.state.lmdb_env import Transaction
@@ -84,7 +85,7 @@ class LogTransaction:
                 part = bodies[at : at + (block + 1) * TIME_BLOCK - offset]
                 written, added = cursor.putmulti(rows_of(partition, offset, part), overwrite=False)
                 if written != len(part) or added != len(part):
-                    raise StoreError(
+                    raise DataLossError(
                         f"{self.path}: partition {partition} has records behind its end, {offset}: the file is damaged;"
                         " restore it from a copy"
                     )
@@ -106,11 +107,24 @@ class LogTransaction:
 
     def documents(self, kind: bytes, type_: type[R_co]) -> list[R_co]:
         """Read all documents of one kind."""
-        return documents(self.path, self.txn, kind, type_)
+        return list(self.each_document(kind, type_))
+
+    def each_document(self, kind: bytes, type_: type[R_co]) -> Iterator[R_co]:
+        """Read the documents of one kind in order, as far as they are asked for."""
+        return each_document(self.path, self.txn, kind, type_)
 
     def put_document(self, key: bytes, entry: object) -> None:
         """Write a document of the ledger."""
         put_document(self.txn, key, entry)
+
+    def announce(self, sealed: Sealed) -> None:
+        """Put the digest of a sealed segment into the ledger, unless it is there, or the segment gone by now."""
+        key = number_key(SEALED, sealed.segment)
+        if sealed.segment >= self._oldest() and self.txn.get(key) is None:
+            self.put_document(key, sealed)
+
+    def _oldest(self) -> int:
+        return int.from_bytes(own_row(self.path, self.txn, OLDEST), "big")
 
     def refuse_older(self, job: str, operator: str, attempt: int) -> None:
         """Refuse an attempt below the highest that has opened a writer for this operator.
@@ -253,8 +267,8 @@ class Retire:
 
     def apply(self, txn: LogTransaction, /) -> list[Sealed]:
         """Decide and note in one transaction, so that no consumer registers in between."""
-        sealed = txn.documents(SEALED, Sealed)
-        gone = removable(sealed, txn.documents(CONSUMERS, Consumer), sealed_before_us=self.sealed_before_us)
+        consumers = txn.documents(CONSUMERS, Consumer)
+        gone = removable(txn.each_document(SEALED, Sealed), consumers, sealed_before_us=self.sealed_before_us)
         for entry in gone:
             txn.txn.delete(number_key(SEALED, entry.segment))
         if gone:

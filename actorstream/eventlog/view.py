@@ -117,17 +117,17 @@ class LogView(Generic[T]):
             for partition in range(log.partitions)
         ]
         try:
-            while readers := [reader for reader in readers if not reader.ended]:
+            while reading := [reader for reader in readers if not reader.ended]:
                 idle = True
-                for reader in readers:
+                for reader in reading:
                     if (records := await reader.fetch()) is not None:
                         idle = False
                         for offset, (us, value) in enumerate(
                             zip(records.stamps, records.values, strict=True), records.first
                         ):
                             yield LogRecord(reader.partition, offset, instant(us), value)
-                if idle and not readers[0].ended:
-                    await readers[0].wait()
+                if idle and not reading[0].ended:
+                    await reading[0].wait()
         finally:
             for reader in readers:
                 reader.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +94,22 @@ class FileSystem(Protocol):
 
     def unlink(self, path: str, /) -> None:
         """Remove a name; a missing one is fine."""
+        ...
+
+    def append(self, path: str, data: bytes, /) -> None:
+        """Add to a file's end, making the file if it is missing; a crash may leave any first part of `data`."""
+        ...
+
+    def identity(self, path: str, /) -> str:
+        """Give a text without line breaks that is the same only while the machine runs and the file is unchanged.
+
+        Two equal readings mean that nobody has changed the file through the file system in between, or
+        replaced it, or turned the machine off. What the disk itself does to it does not show.
+        """
+        ...
+
+    def read_each(self, read: Callable[[str], R], paths: Sequence[str], /) -> list[R]:
+        """Call `read` on every path, several at once where the disk gains by it; raise the first error."""
         ...
 
     def sync(self, path: str, /) -> None:

@@ -1,64 +1,72 @@
 """The compactor: merges layers beside the running job, so that no stack grows without end.
 
-    complete checkpoint ─> choose ─> merge, in a thread or a child ─> replace in every stack at once
-                              └─ no stack over 8 layers: nothing to do
+    complete checkpoint ─┐
+    layer pushed        ─┴─> choose ─> merge, in a thread or a child ─> replace in every stack at once
+                               └─ no stack over 8 layers: nothing to do
 
 One task of the attempt, for all its subtasks: a layer that several of them see is
 read once, and goes from all their stacks at the same instant. What is pushed
-meanwhile lies on top and stays. A merge that fails leaves everything as it was,
-is logged, and is tried again after the next checkpoint; it never fails the job.
+meanwhile lies on top and stays. A merge that fails leaves everything as it was, is
+logged, and is tried again after the next checkpoint or push; it never fails the job.
 
 Which layers: from the newest of the deepest stack down, while the next one is at
-most twice the sum so far, so that each entry is written about log(size) times; all
-of them above 24. Nothing holds the job up there yet: where checkpoints make layers
-faster than merges take them away, stacks go on growing, and a miss gets slower.
+most twice the sum so far, so that each entry is written about log(size) times; more
+where that would leave the stack over 24.
+
+Back-pressure: `hold(True)` while a stack is over 24 layers and a merge is at work,
+`hold(False)` as soon as there is none over 24, the merge has failed, or none is left
+to do. What holds never waits for a checkpoint: merges need none, and whatever the
+layers are, a stack of over 24 has some to merge. So it cannot deadlock.
+
+Who deletes what was replaced:
+- A layer that the newest complete manifest lists (or the restored one): retention,
+  once that manifest is dropped. It alone deletes what a manifest has ever listed.
+- A layer that no manifest lists, such as an early freeze: a report on its way may
+  still list it, that of the one checkpoint in progress. So it waits for two complete
+  checkpoints. If one of them lists it, it is retention's; else every report made
+  before the replacement is in a manifest or dropped, those after it do not know the
+  layer, and the compactor removes the file. Where no checkpoint completes any more,
+  the next attempt's retention does, by its attempt's number.
+- A merged file that was not put to use: removed at once.
 
 Invariants:
 - In every stack the chosen layers stand side by side, so that nothing between two
   of them gets older or younger by the merge.
-- Only layers that the newest complete manifest lists are merged. Each will be in a
-  manifest that is dropped one day, and the coordinator's retention, which alone
-  deletes, finds it there. A report still on its way may list what was replaced:
-  that file stays, since a kept manifest lists it too.
-- A file that was not put to use is removed at once; one that a crash leaves behind
-  carries its attempt's number, and the next attempt's retention removes it.
+- A report made before the merge lists the old files, one made after it the new one,
+  never both: stacks are replaced in one step, between two turns of the loop.
 - Small merges run as one call in the world's offload, so a simulation repeats them.
 """
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
-from itertools import dropwhile, takewhile
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
-from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import ActorstreamError, StoreError
-from actorstream.model.ids import LayerName
+from actorstream.errors import ActorstreamError
 from actorstream.runtime.mailbox import Wakeup
-from actorstream.state.compaction import Merge, Merged, Piece, Source, merge
-from actorstream.state.layer import LayerFile, open_checked
+from actorstream.runtime.merging import carry_out
+from actorstream.state.compaction import Merge, Piece, Source
 from actorstream.system.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from actorstream.model.ids import OperatorNumber
+    from actorstream.model.ids import LayerName, OperatorNumber
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.model.world import FileSystem, World
-    from actorstream.state.layer import Layer
+    from actorstream.state.layer import Layer, LayerFile
     from actorstream.state.stack import LayerStack
 
 LAYERS_AIM = 8
 LAYERS_MAX = 24
 MERGED_MIN = 4
-CHILD_BYTES = 4 << 20
-"""From so many bytes on a merge runs as a child process: in a thread it would stall the loop."""
 
 _FLOOR_BYTES = 1 << 20
-_COMMAND = ("-m", "actorstream.state.compaction_child")
+_COMPLETIONS = 2  # after these no report from before a replacement is left
 
 
 class StackedRun(NamedTuple):
@@ -69,25 +77,17 @@ class StackedRun(NamedTuple):
     layers: tuple[Layer, ...]
 
 
-def choose(runs: Sequence[StackedRun], listed: Collection[LayerName]) -> list[Layer]:
+def choose(runs: Sequence[StackedRun]) -> list[Layer]:
     """Choose what to merge into one layer; nothing, mostly.
 
     Args:
         runs: Every stack of the attempt.
-        listed: The layers of the newest complete manifest: no others are taken.
     """
     deepest = max((run.layers for run in runs), key=len, default=())
     if len(deepest) <= LAYERS_AIM:
         return []
-    # On top is what came after that manifest; an unlisted one further down was merged after it.
-    older = dropwhile(lambda layer: layer.file.name not in listed, deepest)
-    taken = list(takewhile(lambda layer: layer.file.name in listed, older))
-    if len(deepest) <= LAYERS_MAX:
-        taken = _while_small(taken)
-    if len(taken) < MERGED_MIN:
-        return []
-    chosen = _closed_over(runs, taken)
-    return chosen if all(layer.file.name in listed for layer in chosen) else []
+    needed = max(MERGED_MIN, len(deepest) - LAYERS_MAX + 1)
+    return _closed_over(runs, _while_small(deepest, needed))
 
 
 def pieces_of(runs: Sequence[StackedRun], chosen: Sequence[Layer]) -> list[Piece]:
@@ -109,61 +109,107 @@ def pieces_of(runs: Sequence[StackedRun], chosen: Sequence[Layer]) -> list[Piece
 class Compactor:
     """Merges layers of one attempt."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what an attempt has to do with its layers)
         self,
         world: World,
         folder: str,
         names: Callable[[], LayerName],
         stacks: Sequence[tuple[OperatorNumber, LayerStack]],
+        *,
+        hold: Callable[[bool], None] = lambda held: None,
+        now_us: Callable[[], int] | None = None,
+        child: bool = True,
     ) -> None:
-        """Write into `folder`, under names that nobody else is given; replace layers in `stacks`."""
+        """Merge what is in `stacks`, where every layer is one that the restored manifest lists.
+
+        Args:
+            world: The clock, files and threads.
+            folder: Where the layers are.
+            names: Gives names that nobody else is given.
+            stacks: The attempt's, by operator.
+            hold: Told True when actors must take no more records, and then False when they may again.
+            now_us: The clock that expiries are compared with; None: the world's.
+            child: Whether large merges may run as child processes; not in a simulation.
+        """
         self._world = world
         self._folder = folder
         self._names = names
         self._stacks = stacks
-        self._listed: frozenset[LayerName] | None = None
+        self._hold = hold
+        self._now_us = now_us or world.clock.now_us
+        self._child = child
+        self._listed = frozenset(layer.file.name for _, stack in stacks for layer in _layers_of(stack))
+        self._unlisted: dict[LayerName, int] = {}
+        self._unneeded: list[LayerName] = []
+        self._left_deep = 0
+        self._merging = False
+        self._held = False
+        self._due = False
         self._arrival = Wakeup()
 
     def on_complete(self, listed: frozenset[LayerName]) -> None:
-        """A checkpoint is complete, whose manifest lists these layers."""
+        """A checkpoint is complete, whose manifest lists these layers. One is in progress at a time."""
         self._listed = listed
-        self._arrival.wake()
+        for name, completions in list(self._unlisted.items()):
+            if name not in listed and completions + 1 < _COMPLETIONS:
+                self._unlisted[name] += 1
+                continue
+            del self._unlisted[name]
+            if name not in listed:
+                self._unneeded.append(name)
+        self._wake()
+
+    def on_pushed(self, stack: LayerStack) -> None:
+        """A layer was put on `stack`, which is one of the attempt's."""
+        depth = _depth_of(stack)
+        if depth > max(LAYERS_AIM, self._left_deep):
+            self._wake()
+        if depth > LAYERS_MAX and self._merging:
+            self._set_held(held=True)
 
     async def run(self) -> None:
-        """Merge what there is to merge after each complete checkpoint, for ever."""
+        """Merge what there is to merge, for ever."""
         while True:
-            while self._listed is None:
+            while not self._due:
                 await self._arrival.wait()
-            listed, self._listed = self._listed, None
-            chosen = choose(self._runs(), listed)
-            if chosen:
-                await self._compact(chosen)
+            self._due = False
+            await self._remove_unneeded()
+            try:
+                while (chosen := choose(self._runs())) and await self._compact(chosen):
+                    pass
+            finally:
+                self._merging = False
+                self._set_held(held=False)
+            self._left_deep = self._deepest()
 
-    async def _compact(self, chosen: list[Layer]) -> None:
+    def _wake(self) -> None:
+        self._due = True
+        self._arrival.wake()
+
+    async def _compact(self, chosen: list[Layer]) -> bool:
+        """Merge what was chosen; tell whether that has made the stacks lower."""
+        self._merging = True
+        self._set_held(held=self._deepest() > LAYERS_MAX)
         pieces = pieces_of(self._runs(), chosen)
         sources = [self._source(layer.file) for layer in chosen]
-        task = Merge(sources, pieces, f"{self._folder}/{self._names()}")
+        task = Merge(sources, pieces, f"{self._folder}/{self._names()}", self._now_us())
         opened: list[Layer] = []
         in_use = False
+        for layer in chosen:
+            layer.retain()
         try:
-            await self._merge(task, opened)
+            await carry_out(self._world, task, opened, child=self._child)
             in_use = self._replace(chosen, pieces, opened[0] if opened else None)
         except (ActorstreamError, OSError) as error:
             log.warning("layers stay unmerged", layers=len(chosen), reason=f"{type(error).__name__}: {error}")
         finally:
             for layer in opened:
                 layer.release()
+            await _release_each(chosen)
             if not in_use:
                 with anyio.CancelScope(shield=True):
-                    await self._world.offload.run(_remove, self._world.files, task.target)
-
-    async def _merge(self, task: Merge, opened: list[Layer]) -> None:
-        """Put the merged layer into `opened`, where a cancelled caller finds it too; none if nothing was left."""
-        files, offload = self._world.files, self._world.offload
-        if sum(source.size for source in task.sources) < CHILD_BYTES:
-            await offload.run(_merge_here, files, task, opened)
-        else:
-            await offload.run(_open, files, task, await _merge_in_child(task), opened)
+                    await self._world.offload.run(_remove, self._world.files, [task.target])
+        return in_use
 
     def _replace(self, chosen: Sequence[Layer], pieces: list[Piece], new: Layer | None) -> bool:
         """Put `new` where the chosen layers stand, in every stack; nowhere if they do not stand as they did."""
@@ -176,8 +222,24 @@ class Compactor:
                 old = [layer for layer in layers if layer in gone]
                 if old:
                     stack.replace(old, new, within=groups)
+        self._unlisted.update((layer.file.name, 0) for layer in chosen if layer.file.name not in self._listed)
         log.debug("layers merged", layers=len(chosen), bytes=0 if new is None else new.file.size)
         return True
+
+    async def _remove_unneeded(self) -> None:
+        if self._unneeded:
+            paths, self._unneeded = [f"{self._folder}/{name}" for name in self._unneeded], []
+            await self._world.offload.run(_remove, self._world.files, paths)
+
+    def _set_held(self, *, held: bool) -> None:
+        if held is not self._held:
+            self._held = held
+            if held:
+                log.warning("records wait for a merge of layers", layers=self._deepest(), most=LAYERS_MAX)
+            self._hold(held)
+
+    def _deepest(self) -> int:
+        return max((_depth_of(stack) for _, stack in self._stacks), default=0)
 
     def _runs(self) -> list[StackedRun]:
         return [StackedRun(operator, *run) for operator, stack in self._stacks for run in stack.runs()]
@@ -186,10 +248,18 @@ class Compactor:
         return Source(f"{self._folder}/{file.name}", file.name, file.size, file.digest, file.entries)
 
 
-def _while_small(layers: Sequence[Layer]) -> list[Layer]:
-    taken = list(layers[:MERGED_MIN])
+def _layers_of(stack: LayerStack) -> Iterator[Layer]:
+    return chain.from_iterable(layers for _, layers in stack.runs())
+
+
+def _depth_of(stack: LayerStack) -> int:
+    return max(len(layers) for _, layers in stack.runs())
+
+
+def _while_small(layers: Sequence[Layer], least: int) -> list[Layer]:
+    taken = list(layers[:least])
     size = sum(layer.file.size for layer in taken)
-    for layer in layers[MERGED_MIN:]:
+    for layer in layers[least:]:
         if layer.file.size > 2 * max(size, _FLOOR_BYTES):
             break
         taken.append(layer)
@@ -210,24 +280,14 @@ def _closed_over(runs: Sequence[StackedRun], taken: Collection[Layer]) -> list[L
     return list(dict.fromkeys(layer for run in runs for layer in run.layers if layer in chosen))
 
 
-async def _merge_in_child(task: Merge) -> Merged:
-    result = await anyio.run_process([sys.executable, *_COMMAND], input=encode_json(task), check=False)
-    if result.returncode:
-        said = result.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise StoreError(f"the child that merged {task.target} ended with {result.returncode}: {said or 'no word'}")
-    return decode_json(Merged, result.stdout)
+async def _release_each(layers: Sequence[Layer]) -> None:
+    """Let go of layers, one a turn of the loop: the last to do so unmaps the file, which takes 5 ms for 500 MB."""
+    for layer in layers:
+        layer.release()
+        await cancel_shielded_checkpoint()
 
 
-def _merge_here(files: FileSystem, task: Merge, opened: list[Layer]) -> None:
-    _open(files, task, merge(files, task), opened)
-
-
-def _open(files: FileSystem, task: Merge, merged: Merged, opened: list[Layer]) -> None:
-    if merged.name is not None:
-        file = LayerFile(LayerName(merged.name), merged.size, merged.digest, merged.entries)
-        opened.append(open_checked(files, task.target, file))
-
-
-def _remove(files: FileSystem, path: str) -> None:
-    with suppress(OSError):
-        files.unlink(path)
+def _remove(files: FileSystem, paths: Sequence[str]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            files.unlink(path)

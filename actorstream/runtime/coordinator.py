@@ -80,6 +80,7 @@ class CoordinatorActor:
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
         self._started_us: dict[CheckpointId, int] = {}
+        self._problem: Exception | None = None
         self._finished = False
 
     def tell(self, message: CoordinatorMessage) -> None:
@@ -130,6 +131,7 @@ class CoordinatorActor:
         for effect in effects:
             match effect:
                 case decide.Trigger(checkpoint, subtasks, stop):
+                    self._problem = None
                     self._started_us.setdefault(checkpoint, self._now_us())
                     for subtask in subtasks:
                         self._tell[subtask](TriggerCheckpoint(checkpoint, stop))
@@ -146,7 +148,9 @@ class CoordinatorActor:
                 case decide.Answer(request, checkpoint, error):
                     self._answer(request, checkpoint, error)
                 case decide.Fail(reason):
-                    raise CheckpointsFailedError(f"{reason}; free the disk or raise Settings(tolerated_failures=...)")
+                    raise CheckpointsFailedError(
+                        f"{reason}. Mend that and start again; Settings(tolerated_failures=...) says how many may"
+                    ) from self._problem
                 case decide.Finish():
                     self._finished = True
 
@@ -169,9 +173,10 @@ class CoordinatorActor:
         for subtask, report in reports.items():
             if report.positions:
                 positions.setdefault(subtask.chain, {}).update(report.positions)
-        problem = await self._try_publish(manifest)
+        self._problem = problem = await self._try_publish(manifest)
         if problem is not None:
-            await self._carry_out(self._protocol.on_publish_failed(self._now_us(), checkpoint, problem))
+            reason = f"{type(problem).__name__}: {problem}"
+            await self._carry_out(self._protocol.on_publish_failed(self._now_us(), checkpoint, reason))
             return
         self._positions[checkpoint] = positions
         statistics = self._statistics
@@ -184,13 +189,13 @@ class CoordinatorActor:
         if not final:
             self._compact(frozenset(entry.name for entry in manifest.layers))
 
-    async def _try_publish(self, manifest: Manifest) -> str | None:
+    async def _try_publish(self, manifest: Manifest) -> Exception | None:
         try:
             await self._world.offload.run(self._directory.publish, manifest)
         except (FencedError, PublishUnknownError):
             raise
         except (OSError, StoreError) as error:
-            return f"{type(error).__name__}: {error}"
+            return error
         return None
 
     async def _retire(self, checkpoint: CheckpointId) -> None:

@@ -31,10 +31,11 @@ from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.messages import SplitPosition
-from actorstream.state.layer import LayerFile, open_checked
+from actorstream.state.layer import LayerFile, open_written
+from actorstream.state.verified import prove
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.graph.plan import Plan
@@ -116,17 +117,29 @@ def _check_states(operator: str, entry: OperatorEntry, columns: Mapping[str, Col
             raise RestoreError(f"state {operator}.{state} changed its type: {problem}; give the new type a new name")
 
 
-def restore(files: FileSystem, directory: CheckpointDirectory, manifest: Manifest) -> Restored:
+def restore(
+    files: FileSystem,
+    directory: CheckpointDirectory,
+    manifest: Manifest,
+    tell: Callable[[int, int], None] = lambda done_bytes, total_bytes: None,
+) -> Restored:
     """Open everything that a manifest lists; blocking, for a thread.
+
+    Files that this machine has not found good since it was turned on are read first, and `tell` is
+    called with the bytes read so far and to be read; what it raises ends the reading.
 
     Raises:
         StoreError: A layer is missing or damaged; names the file, what was found and the remedy.
     """
     restored = Restored(CheckpointId(manifest.checkpoint), manifest.numbers)
     try:
-        for entry in manifest.layers:
-            file = LayerFile(entry.name, entry.size, entry.digest, entry.entries)
-            restored.layers.append(open_checked(files, directory.layer_path(entry.name), file))
+        layers = {
+            directory.layer_path(entry.name): LayerFile(entry.name, entry.size, entry.digest, entry.entries)
+            for entry in manifest.layers
+        }
+        prove(files, layers, tell)
+        for path, file in layers.items():
+            restored.layers.append(open_written(path, file))
     except BaseException:
         restored.close()
         raise
@@ -155,6 +168,26 @@ def positions_in(manifest: Manifest) -> dict[str, dict[str, SplitPosition]]:
     }
 
 
+class _Listing(dict["Layer", int]):
+    """Index of each layer among the manifest's, listed when it is first asked for.
+
+    2,000 stacks name 24 layers 44,000 times: with a dict by object `assemble` takes 5 ms, with one by file name 15.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[LayerEntry] = []
+        self._by_name: dict[str, int] = {}
+
+    def __missing__(self, layer: Layer) -> int:
+        file = layer.file
+        index = self._by_name.setdefault(file.name, len(self.entries))
+        if index == len(self.entries):
+            self.entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
+        self[layer] = index
+        return index
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestWriter:
     """Puts the subtasks' reports of one checkpoint together."""
@@ -179,8 +212,7 @@ class ManifestWriter:
         Raises:
             CodecError: A source's position cannot be encoded.
         """
-        layers: dict[str, int] = {}
-        entries: list[LayerEntry] = []
+        layers = _Listing()
         operators: dict[str, OperatorEntry] = {}
         sources: dict[str, dict[str, SplitEntry]] = {}
         sinks: list[PendingToken] = []
@@ -190,14 +222,7 @@ class ManifestWriter:
             for subtask in chain.subtasks():
                 report = reports[subtask]
                 for key_groups, stack in report.stacks:
-                    indexes = []
-                    for layer in stack:
-                        if layer.file.name not in layers:
-                            layers[layer.file.name] = len(entries)
-                            file = layer.file
-                            entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
-                        indexes.append(layers[layer.file.name])
-                    runs.append(StackRun(key_groups.start, key_groups.end, indexes))
+                    runs.append(StackRun(key_groups.start, key_groups.end, [layers[layer] for layer in stack]))
                 if report.positions:
                     sources.setdefault(head, {}).update(_splits(head, report.positions))
                 for operator, pending in report.pending.items():
@@ -218,7 +243,7 @@ class ManifestWriter:
             created_us=created_us,
             max_parallelism=self.plan.graph.max_parallelism,
             numbers=self.numbers,
-            layers=entries,
+            layers=layers.entries,
             operators=operators,
             sources=sources,
             sinks=sinks,

@@ -1,11 +1,17 @@
-"""One subtask's snapshots, after the barrier has gone on: encode in slices, write, acknowledge.
+"""One subtask's frozen generations, after the freeze: encode in slices, write, acknowledge.
 
     actor      ── freeze (O(1)) ──> queue
-    this task  encode ≤ 2 ms, yield, encode ... ──> layer writer ──> on_written ──> Acked
+    this task  encode ≤ 2 ms, yield, encode … ──┬─ small: write, with others ──┬─> on_written ──> Acked
+                                                └─ large: stream, run by run ──┘
 
-Snapshots are finished in the order of their barriers, so an acknowledgement
-covers every earlier generation, also those of aborted checkpoints: their layers
-stay on the stack, and the next manifest lists them.
+A barrier's snapshot is acknowledged; an early freeze, which saves memory, is written
+in the same way and acknowledged to nobody.
+
+Generations are finished in the order in which they were frozen, so an acknowledgement
+covers every earlier one, early ones and those of aborted checkpoints too: their layers
+stay on the stack, and the next manifest lists them. One that fails takes all that are
+queued behind it along: each goes out again with the next freeze, and no barrier is
+acknowledged without the entries before it.
 """
 
 from __future__ import annotations
@@ -14,25 +20,38 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from actorstream.errors import CodecError, StoreError
+from anyio import move_on_after
+
+from actorstream.errors import StoreError
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.messages import Acked, Declined, SnapshotReport
+from actorstream.state.writer import SMALL_BYTES, SMALL_ENTRIES
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from actorstream.model.ids import CheckpointId, SubtaskId
     from actorstream.runtime.pace import Pace
+    from actorstream.state.entries import Entry
+    from actorstream.state.layer import Layer
     from actorstream.state.operator_state import Generation, OperatorState
     from actorstream.state.writer import LayerWriter
 
-SLICE_SECONDS = 0.002
-SLICE_ENTRIES = 250
+RUN_ENTRIES = 2_000
+"""No run handed to the writer is longer."""
+STEP_ENTRIES = 250
+RETRY_SECONDS = 1.0
+"""After an early freeze has failed, the next one waits so long, unless a barrier comes: no storm on a full disk."""
+
+_STEP_SECONDS = 0.0005
 
 
 @dataclass(slots=True)
 class _Frozen:
-    checkpoint: CheckpointId
+    """What was frozen at one moment; `checkpoint` None: early, for no barrier."""
+
+    checkpoint: CheckpointId | None
     generation: Generation | None
     report: SnapshotReport
 
@@ -47,23 +66,37 @@ class Snapshots:
         writer: LayerWriter,
         pace: Pace,
         tell: Callable[[Acked | Declined], None],
+        settled: Callable[[], None] | None = None,
     ) -> None:
-        """Start with nothing frozen."""
+        """Start with nothing frozen; `settled` is called after each step in which `waiting` may have become less."""
         self._subtask = subtask
         self._state = state
         self._writer = writer
         self._pace = pace
         self._tell = tell
+        self._settled = settled
         self._queue: deque[_Frozen] = deque()
         self._arrival = Wakeup()
+        self._step = 1
+        self._retry_at = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many generations were submitted, and are neither durable nor taken back."""
+        return sum(frozen.generation is not None for frozen in self._queue)
 
     def submit(self, checkpoint: CheckpointId, generation: Generation | None, report: SnapshotReport) -> None:
         """Take over what the barrier froze; `report` lacks only the stacks."""
         self._queue.append(_Frozen(checkpoint, generation, report))
         self._arrival.wake()
 
+    def submit_early(self, generation: Generation) -> None:
+        """Take over what was frozen to save memory. If it cannot be written, it goes out with the next freeze."""
+        self._queue.append(_Frozen(None, generation, SnapshotReport()))
+        self._arrival.wake()
+
     async def run(self) -> None:
-        """Finish snapshots in order, for ever.
+        """Finish generations in order, for ever.
 
         Raises:
             CodecError: A key or value cannot be encoded: the job fails, with its name.
@@ -72,44 +105,89 @@ class Snapshots:
             while not self._queue:
                 await self._arrival.wait()
             frozen = self._queue[0]
+            if frozen.checkpoint is None:
+                await self._pause_after_failure()
             try:
                 report = await self._finish(frozen)
-            except CodecError:
-                raise
             except (OSError, StoreError) as error:
                 self._give_up(error)
-                continue
-            self._queue.popleft()
-            self._tell(Acked(self._subtask, frozen.checkpoint, report))
+            else:
+                self._queue.popleft()
+                if frozen.checkpoint is not None:
+                    self._tell(Acked(self._subtask, frozen.checkpoint, report))
+            if self._settled is not None:
+                self._settled()
 
     async def _finish(self, frozen: _Frozen) -> SnapshotReport:
         state, generation = self._state, frozen.generation
         if state is None:
             return frozen.report
-        entries = 0
         if generation is not None:
-            parts = await self._encode(generation)
-            entries = sum(map(len, parts))
-            layer = await self._writer.write(self._subtask, parts) if entries else None
-            state.on_written(generation, layer)
+            state.on_written(generation, await self._make_durable(generation))
         stacks = tuple((run, tuple(layers)) for run, layers in state.stack.runs())
-        return replace(frozen.report, stacks=stacks, entries=entries)
+        return replace(frozen.report, stacks=stacks, entries=generation.entries if generation is not None else 0)
 
-    async def _encode(self, generation: Generation) -> list[list[tuple[bytes, bytes]]]:
-        parts: list[list[tuple[bytes, bytes]]] = []
-        clock = self._pace.clock.monotonic
-        while True:
-            end = clock() + SLICE_SECONDS
-            while clock() < end:
-                parts.append(generation.encode(SLICE_ENTRIES))
+    async def _make_durable(self, generation: Generation) -> Layer | None:
+        writer, share = self._writer, self._writer.encoding
+        parts: list[list[Entry]] = []
+        try:
+            if await self._encode_small(generation, parts):
+                return await writer.write(self._subtask, parts) if generation.entries else None
+            async with writer.streaming, writer.stream(self._subtask) as stream:
+                while parts:
+                    share.let_go(len(parts[0]))
+                    await stream.send(parts.pop(0))
+                while not generation.encoded:
+                    await stream.send(await self._next_run(generation))
+                return await stream.finish()
+        finally:
+            share.let_go(sum(map(len, parts)))
+
+    async def _encode_small(self, generation: Generation, parts: list[list[Entry]]) -> bool:
+        """Encode a small generation into `parts`, or the beginning of a large one; tell whether that is all."""
+        share = self._writer.encoding
+        size = 0
+        with share.gathering():
+            await share.wait_to_begin()
+            while generation.entries <= SMALL_ENTRIES and size <= SMALL_BYTES:
                 if generation.encoded:
-                    return parts
-            await self._pace.give_way()
+                    return True
+                parts.append(await self._next_run(generation))
+                share.hold(len(parts[-1]))
+                size += sum(len(key) + len(value) for key, value in parts[-1])
+        return False
+
+    async def _next_run(self, generation: Generation) -> list[Entry]:
+        """Encode what there is time for in this turn of the loop."""
+        share, clock = self._writer.encoding, self._pace.clock.monotonic
+        await share.wait_turn()
+        run: list[Entry] = []
+        while True:
+            begun = clock()
+            run += generation.encode(self._step)
+            # Large values: fewer at a time, so that no step is much longer than the slice.
+            took = clock() - begun
+            self._step = min(2 * self._step, STEP_ENTRIES) if took < _STEP_SECONDS else max(self._step // 2, 1)
+            if generation.encoded or len(run) > RUN_ENTRIES - STEP_ENTRIES or not share.time_left():
+                return run
+
+    async def _pause_after_failure(self) -> None:
+        """Wait until an early freeze may be tried again, or a barrier waits behind it."""
+        pause = self._retry_at - self._pace.clock.monotonic()
+        if pause > 0:
+            with move_on_after(pause):
+                while all(frozen.checkpoint is None for frozen in self._queue):
+                    await self._arrival.wait()
 
     def _give_up(self, error: Exception) -> None:
-        """Decline every queued snapshot: a later one must not be acknowledged without the earlier generation."""
+        """Take back and decline all that is queued: a later one must not be acknowledged without the earlier one."""
+        reason = f"{type(error).__name__}: {error}"
         while self._queue:
             frozen = self._queue.popleft()
             if frozen.generation is not None and self._state is not None:
                 self._state.on_write_failed(frozen.generation)
-            self._tell(Declined(self._subtask, frozen.checkpoint, f"{type(error).__name__}: {error}"))
+            if frozen.checkpoint is not None:
+                self._tell(Declined(self._subtask, frozen.checkpoint, reason))
+            else:
+                self._retry_at = self._pace.clock.monotonic() + RETRY_SECONDS
+                log.warning("early freeze failed", subtask=str(self._subtask), reason=reason)

@@ -14,15 +14,18 @@ Invariants:
 - A tombstone or clear mark is dropped only where the run reaches the oldest layer
   of the piece (`bottom`); elsewhere it still hides something below. A tombstone
   beside a clear mark that stays hides nothing that the mark does not.
+- A value whose expiry has passed is a tombstone from then on: it hides what is
+  older, and goes where a tombstone goes. One that expires later keeps its expiry.
 - A long key may have another slot in each file, and two keys one digest. Whole
   parts are the identity, and the new file's slots are given anew (T130).
 - Values are copied as bytes: no user code runs, nothing is decoded.
 
 Every layer is proved before it is read, so damage is not copied into a file with
-a good digest. Memory holds one piece of output at a time, and LMDB's dirty pages.
+a good digest. Memory holds what the builder collects for one transaction, however
+large the layers are (measured figures: docs/design/state.md).
 
 A large merge runs as a child process (state/compaction_child.py): in a thread it
-would stall the loop.
+would take the interpreter from the loop.
 
 Source: O'Neil et al. 1996, "The Log-Structured Merge-Tree".
 """
@@ -31,22 +34,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import merge as merge_sorted
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from actorstream.errors import InvariantError
 from actorstream.model.ids import LayerName
 from actorstream.state.entries import (
     CLEAR_MARK,
+    EXPIRING,
     HEAD_BYTES,
     KIND,
     SLOTS,
     STEM_BYTES,
     TOMBSTONE,
     VALUE,
+    as_tombstone,
+    expired,
     newer_format,
     take_apart,
 )
-from actorstream.state.layer import LayerFile, open_checked, write_sorted
+from actorstream.state.layer import LayerFile, open_checked
+from actorstream.state.layer_builder import LayerBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -55,9 +63,11 @@ if TYPE_CHECKING:
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer
 
-_PIECE_ENTRIES = 10_000
-_PIECE_BYTES = 1 << 20
+_RUN_ENTRIES = 2_000
+_RUN_BYTES = 1 << 20
 _KEY_SLOT = HEAD_BYTES + STEM_BYTES
+_VALUES = frozenset({VALUE, EXPIRING})
+_KNOWN = _VALUES | {TOMBSTONE, CLEAR_MARK}
 _Row: TypeAlias = "tuple[bytes, int, bytes, bytes]"  # canonical key, age of the layer, key and value as they are in it
 
 
@@ -88,11 +98,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What to merge, and where to. Pieces do not overlap."""
+    """What to merge, and where to. Pieces do not overlap.
+
+    `now_us`: values that expire at that instant or before have expired; None: nothing has.
+    """
 
     sources: list[Source]
     pieces: list[Piece]
     target: str
+    now_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,34 +132,41 @@ def merge(files: FileSystem, task: Merge) -> Merged:
             file = LayerFile(LayerName(source.name), source.size, source.digest, source.entries)
             layers.append(open_checked(files, source.path, file))
         pieces = sorted(task.pieces, key=lambda piece: (piece.operator, piece.start))
-
-        def entries() -> Iterator[Entry]:
-            for piece in pieces:
-                yield from _merged(piece, [layers[index] for index in piece.layers])
-
-        if next(entries(), None) is None:
-            return Merged(None)
-        size = sum(source.size for source in task.sources)
-        written = write_sorted(files, task.target, lambda: _batched(entries()), size)
-        return Merged(written.name, written.size, written.digest, written.entries)
+        entries = chain.from_iterable(
+            _merged(piece, [layers[index] for index in piece.layers], task.now_us) for piece in pieces
+        )
+        return _write(files, task.target, _runs(entries))
     finally:
         for layer in layers:
             layer.release()
 
 
-def _batched(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
+def _write(files: FileSystem, target: str, runs: Iterator[list[Entry]]) -> Merged:
+    first = next(runs, None)
+    if first is None:
+        return Merged(None)
+    with LayerBuilder(files, target, in_order=True) as builder:
+        builder.add(first)
+        for run in runs:
+            builder.add(run)
+        written = builder.finish()
+    return Merged(written.name, written.size, written.digest, written.entries)
+
+
+def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    run: list[Entry] = []
     size = 0
-    for key, value in entries:
-        batch.append((key, value))
-        size += len(key) + len(value)
-        if size >= _PIECE_BYTES or len(batch) == _PIECE_ENTRIES:
-            yield batch
-            batch, size = [], 0
-    yield batch
+    for entry in entries:
+        run.append(entry)
+        size += len(entry[0]) + len(entry[1])
+        if size >= _RUN_BYTES or len(run) == _RUN_ENTRIES:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run
 
 
-def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
+def _merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterator[Entry]:
     """Give what a piece still needs of its layers, in the order of the new keys."""
     slots = _NewSlots()
     last = mark = b""
@@ -159,13 +180,15 @@ def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
             mark = b""
         if mark and age > mark_age:
             continue
-        kind = value[0] & KIND
+        kind, stays = value[0] & KIND, value
+        if kind == EXPIRING and now_us is not None and expired(value, now_us):
+            kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
             mark, mark_age = canonical, age
-        elif kind not in {VALUE, TOMBSTONE}:
+        elif kind not in _KNOWN:
             raise newer_format(f"layer {layers[age].file.name}", kind)
-        if kind == VALUE or not (piece.bottom or (mark and kind == TOMBSTONE)):
-            yield (key if value[0] <= KIND else slots.renumbered(key, value)), value
+        if kind in _VALUES or not (piece.bottom or (mark and kind == TOMBSTONE)):
+            yield (key if value[0] <= KIND else slots.renumbered(key, value)), stays
 
 
 def _rows(piece: Piece, layer: Layer, age: int) -> Iterator[_Row]:

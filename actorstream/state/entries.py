@@ -1,8 +1,9 @@
 """How an entry of keyed state lies in a layer file: its key, its value, and how a long key is found.
 
     key     operator number 2 | key group 2 | state number 2 | key part | map-key part      big-endian
-    value   tag 1 | [length 4 | whole key] | [length 4 | whole map key] | codec bytes
-    tag     0 value, 1 tombstone, 2 clear mark (at a map's own prefix: hides the map in older layers)
+    value   tag 1 | [length 4 | whole key] | [length 4 | whole map key] | [expiry 8] | codec bytes
+    tag     0 value, 1 tombstone, 2 clear mark (at a map's own prefix: hides the map in older layers),
+            3 value with an expiry: it is there while now < expiry (microseconds, signed)
             + 0x40 the key part is shortened, + 0x80 the map-key part is
 
 A part is what `encode_key` gives: prefix-free and sorted as the values are. LMDB
@@ -22,6 +23,7 @@ Invariants (T130):
 from __future__ import annotations
 
 from itertools import groupby
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from xxhash import xxh3_128_digest
@@ -40,11 +42,16 @@ PART_BYTES_MAX = 200
 STEM_BYTES = PART_BYTES_MAX + 16
 """What a shortened part consists of before its slot."""
 
-VALUE, TOMBSTONE, CLEAR_MARK = 0, 1, 2
-VALUE_TAG, TOMBSTONE_TAG, CLEAR_TAG = b"\x00", b"\x01", b"\x02"
+VALUE, TOMBSTONE, CLEAR_MARK, EXPIRING = 0, 1, 2, 3
+VALUE_TAG, TOMBSTONE_TAG, CLEAR_TAG, EXPIRING_TAG = b"\x00", b"\x01", b"\x02", b"\x03"
 _LONG_KEY, _LONG_MAP_KEY = 0x40, 0x80
 KIND = 0x3F
 """Masks a tag's kind; a larger tag says that something is shortened."""
+
+EXPIRY_END = 9
+"""Where the codec bytes begin behind the tag and the expiry of an `EXPIRING` value."""
+
+_expiry = Struct(">q")
 
 SLOTS = 256
 _BEHIND = b"\xff" * 18  # after every digest and slot
@@ -93,37 +100,84 @@ class Slots:
 
 
 class Wholes(NamedTuple):
-    """An entry's value, taken apart: what was shortened is None where it was not."""
+    """An entry's value, taken apart: what was shortened is None where it was not; `tagged` is all else."""
 
     key: bytes | None
     map_key: bytes | None
     tagged: bytes
 
+    @property
+    def expires(self) -> int | None:
+        """The instant from which on the value is not there any more, in microseconds; None: it stays."""
+        return _expiry.unpack_from(self.tagged, 1)[0] if self.tagged[0] == EXPIRING else None
+
+    @property
+    def live(self) -> bytes:
+        """Tag and codec bytes as if there were no expiry."""
+        return VALUE_TAG + self.tagged[EXPIRY_END:] if self.tagged[0] == EXPIRING else self.tagged
+
 
 def take_apart(value: bytes) -> Wholes:
-    """Give the whole parts that an entry's value carries, and its tag and codec bytes without them."""
-    tag, at = value[0], 1
+    """Give the whole parts that an entry's value carries, and its tag and the rest without them."""
+    tag = value[0]
+    if tag <= KIND:
+        return Wholes(None, None, value)
     key = map_key = None
+    at = 1
     if tag & _LONG_KEY:
         end = at + 4 + int.from_bytes(value[at : at + 4])
         key, at = value[at + 4 : end], end
     if tag & _LONG_MAP_KEY:
         end = at + 4 + int.from_bytes(value[at : at + 4])
         map_key, at = value[at + 4 : end], end
-    return Wholes(key, map_key, value if at == 1 else bytes((tag & KIND,)) + value[at:])
+    return Wholes(key, map_key, bytes((tag & KIND,)) + value[at:])
+
+
+def whole_parts(entry_key: bytes, value: bytes) -> bytes:
+    """Give an entry's key part and map-key part as they were before any was shortened, without the head."""
+    parts = entry_key[HEAD_BYTES:]
+    if value[0] > KIND:
+        wholes = take_apart(value)
+        if wholes.key is not None:
+            parts = wholes.key + parts[STEM_BYTES + 1 :]
+        if wholes.map_key is not None:
+            parts = parts[: -STEM_BYTES - 1] + wholes.map_key
+    return parts
+
+
+def expiring(tagged: bytes, at_us: int) -> bytes:
+    """Give a value's tag and codec bytes an expiry, before `Slots.entry` takes them."""
+    return EXPIRING_TAG + _expiry.pack(at_us) + tagged[1:]
+
+
+def expired(value: bytes, now_us: int) -> bool:
+    """Tell whether an entry's value has an expiry that has passed."""
+    expires = take_apart(value).expires
+    return expires is not None and expires <= now_us
+
+
+def as_tombstone(value: bytes) -> bytes:
+    """Give the value of a tombstone for the same key: whole parts stay, they are its identity."""
+    long = value[0] & ~KIND
+    kept = len(value) - len(take_apart(value).tagged) if long else 0
+    return bytes((long | TOMBSTONE,)) + value[1 : kept + 1]
 
 
 def find(layer: Layer, head: bytes, key: bytes, map_key: bytes = b"") -> bytes | None:
-    """Give the tag and codec bytes that one layer holds, or None where it says nothing."""
+    """Give the tag and codec bytes that one layer holds, or None where it says nothing.
+
+    An expiry is left out: whether it has passed is not asked.
+    """
     prefix = prefix_in(layer, head, key)
     if prefix is None:
         return None
     if len(map_key) <= PART_BYTES_MAX:
-        value = layer.get(prefix + map_key)
+        entry = prefix + map_key
+        value = layer.get(entry) if layer.may_hold(entry) else None
     else:
         found = _slot_in(layer, prefix, map_key, of_map=True)
         value = layer.get(found) if found is not None else None
-    return None if value is None else take_apart(value).tagged
+    return None if value is None else take_apart(value).live
 
 
 def prefix_in(layer: Layer, head: bytes, key: bytes) -> bytes | None:
@@ -136,7 +190,7 @@ def map_entries(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Give (whole map-key part, tag and codec bytes) of one map in one layer, sorted by the part.
 
-    The range is start <= part < stop; the map's own clear mark is left out.
+    The range is start <= part < stop; the map's own clear mark is left out, expiries as in `find`.
     """
     cut = len(prefix)
     lower = start[:PART_BYTES_MAX] if start is not None else b"\x00"
@@ -145,8 +199,8 @@ def map_entries(
     for stem, run in groupby(rows, lambda row: row[0][cut : cut + PART_BYTES_MAX]):
         parts: list[tuple[bytes, bytes]] = []
         for entry_key, value in run:
-            _, whole, tagged = take_apart(value)
-            parts.append((entry_key[cut:] if whole is None else whole, tagged))
+            wholes = take_apart(value)
+            parts.append((entry_key[cut:] if wholes.map_key is None else wholes.map_key, wholes.live))
         if len(stem) == PART_BYTES_MAX:
             parts.sort(reverse=reverse)
         for part, tagged in parts:
@@ -157,7 +211,7 @@ def map_entries(
 def newer_format(where: str, kind: int) -> StoreError:
     """Make the error for an entry of a kind that this version does not know."""
     return StoreError(
-        f"{where}: an entry of kind {kind} was found, 0 to 2 are known: "
+        f"{where}: an entry of kind {kind} was found, 0 to 3 are known: "
         "a newer version of actorstream wrote it; run that version, or restore an older checkpoint"
     )
 

@@ -1,44 +1,51 @@
 """A layer: an immutable, sorted LMDB file of state entries, written once, proved before it is opened.
 
-    write_layer   entries -> LMDB file -> fsync -> digest in 1 MiB reads      (in a thread)
-    write_sorted  the same for entries in order, streamed
-    open_checked  size and digest, then format, then open
+    LayerBuilder    entries ─> durable file, and the LayerFile that a manifest lists
+    prove_file      size and digest are what the LayerFile says; state/verified.py knows who need not be read
+    open_written    format, then open: for what was written here, or proved
+    open_checked    both
 
 Invariants:
 - A file whose size or digest is not the one in the manifest is never opened:
   LMDB has no page checksums, and a short file kills the process (SIGBUS).
-- A file is never changed after `write_layer` has returned.
-- No sort spans more than 10,000 entries: one long C call stalls the event loop,
-  also from a thread. A small layer is sorted whole and appended; a large one is
-  put in sorted pieces, and LMDB brings them in order.
+- A file is never changed after it was finished.
 - An open layer is counted: `retain` and `release`; the last release closes the file.
+  Counts belong to the event loop; reading is free to every thread that holds one.
+
+A file begins with an entry of its own, before all others: its format, and a
+filter of its keys (state/filters.py), which is read in the map if it is large. Format 1
+has no filter: then every key may be in the layer.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from xxhash import xxh3_128
 
 from actorstream.errors import InvariantError, StoreError
-from actorstream.model.ids import LayerName
-from actorstream.state.lmdb_env import MapFullError, create_building, open_layer
+from actorstream.state.filters import PASS_ALL, probe_of
+from actorstream.state.lmdb_env import open_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from actorstream.model.ids import LayerName
     from actorstream.model.world import FileSystem
     from actorstream.state.entries import Entry
     from actorstream.state.lmdb_env import Env, Transaction
 
-SORT_ENTRIES_MAX = 10_000
-_FORMAT_KEY = b"\x00"  # shorter than any entry key and before all of them
-_FORMAT = b"actorstream layer 1"
+FORMAT_KEY = b"\x00"
+"""Shorter than any entry key, and before all of them."""
+FORMAT = b"actorstream layer 2".ljust(32, b"\x00")
+"""What its value begins with; the filter follows."""
+_FORMAT_1 = b"actorstream layer 1"
 _REMEDY = "put the file back from a copy, or restore an older checkpoint"
+
+_COPIED_BYTES_MAX = 1 << 20
+Probe: TypeAlias = "tuple[bytes | memoryview[int], int, Callable[[bytes], bytes | None]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,30 @@ class Layer:
     A context manager that releases one count at its end.
     """
 
-    __slots__ = ("_env", "_txn", "_users", "file", "get")
+    __slots__ = ("_env", "_txn", "_users", "file", "get", "probe")
 
     get: Callable[[bytes], bytes | None]
     """Give the value of an entry key, or None."""
+    probe: Probe
+    """The table of the filter, its length, and `get`: see `filters.probe_of`."""
 
     def __init__(self, file: LayerFile, env: Env) -> None:
-        """Read from `env`, which this layer closes at the last release; the count starts at one."""
+        """Read from `env`, which this layer closes at the last release; the count starts at one.
+
+        Raises:
+            StoreError: It is no layer, or one of a newer format; `env` was closed.
+        """
         self.file = file
         self._env = env
-        self._txn: Transaction | None = env.begin_reading()
+        try:
+            table = _filter_in(env)
+            self._txn: Transaction | None = env.begin_reading()
+        except BaseException:
+            env.close()
+            raise
         self._users = 1
         self.get = self._txn.get
+        self.probe = table, len(table), self.get
 
     def __repr__(self) -> str:
         """Show the file's name and the count."""
@@ -81,6 +100,21 @@ class Layer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Release one count."""
         self.release()
+
+    def may_hold(self, entry: bytes) -> bool:
+        """Tell whether the layer may hold an entry key; False is certain, True is wrong for 1 absent key in 35."""
+        low, mask = probe_of(entry)
+        table, size, _ = self.probe
+        return not table[low % size] & mask
+
+    def get_sorted(self, entries: Sequence[bytes]) -> list[Entry]:
+        """Give the entries of those keys that are here, in a read transaction of its own: for any thread.
+
+        One C call: give at most 1,000 keys, in their order.
+        """
+        self._reading()
+        with self._env.transaction() as txn, txn.cursor() as cursor:
+            return cursor.getmulti(entries)
 
     def scan(
         self, prefix: bytes, start: bytes | None = None, stop: bytes | None = None, *, reverse: bool = False
@@ -100,10 +134,10 @@ class Layer:
                     found = cursor.set_range(upper) if upper is not None else False
                     found = cursor.prev() if found else cursor.last()
                     for key, value in cursor.iterprev() if found else ():
-                        if key < lower or key == _FORMAT_KEY:
+                        if key < lower or key == FORMAT_KEY:
                             return
                         yield key, value
-                elif cursor.set_range(max(lower, _FORMAT_KEY + b"\x00")):
+                elif cursor.set_range(max(lower, FORMAT_KEY + b"\x00")):
                     for key, value in cursor.iternext():
                         if upper is not None and key >= upper:
                             return
@@ -127,6 +161,7 @@ class Layer:
         if self._users == 0:
             self._txn = None
             self.get = self._refuse
+            self.probe = PASS_ALL, 1, self._refuse
             txn.abort()
             self._env.close()
 
@@ -145,81 +180,33 @@ class Layer:
         return None
 
 
-def write_layer(files: FileSystem, path: str, parts: Sequence[list[Entry]]) -> LayerFile:
-    """Write entries, in any order and each key once, into a new file; blocking, so call it in a thread.
-
-    When it returns, content and name are durable. After an error there is no file of ours.
-
-    Raises:
-        StoreError: The name is taken, the disk is full or fails.
-        InvariantError: Two entries have one key.
-    """
-    if sum(map(len, parts)) <= SORT_ENTRIES_MAX:
-        small = [sorted(chain.from_iterable(parts))]
-        return _write(files, path, lambda: small, _map_size_for(parts), append=True)
-
-    def pieces() -> Iterator[list[Entry]]:
-        for part in parts:
-            for at in range(0, len(part), SORT_ENTRIES_MAX):
-                yield sorted(part[at : at + SORT_ENTRIES_MAX])
-
-    return _write(files, path, pieces, _map_size_for(parts), append=False)
-
-
-def write_sorted(
-    files: FileSystem, path: str, pieces: Callable[[], Iterable[list[Entry]]], size_estimate: int
-) -> LayerFile:
-    """Write entries that come in the order of their keys, a piece at a time; else as `write_layer`.
-
-    Args:
-        files: The disk.
-        path: A name not yet used.
-        pieces: Gives at most 10,000 entries a piece; called again if the estimate was too low by far.
-        size_estimate: About how many bytes the file will have.
-    """
-    return _write(files, path, pieces, 65_536 + 2 * size_estimate, append=True)
-
-
-def _write(
-    files: FileSystem, path: str, pieces: Callable[[], Iterable[list[Entry]]], map_size: int, *, append: bool
-) -> LayerFile:
-    folder, _, name = path.rpartition("/")
-    entries = 0
-    try:
-        while True:
-            try:
-                entries = _build(files, path, pieces(), map_size, append=append)
-                break
-            except MapFullError:
-                map_size *= 4
-        try:
-            files.sync(path)
-            files.sync_dir(folder)
-            size, digest = _size_and_digest(files, path)
-        except BaseException:
-            _remove(files, path)
-            raise
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error}); free space or mend the disk, then go on") from error
-    return LayerFile(LayerName(name), size, digest, entries)
-
-
 def open_checked(files: FileSystem, path: str, expected: LayerFile) -> Layer:
     """Prove that the file is the one that was written, then open it. Blocking: reads the whole file.
 
     Raises:
         StoreError: The file is missing, damaged or of a newer format; it was not opened.
     """
+    prove_file(files, path, expected)
+    return open_written(path, expected)
+
+
+def prove_file(
+    files: FileSystem, path: str, expected: LayerFile, on_read: Callable[[int], None] = lambda size: None
+) -> None:
+    """Read a file to its end and compare; `on_read` is told the size of each piece.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
     try:
         size = files.size(path)
         if size != expected.size:
             raise StoreError(f"{path}: {size} bytes were found, {expected.size} expected; {_REMEDY}")
-        _, digest = _size_and_digest(files, path)
+        _, digest = size_and_digest(files, path, on_read)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error}); {_REMEDY}") from error
     if digest != expected.digest:
         raise StoreError(f"{path}: digest {digest} was found, {expected.digest} expected: it is damaged; {_REMEDY}")
-    return open_written(path, expected)
 
 
 def open_written(path: str, file: LayerFile) -> Layer:
@@ -228,56 +215,33 @@ def open_written(path: str, file: LayerFile) -> Layer:
     Raises:
         StoreError: It is no layer, or one of a newer format.
     """
-    layer = Layer(file, open_layer(path))
-    found = layer.get(_FORMAT_KEY)
-    if found != _FORMAT:
-        layer.release()
+    return Layer(file, open_layer(path))
+
+
+def _filter_in(env: Env) -> bytes | memoryview[int]:
+    """Give the filter: where the map is if it is large, else a copy: 24 layers then answer in 0.7 of the time."""
+    head, table = env.mapped(FORMAT_KEY, len(FORMAT))
+    if head == _FORMAT_1:
+        return PASS_ALL
+    if head != FORMAT or not table:
         raise StoreError(
-            f"{path}: format {found!r} was found, {_FORMAT!r} expected; "
+            f"{env.path}: format {head!r} was found, {FORMAT!r} expected; "
             "if a newer version of actorstream wrote it, run that version, else restore an older checkpoint"
         )
-    return layer
+    return bytes(table) if len(table) <= _COPIED_BYTES_MAX else table
 
 
-def _build(files: FileSystem, path: str, pieces: Iterable[list[Entry]], map_size: int, *, append: bool) -> int:
-    env = create_building(path, map_size)
-    entries = 0
-    try:
-        with env.transaction(write=True) as txn:
-            txn.put(_FORMAT_KEY, _FORMAT)
-            with txn.cursor() as cursor:
-                for piece in pieces:
-                    cursor.putmulti(piece, append=append)
-                    entries += len(piece)
-            if env.entries_in(txn) != entries + 1:
-                raise InvariantError(
-                    f"{path}: an entry key came twice or out of order: two freezes of one owner in one file (T134)?"
-                )
-    except BaseException:
-        env.close()
-        _remove(files, path)
-        raise
-    env.close()
-    return entries
-
-
-def _map_size_for(parts: Sequence[list[Entry]]) -> int:
-    """Give room for half-empty pages; the file takes only what is used, and a full map is made larger."""
-    return 65_536 + 4 * sum(len(key) + len(value) + 32 for part in parts for key, value in part)
-
-
-def _size_and_digest(files: FileSystem, path: str) -> tuple[int, str]:
+def size_and_digest(
+    files: FileSystem, path: str, on_read: Callable[[int], None] = lambda size: None
+) -> tuple[int, str]:
+    """Read a file to its end, 1 MiB at a time."""
     state = xxh3_128()
     size = 0
     for chunk in files.chunks(path):
         state.update(chunk)
         size += len(chunk)
+        on_read(len(chunk))
     return size, state.hexdigest()
-
-
-def _remove(files: FileSystem, path: str) -> None:
-    with suppress(OSError):  # the error that brought us here says more
-        files.unlink(path)
 
 
 def _after(prefix: bytes) -> bytes | None:

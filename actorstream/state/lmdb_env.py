@@ -52,6 +52,7 @@ class Env:
         self._pid = os.getpid()
         self._users = 1
         self._identity: tuple[int, int] | None = None
+        self._mapped: list[memoryview[int]] = []
 
     @contextmanager
     def transaction(self, *, write: bool = False) -> Iterator[Transaction]:
@@ -65,25 +66,16 @@ class Env:
             StoreError: LMDB reports damage or a failing disk.
             InvariantError: The environment was carried over a fork.
         """
-        if os.getpid() != self._pid:
-            raise InvariantError(f"{self.path} was opened before fork(): open it again in the child")
-        try:
-            with self._env.begin(write=write, buffers=False) as txn:
-                yield txn
-        except lmdb.MapFullError as error:
-            raise MapFullError(f"{self.path}: its map of {self.map_size} bytes is full") from error
-        except lmdb.Error as error:
-            raise StoreError(
-                f"{self.path}: LMDB says {error}; check the disk, or restore the file from a copy"
-            ) from error
+        self._refuse_forked()
+        with self._lmdb_errors(), self._env.begin(write=write, buffers=False) as txn:
+            yield txn
 
     def begin_reading(self) -> Transaction:
         """Begin a read transaction that stays open: for an immutable layer only, where it holds nothing back.
 
         The caller aborts it before `close`.
         """
-        if os.getpid() != self._pid:
-            raise InvariantError(f"{self.path} was opened before fork(): open it again in the child")
+        self._refuse_forked()
         return self._env.begin(buffers=False)
 
     @staticmethod
@@ -91,10 +83,25 @@ class Env:
         """Count the entries that `txn` sees."""
         return int(txn.stat(None)["entries"])
 
+    def mapped(self, key: bytes, head_bytes: int) -> tuple[bytes, memoryview[int]]:
+        """Give the first bytes of a value, and the others as they lie in the map; both empty where there is none.
+
+        Only for an immutable file, whose pages never move. After the last close the view is refused.
+        """
+        with self._lmdb_errors(), self._env.begin(buffers=True) as txn:
+            value = memoryview(txn.get(key) or b"")
+        view = value[head_bytes:]
+        self._mapped.append(view)
+        return bytes(value[:head_bytes]), view
+
     @property
     def map_size(self) -> int:
         """Give the size of the map in bytes."""
         return int(self._env.info()["map_size"])
+
+    def enlarge(self, map_size: int) -> None:
+        """Make the map larger, outside of transactions; the file takes only what is used."""
+        self._env.set_mapsize(map_size)
 
     @property
     def last_transaction(self) -> int:
@@ -114,8 +121,30 @@ class Env:
             # After `close_all` the file may have been opened anew: that entry is not ours to drop.
             if self._identity is not None and _open_envs.get(self._identity) is self:
                 del _open_envs[self._identity]
-        if os.getpid() == self._pid:
-            self._env.close()
+            # Still under the lock: LMDB refuses to open the file again as long as it is mapped.
+            if os.getpid() == self._pid:
+                self._unmap()
+
+    def _refuse_forked(self) -> None:
+        if os.getpid() != self._pid:
+            raise InvariantError(f"{self.path} was opened before fork(): open it again in the child")
+
+    @contextmanager
+    def _lmdb_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            raise MapFullError(f"{self.path}: its map of {self.map_size} bytes is full") from error
+        except lmdb.Error as error:
+            raise StoreError(
+                f"{self.path}: LMDB says {error}; check the disk, or restore the file from a copy"
+            ) from error
+
+    def _unmap(self) -> None:
+        """Close the file. A view of what was mapped would read wild memory: it is refused from now on."""
+        while self._mapped:
+            self._mapped.pop().release()
+        self._env.close()
 
 
 def open_layer(path: str) -> Env:
@@ -154,7 +183,7 @@ def close_all() -> None:
     """Close every environment of this process: for a simulated crash, when nobody is left to do it."""
     with _registry_lock:
         for env in _open_envs.values():
-            env._env.close()  # noqa: SLF001
+            env._unmap()  # noqa: SLF001
         _open_envs.clear()
 
 

@@ -2,7 +2,7 @@
 
     live      key -> Change(cleared, {map key: value})     newest first, as in `Epochs`
     frozen    key -> Change
-    clean     key -> Change, values only
+    clean     key -> Change, values only: some of the map's entries, as many as there is room for
     layers    clear mark at the map's prefix, entries sorted by map key
 
 A change whose map was `cleared`, and a clear mark in a layer, hide everything older
@@ -15,10 +15,10 @@ come as a copy while an older generation waits to be encoded (T135).
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from heapq import merge
+from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from actorstream.codec.ordered_keys import decode_key, encode_key
 from actorstream.codec.values import is_immutable
@@ -27,6 +27,7 @@ from actorstream.model.key_groups import key_group_of
 from actorstream.state.entries import (
     CLEAR_MARK,
     CLEAR_TAG,
+    PART_BYTES_MAX,
     TOMBSTONE,
     TOMBSTONE_TAG,
     VALUE,
@@ -37,7 +38,8 @@ from actorstream.state.entries import (
     prefix_in,
 )
 from actorstream.state.epochs import Epochs
-from actorstream.state.memtable import ABSENT, MISSING, PLAIN, private_copy
+from actorstream.state.map_changes import Change, MapEpoch, entry_bytes
+from actorstream.state.missing import ABSENT, MISSING, PLAIN, private_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,39 +48,12 @@ if TYPE_CHECKING:
     from actorstream.state.epochs import Part
     from actorstream.state.key_space import KeySpace
     from actorstream.state.layer import Layer
+    from actorstream.state.map_changes import Found
     from actorstream.state.operator_state import StateColumn
-
-_Found: TypeAlias = "tuple[bytes, object, bytes | None]"  # map key, value in memory, or tag and codec bytes of a layer
-
-
-class Change:
-    """What one epoch did to one map. `order` is the sorted map keys, made when first scanned."""
-
-    __slots__ = ("cleared", "entries", "order")
-
-    def __init__(self, *, cleared: bool = False) -> None:
-        """Start with no entry."""
-        self.cleared = cleared
-        self.entries: dict[bytes, object] = {}
-        self.order: list[bytes] | None = None
-
-    def put(self, map_key: bytes, value: object) -> None:
-        """Set an entry; MISSING is a tombstone."""
-        if self.order is not None and map_key not in self.entries:
-            insort(self.order, map_key)
-        self.entries[map_key] = value
-
-    def between(self, start: bytes | None, stop: bytes | None) -> list[_Found]:
-        """Give the entries with start <= map key < stop, sorted."""
-        if self.order is None:
-            self.order = sorted(self.entries)
-        low = 0 if start is None else bisect_left(self.order, start)
-        high = len(self.order) if stop is None else bisect_left(self.order, stop)
-        entries = self.entries
-        return [(map_key, entries[map_key], None) for map_key in self.order[low:high]]
+_SAMPLE_EVERY = 64
 
 
-class MapTable(Epochs[Change]):
+class MapTable(Epochs[MapEpoch]):
     """The maps of one state, one for each key."""
 
     def __init__(self, column: StateColumn, space: KeySpace) -> None:
@@ -92,6 +67,8 @@ class MapTable(Epochs[Change]):
         self._iterations = 0
         self._edits = 0
         self._removals = 0
+        self._unmeasured = 0
+        self._samples: list[tuple[float, int]] = []
 
     def get(self, key: object, map_key: object) -> object:
         """Give a map key's value; MISSING where there is none."""
@@ -107,18 +84,18 @@ class MapTable(Epochs[Change]):
         if self._iterations:
             self._edits += 1
             self._removals += self._look(key, encoded)[0] is MISSING
-        self._change(key).put(encoded, value)
+        self.live.put(key, encoded, value)
 
     def delete(self, key: object, map_key: object) -> None:
         """Remove a map key; a missing one is fine."""
         encoded = encode_key(map_key)
         self._removals += 1
-        self._change(key).put(encoded, MISSING)
+        self.live.put(key, encoded, MISSING)
 
     def clear(self, key: object) -> None:
         """Remove every map key of `key`."""
         self._removals += 1
-        self.live[key] = Change(cleared=True)
+        self._discard(self.live, key, Change(cleared=True))
 
     def items(
         self, key: object, start: object = None, stop: object = None, *, reverse: bool = False
@@ -152,102 +129,177 @@ class MapTable(Epochs[Change]):
         merged = self._merged(key, None, None, reverse=False)
         return [(decode_key(encoded), private_copy(value)) for encoded, value in merged]
 
-    def encode(self, part: Part[Change], slots: Slots, *, bottom: bool) -> Iterator[Entry]:
-        """Give the entries of a part: its frozen epoch, then what is still valid of failed ones."""
+    def encode(self, part: Part[MapEpoch], slots: Slots, limit: int, *, bottom: bool) -> list[Entry]:
+        """Give the next entries of a part: its frozen epoch, then what is still valid of failed ones."""
+        if part.cursor is None:
+            part.cursor = self._walk(part, slots, bottom=bottom)
+        looked_at: list[Entry | None] = list(islice(part.cursor, limit))
+        if len(looked_at) < limit:
+            part.drained = True
+            self._stack_up()
+        entries = [entry for entry in looked_at if entry is not None]
+        self.sizes.learn(self._samples, len(entries), sum([len(tagged) for _, tagged in entries]))
+        self._samples.clear()
+        return entries
+
+    def _walk(self, part: Part[MapEpoch], slots: Slots, *, bottom: bool) -> Iterator[Entry | None]:
+        """Give all entries of a part, one by one; None where one is not written."""
         for key, change in part.newest.items():
             yield from self._entries(key, change.entries.items(), slots, cleared=change.cleared, bottom=bottom)
+            self._measure_for(change)
         while part.returned:
-            failed = part.returned[0]
-            while failed:
-                key = next(reversed(failed))
-                change = failed[key]
-                newer = part.newest.setdefault(key, Change())
-                entries, cleared = self._revive(newer, change), change.cleared and not newer.cleared
+            while part.returned[0]:
+                key, change = part.returned[0].popitem()
+                part.returned[0][key] = change  # it stays where it hides older ones until the newer one does
+                newer = part.newest.get(key) or part.newest.begin(key)
+                entries = self._revive(part.newest, key, newer, part.returned[0], change)
+                cleared = change.cleared and not newer.cleared
                 yield from self._entries(key, entries, slots, cleared=cleared, bottom=bottom)
                 newer.cleared |= change.cleared
-                del failed[key]
+                del part.returned[0][key]
             part.returned.pop(0)
-        self._stack_up()
 
     @staticmethod
-    def _revive(newer: Change, failed: Change) -> Iterator[tuple[bytes, object]]:
+    def _revive(
+        newest: MapEpoch, key: object, newer: Change, failed: MapEpoch, change: Change
+    ) -> Iterator[tuple[bytes, object] | None]:
         """Move what is still valid of a failed change into the newer one, which hides it until it is there."""
-        failed.order = newer.order = None
-        while failed.entries:
-            map_key, value = failed.entries.popitem()
-            if map_key not in newer.entries and not newer.cleared:
-                newer.put(map_key, value)
+        hidden = newer.cleared
+        change.order = None
+        while change.entries:
+            map_key, value = change.entries.popitem()
+            failed.entries -= 1
+            if hidden or map_key in newer.entries:
+                yield None
+            else:
+                newest.put(key, map_key, value)
                 yield map_key, value
 
     def _entries(
-        self, key: object, entries: Iterable[tuple[bytes, object]], slots: Slots, *, cleared: bool, bottom: bool
-    ) -> Iterator[Entry]:
+        self,
+        key: object,
+        entries: Iterable[tuple[bytes, object] | None],
+        slots: Slots,
+        *,
+        cleared: bool,
+        bottom: bool,
+    ) -> Iterator[Entry | None]:
+        encode = self._encode_value
         try:
             part = encode_key(key)
             head = self._head(key, part)
             if cleared and not bottom:
                 yield slots.entry(head, part, b"", CLEAR_TAG)
-            for map_key, value in entries:
+            prefix, short_key = head + part, len(part) <= PART_BYTES_MAX
+            for entry in entries:
+                if entry is None:
+                    yield None
+                    continue
+                map_key, value = entry
                 if value is not MISSING:
-                    yield slots.entry(head, part, map_key, VALUE_TAG + self._encode_value(value))
-                elif not cleared and not bottom:
-                    yield slots.entry(head, part, map_key, TOMBSTONE_TAG)
+                    tagged = VALUE_TAG + encode(value)
+                elif cleared or bottom:
+                    yield None
+                    continue
+                else:
+                    tagged = TOMBSTONE_TAG
+                if short_key and len(map_key) <= PART_BYTES_MAX:
+                    yield prefix + map_key, tagged
+                else:
+                    yield slots.entry(head, part, map_key, tagged)
         except CodecError as error:
             raise self._space.cannot_encode(self._name, key, error) from error
 
-    def _settle_from(self, oldest: dict[object, Change], limit: int) -> int:
+    def _measure_for(self, change: Change) -> None:
+        """Measure one entry of a change that was encoded, if there was none for a while."""
+        self._unmeasured += len(change.entries)
+        if self._unmeasured >= _SAMPLE_EVERY:
+            self._unmeasured = 0
+            for map_key, value in islice(change.entries.items(), 1):
+                coded = 0 if value is MISSING else len(self._encode_value(value))
+                self._samples.append((entry_bytes(change.entries, map_key, value), coded))
+
+    def _new_dict(self) -> MapEpoch:
+        return MapEpoch()
+
+    def _entries_in(self, epoch: MapEpoch) -> int:
+        return epoch.entries
+
+    def _bytes_of(self, epoch: MapEpoch, entry: float) -> float:
+        return epoch.bytes_at(entry)
+
+    def _measure(self, key: object, value: Change) -> float | None:
+        for map_key, item in value.entries.items():
+            return entry_bytes(value.entries, map_key, item)
+        return None
+
+    def _settle_from(self, oldest: MapEpoch, limit: int, *, keep: bool) -> int:
         moved = 0
         while oldest and moved < limit:
-            key = next(reversed(oldest))
-            change = oldest[key]
+            key, change = oldest.popitem()
             if change.cleared:
                 # From here on the layer's clear mark hides what is older, so entries may leave one by one.
-                self.clean[key] = Change()
+                for epoch in (self.clean, *self._aged):
+                    self._discard(epoch, key)
                 change.cleared = False
-            clean = self.clean.setdefault(key, Change()).entries
             change.order = None
-            while change.entries and moved < limit:
+            count = min(limit - moved, len(change.entries))
+            for _ in range(count):
                 map_key, value = change.entries.popitem()
-                moved += 1
-                if value is MISSING:
-                    clean.pop(map_key, None)
+                for epoch in self._aged:
+                    epoch.take(key, map_key)
+                if keep and value is not MISSING:
+                    self.clean.put(key, map_key, value)
                 else:
-                    clean[map_key] = value
-            if not change.entries:
-                del oldest[key]
+                    self.clean.take(key, map_key)
+            oldest.entries -= count
+            moved += count
+            if change.entries:
+                oldest[key] = change
+            else:
                 moved += 1
-                if not clean:
-                    del self.clean[key]
         return moved
 
-    def _change(self, key: object) -> Change:
-        change = self.live.get(key)
-        if change is None:
-            change = self.live[key] = Change()
-        return change
+    def _drop_from(self, oldest: MapEpoch, limit: int) -> int:
+        return oldest.drop_first(limit)
+
+    def _empty(self, unseen: dict[Any, Any], limit: int) -> int:
+        return unseen.drop_last(limit) if isinstance(unseen, MapEpoch) else super()._empty(unseen, limit)
+
+    def _discard(self, epoch: MapEpoch, key: object, new: Change | None = None) -> None:
+        """Put `new`, or nothing, in the place of a whole change; a large one is freed by slices."""
+        entries = epoch.replace(key, new)
+        if entries is not None:
+            self._waste.append(entries)
 
     def _get(self, key: object, map_key: bytes) -> object:
-        value, holder = self._look(key, map_key)
-        if value.__class__ in PLAIN or holder is self.live or is_immutable(value):
+        value, epoch = self._look(key, map_key)
+        if value.__class__ in PLAIN or epoch is self.live or is_immutable(value):
             return value
-        if not self._changeable(holder):
+        if not self._changeable(epoch):
             value = private_copy(value)
-        self._change(key).put(map_key, value)
+        self.live.put(key, map_key, value)
         return value
 
-    def _look(self, key: object, map_key: bytes) -> tuple[object, dict[object, Change]]:
-        """Give the newest value, and the dict that holds it; what the layers give goes into `clean`."""
-        for holder in (self.live, *self.below):
-            change = holder.get(key)
+    def _look(self, key: object, map_key: bytes) -> tuple[object, MapEpoch]:
+        """Give the newest value, and the epoch that holds it; an aged one, and what layers give, goes into `clean`."""
+        for epoch in (self.live, *self.unsettled, self.clean):
+            change = epoch.get(key)
             if change is not None:
                 value = change.entries.get(map_key, ABSENT)
                 if value is not ABSENT:
-                    return value, holder
+                    return value, epoch
                 if change.cleared:
-                    return MISSING, holder
-        value = self._load(key, map_key)
+                    return MISSING, epoch
+        value = ABSENT
+        for epoch in self._aged:
+            value = epoch.take(key, map_key)
+            if value is not ABSENT:
+                break
+        else:
+            value = self._load(key, map_key)
         if value is not MISSING:
-            self.clean.setdefault(key, Change()).entries[map_key] = value
+            self.clean.put(key, map_key, value)
         return value, self.clean
 
     def _load(self, key: object, map_key: bytes) -> object:
@@ -266,10 +318,10 @@ class MapTable(Epochs[Change]):
     def _merged(self, key: object, start: object, stop: object, *, reverse: bool) -> Iterator[tuple[bytes, object]]:
         low = None if start is None else encode_key(start)
         high = None if stop is None else encode_key(stop)
-        sources: list[Iterable[_Found]] = []
+        sources: list[Iterable[Found]] = []
         cleared = False
-        for holder in (self.live, *self.below[:-1]):
-            change = holder.get(key)
+        for epoch in (self.live, *self.unsettled):
+            change = epoch.get(key)
             if change is not None:
                 found = change.between(low, high)
                 sources.append(reversed(found) if reverse else found)
@@ -287,9 +339,7 @@ class MapTable(Epochs[Change]):
                 if newest is not MISSING:
                     yield map_key, newest
 
-    def _scans(
-        self, key: object, low: bytes | None, high: bytes | None, *, reverse: bool
-    ) -> Iterator[Iterable[_Found]]:
+    def _scans(self, key: object, low: bytes | None, high: bytes | None, *, reverse: bool) -> Iterator[Iterable[Found]]:
         part = encode_key(key)
         head = self._head(key, part)
         for layer in self._layers(part):

@@ -13,22 +13,26 @@ Invariants:
 - What is frozen is never changed; the next epoch is never in it.
 
 A freeze need not belong to a checkpoint: to save memory one may freeze early,
-and the next checkpoint finds those entries in a layer.
+and the next checkpoint finds those entries in a layer. When to, and what else must go
+for room, says the `Budget` that the state has joined (state/budget.py).
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from actorstream.codec.ordered_keys import decode_key_at
 from actorstream.errors import CodecError, InvariantError
+from actorstream.state.cold_read import ColdReads
 from actorstream.state.entries import HEAD_BYTES, VALUE, Slots, take_apart
+from actorstream.state.epochs import Weight
 from actorstream.state.key_space import KeySpace
 from actorstream.state.map_table import MapTable
-from actorstream.state.memtable import MISSING, RowTable
+from actorstream.state.memtable import RowTable
+from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from actorstream.codec.values import Codec
     from actorstream.model.ids import OperatorNumber, StateNumber
     from actorstream.model.key_groups import KeyGroupRange
+    from actorstream.state.budget import Budget
+    from actorstream.state.cold_read import ColdRead
     from actorstream.state.entries import Entry
     from actorstream.state.epochs import Epochs, Part
     from actorstream.state.layer import Layer
@@ -81,11 +87,13 @@ class Generation:
         self.failed = False
         self._parts = parts
         self._tables = settle
-        slots = Slots()
-        self._entries = chain.from_iterable(table.encode(part, slots, bottom=bottom) for table, part in parts)
+        self._bottom = bottom
+        self._slots = Slots()
+        self._at = 0
+        self._surplus: list[Entry] = []
 
     def encode(self, limit: int) -> list[Entry]:
-        """Give the next entries, at most `limit`; an empty list when there are no more.
+        """Give the next entries, at most `limit`; fewer, or none, is not the end: `encoded` is.
 
         As many entries of the generation before are moved to their place in memory.
 
@@ -99,15 +107,27 @@ class Generation:
         for table in self._tables:
             table.settle(limit)
         try:
-            entries = list(islice(self._entries, limit))
+            entries = self._next(limit)
         except BaseException:
-            self.failed = True  # the iterator is dead: what it has not given must not look written
+            self.failed = True  # what was taken and not given must not look written
             raise
+        self._surplus = entries[limit:]
+        del entries[limit:]
         self.entries += len(entries)
-        if len(entries) < limit:
+        if self._at == len(self._parts) and not self._surplus:
             self.encoded = True
             for _, part in self._parts:
                 part.encoded = True
+        return entries
+
+    def _next(self, limit: int) -> list[Entry]:
+        entries = self._surplus
+        while len(entries) < limit and self._at < len(self._parts):
+            table, part = self._parts[self._at]
+            entries += table.encode(part, self._slots, limit - len(entries), bottom=self._bottom)
+            if not part.drained:
+                break  # it has looked at as many as the limit allows
+            self._at += 1
         return entries
 
     def written(self) -> None:
@@ -154,6 +174,8 @@ class OperatorState:
         self._has_rows = bool(values)
         self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values()]
         self._waiting: list[Generation] = []
+        self._cold_reads = ColdReads(self.rows, stack)
+        self._budget: Budget | None = None
 
     def key_group(self, key: object) -> int:
         """Give the key group of a key."""
@@ -166,10 +188,10 @@ class OperatorState:
             for layer in layers:
                 entries = layer.scan(operator, groups.start.to_bytes(2), groups.end.to_bytes(2))
                 for entry_key, value in islice(entries, _LOOK_AT):
-                    whole, _, tagged = take_apart(value)
-                    if tagged[0] == VALUE:
+                    wholes = take_apart(value)
+                    if wholes.live[0] == VALUE:
                         with suppress(CodecError):  # an Enum that the program has no more
-                            return decode_key_at(whole or entry_key, 0 if whole else HEAD_BYTES)[0]
+                            return decode_key_at(wholes.key or entry_key, 0 if wholes.key else HEAD_BYTES)[0]
         return MISSING
 
     def clear_key(self, key: object) -> None:
@@ -184,12 +206,14 @@ class OperatorState:
 
         Call it between records, never inside a handler.
         """
+        self._cold_reads.on_freeze()
         bottom = not self._waiting and not self.stack.layers
         parts = [(table, part) for table in self._tables if (part := table.freeze()) is not None]
         if not parts:
             return None
         generation = Generation(parts, self._tables, bottom=bottom)
         self._waiting.append(generation)
+        self._tell_budget()
         return generation
 
     def on_written(self, generation: Generation, layer: Layer | None) -> None:
@@ -211,6 +235,7 @@ class OperatorState:
                 self.stack.push(layer)
             generation.written()
             self.settle(_SETTLE_AT_ONCE)
+            self._tell_budget()
         if layer is not None:
             layer.release()
 
@@ -224,11 +249,83 @@ class OperatorState:
             for newest_first in reversed(self._waiting[at:]):
                 newest_first.take_back()
             del self._waiting[at:]
+            self._tell_budget()
 
-    def settle(self, limit: int) -> None:
-        """Move up to `limit` written entries of each table to their place among the clean ones."""
-        for table in self._tables:
-            table.settle(limit)
+    def settle(self, limit: int) -> bool:
+        """Move up to `limit` written entries of each table to the clean ones; True: there may be more."""
+        return 0 in [table.settle(limit) for table in self._tables]
+
+    # ---- memory ------------------------------------------------------------------------------------------------------
+
+    @property
+    def generations_waiting(self) -> int:
+        """How many generations are frozen and not yet in a layer. With two, the actor takes no more records."""
+        return len(self._waiting)
+
+    def memory_bytes(self) -> int:
+        """Estimate what all entries in memory take."""
+        return sum(self.weigh())
+
+    def dirty_bytes(self) -> int:
+        """Estimate what the entries that are in no layer yet take."""
+        weight = self.weigh()
+        return weight.live + weight.waiting
+
+    def weigh(self) -> Weight:
+        """Estimate what the entries take: some microseconds, whatever their number."""
+        if len(self._tables) == 1:
+            return self._tables[0].weigh()
+        return Weight(*map(sum, zip(*[table.weigh() for table in self._tables], strict=True)))
+
+    @property
+    def live_entries(self) -> int:
+        """How many entries this epoch has written."""
+        return sum([table.live_entries for table in self._tables])
+
+    @property
+    def growing_entries(self) -> int:
+        """How many entries the dicts hold that records make larger."""
+        rows = self.rows
+        entries = len(rows.live) + len(rows.clean)
+        for table in self.maps.values():
+            entries += table.live.entries + table.clean.entries
+        return entries
+
+    def evict(self, limit: int, limit_bytes: int) -> int:
+        """Drop up to `limit` clean entries, and about `limit_bytes`, of the table with most; give how many.
+
+        Call it between records, never inside a handler. What was changed, or handed out as a mutable
+        value, stays until it is in a layer.
+        """
+        for table in sorted(self._tables, key=lambda table: table.weigh().clean, reverse=True):
+            dropped = table.evict(max(1, min(limit, int(limit_bytes / table.sizes.settled))))
+            if dropped:
+                return dropped
+        return 0
+
+    def dismantle(self, limit: int) -> bool:
+        """Drop up to `limit` entries of any kind, when the state is needed no more; True: call again.
+
+        Whoever lets go of a large state in one step holds the loop for as long as it takes to free it.
+        """
+        return sum([table.dismantle(limit) for table in self._tables]) > 0
+
+    def join(self, budget: Budget | None) -> None:
+        """Tell `budget` of freezes and writes from now on; None: nobody."""
+        self._budget = budget
+
+    def _tell_budget(self) -> None:
+        if self._budget is not None:
+            self._budget.on_moved(self)
+
+    # ---- cold rows ---------------------------------------------------------------------------------------------------
+
+    def missing(self, keys: Sequence[object]) -> ColdRead | None:
+        """Give a read of the rows that memory lacks, if these are more than 32 of the batch; call it before the batch.
+
+        None also where no layer can be needed, as the batches before show: see state/cold_read.py.
+        """
+        return self._cold_reads.missing(keys) if self._has_rows else None
 
     def statistics(self) -> StateStatistics:
         """Read what this state takes."""

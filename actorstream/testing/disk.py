@@ -25,105 +25,25 @@ import errno
 import os
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from xxhash import xxh3_128_hexdigest
 
 from actorstream.state.lmdb_env import close_all
 from actorstream.system.files import RealFiles
 from actorstream.testing.faults import AttachedFiles, disk_error
 from actorstream.testing.loop import SimulatedCrash
+from actorstream.testing.surviving import SavedFile, SavedFolder, cut_content, cut_names, write_back
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.model.world import FileLock, NewFile
 
+R = TypeVar("R")
+
 _MEMORY_FOLDER = "/dev/shm"  # LMDB syncs for real: there it costs nothing
-_NOTHING_SURVIVES, _ALL_SURVIVES, _ZEROS = 0.25, 0.5, 0.25
-
-
-class _File:
-    """A file, whatever its names."""
-
-    def __init__(self, synced: bytes = b"") -> None:
-        self.synced = synced
-        self.paths: list[str] = []
-        self.last: bytes | None = None  # what it held when its last name went
-        self.refused = False
-
-    def content(self) -> bytes:
-        """Give what processes see in it."""
-        if self.last is not None:
-            return self.last
-        try:
-            with open(self.paths[0], "rb") as file:
-                return file.read()
-        except (IndexError, FileNotFoundError):  # removed behind our back
-            return self.synced
-
-    def keep(self) -> None:
-        """Make its content durable."""
-        if not self.refused:
-            self.synced = self.content()
-
-
-class _Folder:
-    """A folder's names: those that survive, those there now, and the changes between, oldest first."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.durable: dict[str, _File | _Folder] = {}
-        self.now: dict[str, _File | _Folder] = {}
-        self.changes: list[tuple[str, _File | _Folder | None]] = []
-
-    def add(self, name: str, entry: _File | _Folder) -> None:
-        self.now[name] = entry
-        self.changes.append((name, entry))
-        if isinstance(entry, _File):
-            entry.paths.append(f"{self.path}/{name}")
-
-    def remove(self, name: str) -> None:
-        entry = self.now.pop(name)
-        self.changes.append((name, None))
-        if isinstance(entry, _File):
-            entry.paths.remove(f"{self.path}/{name}")
-
-    def notice(self) -> None:
-        """Take in what came and went without our calls."""
-        with os.scandir(self.path) as entries:
-            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-        for name in sorted(found.keys() - self.now.keys()):
-            self.add(name, _Folder(f"{self.path}/{name}") if found[name] else _File())
-        for name in sorted(self.now.keys() - found.keys()):
-            self.remove(name)
-
-    def keep(self, changes: int) -> list[tuple[str, _File | _Folder | None]]:
-        """Make the oldest so many changes durable; give the others."""
-        for name, entry in self.changes[:changes]:
-            if entry is None:
-                self.durable.pop(name, None)
-            else:
-                self.durable[name] = entry
-        rest = self.changes[changes:]
-        self.changes = []
-        return rest
-
-    def files(self, *, now: bool) -> Iterator[tuple[str, _File]]:
-        """Give path and file of all names below, those there now or those that survive."""
-        if now:
-            self.notice()
-        for name, entry in sorted((self.now if now else self.durable).items()):
-            if isinstance(entry, _Folder):
-                yield from entry.files(now=now)
-            else:
-                yield f"{self.path}/{name}", entry
-
-    def folders(self, *, now: bool) -> Iterator[str]:
-        """Give the paths of all folders below, outer ones first."""
-        for _, entry in sorted((self.now if now else self.durable).items()):
-            if isinstance(entry, _Folder):
-                yield entry.path
-                yield from entry.folders(now=now)
 
 
 class SimulatedDisk(RealFiles):
@@ -136,9 +56,10 @@ class SimulatedDisk(RealFiles):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         """Take the folder as it is: what it holds counts as durable."""
         self.root = os.path.abspath(root)
-        self._tree = _Folder(self.root)
-        self._locked: set[_File] = set()
+        self._tree = SavedFolder(self.root)
+        self._locked: set[SavedFile] = set()
         self._attached: list[AttachedFiles] = []
+        self._cuts = 0
         self._adopt()
 
     def attach(
@@ -169,18 +90,19 @@ class SimulatedDisk(RealFiles):
     def power_cut(self, rng: random.Random) -> list[str]:
         """Turn the machine off and on: leave what a disk might have kept. Give what was lost, a line each."""
         self.kill()
+        self._cuts += 1
         lost: list[str] = []
         before = dict(self._tree.files(now=True))
         folders_before = set(self._tree.folders(now=True))
-        _cut_names(self._tree, rng, lost)
+        cut_names(self._tree, rng, lost)
         after = dict(self._tree.files(now=False))
         folders = list(self._tree.folders(now=False))
-        contents: dict[_File, bytes] = {}
-        changed: set[_File] = set()
+        contents: dict[SavedFile, bytes] = {}
+        changed: set[SavedFile] = set()
         for path, file in after.items():
             if file not in contents:
                 seen = file.content()
-                contents[file] = _cut_content(rng, seen, file.synced)
+                contents[file] = cut_content(rng, seen, file.synced)
                 if contents[file] != seen:
                     changed.add(file)
                     lost.append(f"{len(seen)} bytes of {path}: {len(contents[file])} are there, torn or old")
@@ -191,8 +113,8 @@ class SimulatedDisk(RealFiles):
             os.rmdir(path)
         for path in folders:
             os.makedirs(path, mode=0o700, exist_ok=True)
-        _write(after, contents, kept)
-        self._tree = _Folder(self.root)
+        write_back(after, contents, kept)
+        self._tree = SavedFolder(self.root)
         self._adopt()
         return lost
 
@@ -211,12 +133,12 @@ class SimulatedDisk(RealFiles):
         """Make one folder, whose name is not durable yet."""
         parent, name = self._place(path)
         os.mkdir(path, 0o700)
-        parent.add(name, _Folder(path))
+        parent.add(name, SavedFolder(path))
 
     def create(self, path: str, /) -> NewFile:
         """Open a new file for writing."""
         folder, name = self._place(path)
-        real, file = super().create(path), _File()
+        real, file = super().create(path), SavedFile()
         folder.add(name, file)
         return _OpenFile(real, file)
 
@@ -233,10 +155,26 @@ class SimulatedDisk(RealFiles):
         entry = folder.now.get(name)
         if entry is None:
             return
-        if isinstance(entry, _File) and len(entry.paths) == 1:
+        if isinstance(entry, SavedFile) and len(entry.paths) == 1:
             entry.last = entry.content()
         super().unlink(path)
         folder.remove(name)
+
+    def append(self, path: str, data: bytes, /) -> None:
+        """Add to a file's end; it is not synced."""
+        folder, name = self._place(path)
+        if name not in folder.now:
+            super().create(path).close()
+            folder.add(name, SavedFile())
+        super().append(path, data)
+
+    def identity(self, path: str, /) -> str:
+        """Give how often the power was cut, and a digest of the content: the same in every run of a simulation."""
+        return f"{self._cuts} {xxh3_128_hexdigest(self._file(path).content())}"
+
+    def read_each(self, read: Callable[[str], R], paths: Sequence[str], /) -> list[R]:
+        """Call `read` on one path after another."""
+        return [read(path) for path in paths]
 
     def sync(self, path: str, /) -> None:
         """Make an existing file's content durable."""
@@ -265,7 +203,7 @@ class SimulatedDisk(RealFiles):
         folder, name = self._place(path)
         if name not in folder.now:
             super().create(path).close()
-            folder.add(name, _File())
+            folder.add(name, SavedFile())
         file = self._file(path)
         if file in self._locked:
             return None
@@ -274,7 +212,7 @@ class SimulatedDisk(RealFiles):
 
     # -- the tree ----------------------------------------------------------------------------------------------------
 
-    def _folder(self, path: str) -> _Folder:
+    def _folder(self, path: str) -> SavedFolder:
         if path != self.root and not path.startswith(f"{self.root}/"):
             raise ValueError(f"{path} is not on this disk: give a path below {self.root}")
         folder = self._tree
@@ -282,35 +220,35 @@ class SimulatedDisk(RealFiles):
             if name not in folder.now:
                 folder.notice()
             entry = folder.now.get(name)
-            if not isinstance(entry, _Folder):
+            if not isinstance(entry, SavedFolder):
                 raise disk_error(errno.ENOENT if entry is None else errno.ENOTDIR, path)
             folder = entry
         return folder
 
-    def _place(self, path: str) -> tuple[_Folder, str]:
+    def _place(self, path: str) -> tuple[SavedFolder, str]:
         parent, _, name = path.rpartition("/")
         folder = self._folder(parent)
         folder.notice()
         return folder, name
 
-    def _file(self, path: str) -> _File:
+    def _file(self, path: str) -> SavedFile:
         folder, name = self._place(path)
         entry = folder.now.get(name)
-        if not isinstance(entry, _File):
+        if not isinstance(entry, SavedFile):
             raise disk_error(errno.ENOENT if entry is None else errno.EISDIR, path)
         return entry
 
     def _adopt(self) -> None:
         """Take what is there as durable, hard links as one file."""
-        known: dict[tuple[int, int], _File] = {}
+        known: dict[tuple[int, int], SavedFile] = {}
         for path, names, files in os.walk(self.root):
             folder = self._folder(path)
             names.sort()
             for name in names:
-                folder.add(name, _Folder(f"{path}/{name}"))
+                folder.add(name, SavedFolder(f"{path}/{name}"))
             for name in sorted(files):
                 status = os.lstat(f"{path}/{name}")
-                folder.add(name, known.setdefault((status.st_dev, status.st_ino), _File()))
+                folder.add(name, known.setdefault((status.st_dev, status.st_ino), SavedFile()))
             folder.keep(len(folder.changes))
         for file in known.values():
             file.keep()
@@ -319,7 +257,7 @@ class SimulatedDisk(RealFiles):
 class _OpenFile:
     """A new file being written, whose syncs the disk remembers."""
 
-    def __init__(self, real: NewFile, file: _File) -> None:
+    def __init__(self, real: NewFile, file: SavedFile) -> None:
         self._real = real
         self._file = file
 
@@ -334,52 +272,14 @@ class _OpenFile:
 
 
 class _Lock:
-    def __init__(self, locked: set[_File], file: _File) -> None:
+    def __init__(self, locked: set[SavedFile], file: SavedFile) -> None:
         self._locked = locked
-        self._file: _File | None = file
+        self._file: SavedFile | None = file
 
     def release(self) -> None:
         if self._file is not None:
             self._locked.discard(self._file)
             self._file = None
-
-
-def _cut_names(folder: _Folder, rng: random.Random, lost: list[str]) -> None:
-    """Let a prefix of each folder's changes survive; add the others to `lost`."""
-    for name, entry in folder.keep(rng.randint(0, len(folder.changes))):
-        lost.append(f"the {'removal' if entry is None else 'name'} of {folder.path}/{name}")
-    for _, entry in sorted(folder.durable.items()):
-        if isinstance(entry, _Folder):
-            _cut_names(entry, rng, lost)
-
-
-def _cut_content(rng: random.Random, seen: bytes, synced: bytes) -> bytes:
-    """Draw what is in a file after a power cut: all bytes written since its last sync, none, or the first ones."""
-    if seen == synced:
-        return seen
-    fate = rng.random()
-    if fate < _NOTHING_SURVIVES:
-        return synced
-    if fate < _ALL_SURVIVES:
-        return seen
-    cut = rng.randint(len(synced) if seen.startswith(synced) else 0, len(seen))
-    torn = seen[:cut] + synced[cut:]
-    # A file system may have made the file longer before it had written the bytes.
-    return torn.ljust(len(seen), b"\0") if rng.random() < _ZEROS else torn
-
-
-def _write(files: dict[str, _File], contents: dict[_File, bytes], kept: dict[str, _File]) -> None:
-    """Bring back the names that are not `kept` as they were; never into a file that is there, which may be mapped."""
-    homes = {file: path for path, file in kept.items()}
-    for path, file in files.items():
-        if path in kept:
-            continue
-        if file in homes:
-            os.link(homes[file], path)
-            continue
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            target.write(contents[file])
-        homes[file] = path
 
 
 @contextmanager

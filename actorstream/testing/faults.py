@@ -21,18 +21,19 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from actorstream.testing.loop import SimulatedCrash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.model.world import FileLock, FileSystem, NewFile
     from actorstream.testing.disk import SimulatedDisk
 
+R = TypeVar("R")
 CallKind: TypeAlias = Literal["make_dirs", "create", "write", "sync", "sync_dir", "link", "unlink", "lock", "read"]
-Effect: TypeAlias = Literal["EIO", "ENOSPC", "short write", "kill"]
+Effect: TypeAlias = Literal["EIO", "ENOSPC", "short write", "kill", "kill in write"]
 
 CHANGES: frozenset[CallKind] = frozenset(("make_dirs", "create", "write", "sync", "sync_dir", "link", "unlink", "lock"))
 ALL_CALLS: frozenset[CallKind] = CHANGES | {"read"}
@@ -40,7 +41,7 @@ _end_process = partial(os._exit, 137)
 
 
 class FileCall(NamedTuple):
-    """One call that was about to be made. Looking (`size`, `exists`, `list_dir`) and `chunks` count as "read"."""
+    """A call about to be made. Looking (`size`, `exists`, `list_dir`, `identity`) and `chunks` are "read"."""
 
     kind: CallKind
     path: str
@@ -50,8 +51,8 @@ class FileCall(NamedTuple):
 class Fault:
     """The `nth` call (from 1) of one of `kinds` meets `effect` instead of being made.
 
-    "EIO" and "ENOSPC" are OSErrors. "short write" writes half and raises ENOSPC, whatever other kinds are chosen it
-    counts writes only. "kill" ends the process as SIGKILL would.
+    "EIO" and "ENOSPC" are OSErrors. "short write" writes half and raises ENOSPC. "kill" ends the process as SIGKILL
+    would, "kill in write" when half is written. The two of half a write count writes only, whatever kinds are chosen.
     """
 
     nth: int
@@ -60,7 +61,7 @@ class Fault:
 
     def counts(self, kind: CallKind) -> bool:
         """Tell whether a call of this kind is counted."""
-        return kind in self.kinds and (kind == "write" or self.effect != "short write")
+        return kind in self.kinds and (kind == "write" or self.effect not in {"short write", "kill in write"})
 
 
 class InterceptedFiles:
@@ -127,6 +128,20 @@ class InterceptedFiles:
         self._before("unlink", path)
         self._inner.unlink(path)
 
+    def append(self, path: str, data: bytes, /) -> None:
+        """Add to a file's end: a write, which can be cut."""
+        self._before("write", path, partial(self._inner.append, path, data[: len(data) // 2]))
+        self._inner.append(path, data)
+
+    def identity(self, path: str, /) -> str:
+        """Give what stands for a file as it is."""
+        self._before("read", path)
+        return self._inner.identity(path)
+
+    def read_each(self, read: Callable[[str], R], paths: Sequence[str], /) -> list[R]:
+        """Let the inner one call `read`, whose own calls come by here."""
+        return self._inner.read_each(read, paths)
+
     def sync(self, path: str, /) -> None:
         """Make an existing file's content durable."""
         self._before("sync", path)
@@ -180,7 +195,7 @@ class FaultyFiles(InterceptedFiles):
         Args:
             inner: Where calls go.
             fault: What fails; nothing if None, and calls are only recorded.
-            kill: What "kill" does; in a simulation `AttachedFiles.die`. If it returns, SimulatedCrash is raised.
+            kill: What a kill does; in a simulation `AttachedFiles.die`. If it returns, SimulatedCrash is raised.
         """
         super().__init__(inner)
         self.calls: list[FileCall] = []
@@ -201,7 +216,9 @@ class FaultyFiles(InterceptedFiles):
                 return
             self.fired = call
         match fault.effect:
-            case "kill":
+            case "kill" | "kill in write":
+                if fault.effect == "kill in write" and half is not None:
+                    half()
                 self._kill()
                 raise SimulatedCrash(f"killed before {kind} of {path}")
             case "short write":

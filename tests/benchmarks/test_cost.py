@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.cost import DifferentResultsError, choose, measure
+from benchmarks.cost import choose, measure
+from benchmarks.errors import WrongOutputError
 from benchmarks.events import make_events
 from benchmarks.report import as_table
 from benchmarks.workloads import WORKLOADS
@@ -71,7 +72,7 @@ def test_different_output_stops_the_measurement(tmp_path: Path) -> None:
     def turned(bids: list[Any]) -> list[Any]:
         return workload.plain(bids)[::-1]
 
-    with pytest.raises(DifferentResultsError, match="kc: 50 records"):
+    with pytest.raises(WrongOutputError, match="kc: 50 records"):
         measure([replace(workload, plain=turned)], events=50, rounds=1, disk=tmp_path, tell=silent)
 
 

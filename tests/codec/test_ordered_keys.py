@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorstream.codec.ordered_keys import decode_key, decode_key_at, encode_key
+from actorstream.codec.ordered_keys import decode_key, decode_key_at, encode_key, encode_keys
 from actorstream.errors import CodecError
 from tests.codec.domain import Color, Level, Point, Right, Shape
 from tests.codec.strategies import examples
@@ -116,6 +116,31 @@ def test_key_comes_back_whatever_follows_it(key: object, rest: bytes) -> None:
     data = encode_key(key)
     assert decode_key_at(b"xx" + data + rest, 2) == (key, 2 + len(data))
     assert encode_key(decode_key(data)) == data
+
+
+@examples(150)
+@given(
+    st.lists(keys, max_size=4)
+    | st.lists(st.integers(-(2**64), 2**64), max_size=4)
+    | st.lists(st.text("\0\1\2\xff0aé", max_size=4), max_size=4)
+    | st.lists(st.tuples(st.text("\0a", max_size=2), st.none() | st.integers(), keys), max_size=4)
+)
+def test_many_keys_are_encoded_as_each_one_is(several: list[object]) -> None:
+    """The short cuts for runs of one type give the same bytes, or state would be found under one of two keys."""
+    assert encode_keys(several) == [encode_key(key) for key in several]
+
+
+@pytest.mark.parametrize("bad", [None, "\ud800", 1.5j, (None, [])], ids=repr)
+def test_one_bad_key_among_many_is_refused(bad: object) -> None:
+    """As it is when it comes alone."""
+    for good in (1, "a", ("a", 1), (1, (2, 3))):
+        with pytest.raises(CodecError):
+            encode_keys([good, bad])
+    nested: object = ()
+    for _ in range(5_000):
+        nested = (nested,)
+    with pytest.raises(CodecError, match="nested"):
+        encode_keys([nested])
 
 
 @examples(100)

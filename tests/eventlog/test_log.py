@@ -215,6 +215,19 @@ async def test_retention_removes_whole_old_segments_and_waits_for_consumers(tmp_
         await anext(aiter(log.read("0", 10)))
 
 
+async def test_a_job_that_registers_first_finds_everything(tmp_path: Path) -> None:
+    """Retention is due when a log is opened: not before the job that opens it has said what it needs."""
+    async with EventLog(bytes, tmp_path / "log", settings=SMALL) as log:
+        for _ in range(6):
+            await log.extend([b"x" * 200] * 1_000)
+    async with EventLog(bytes, tmp_path / "log", retention=0) as log:
+        await log.register_consumer("job-7", "/stores/job-7", {})
+        assert (await log.summary()).first == [0]
+    async with EventLog(bytes, tmp_path / "log", retention=0) as log:
+        await log.drop_consumer("job-7")
+        assert (await log.summary()).segments == 1
+
+
 async def test_consumers_are_listed_and_dropped(tmp_path: Path) -> None:
     log = EventLog(bytes, tmp_path / "log", partitions=2, retention=0, settings=SMALL)
     await log.register_consumer("job-7", "/stores/job-7", {0: 10, 1: None})

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actorstream.errors import StoreError
+from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.meta_pages import check_whole
-from actorstream.state.lmdb_env import create_building
+from actorstream.eventlog.page_tree import prove_trees
+from actorstream.state.lmdb_env import create_building, open_segment
 from actorstream.system.files import RealFiles
 
 if TYPE_CHECKING:
@@ -30,6 +32,14 @@ def written(path: Path) -> None:
     env.close()
 
 
+def prove(path: Path) -> None:
+    env = open_segment(str(path), map_size=check_whole(FILES, str(path)).map_size)
+    try:
+        prove_trees(FILES, str(path), env)
+    finally:
+        env.close()
+
+
 def test_a_whole_file_passes_and_says_its_map_size(tmp_path: Path) -> None:
     written(tmp_path / "f")
     meta = check_whole(FILES, str(tmp_path / "f"))
@@ -39,13 +49,13 @@ def test_a_whole_file_passes_and_says_its_map_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 100, 4096, 8192, 100_000, -4096, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, keep: int) -> None:
-    """At any length; below 0: that many bytes less."""
+    """At any length; below 0: that many bytes less. By its length alone, or once its trees are looked at."""
     path = tmp_path / "f"
     written(path)
     size = path.stat().st_size
     os.truncate(path, keep if keep >= 0 else size + keep)
-    with pytest.raises(StoreError, match=r"is truncated|is no segment"):
-        check_whole(FILES, str(path))
+    with pytest.raises(DataLossError, match=r"is truncated|is no segment"):
+        prove(path)
 
 
 def test_what_is_no_segment_is_refused(tmp_path: Path) -> None:
@@ -71,6 +81,7 @@ def test_pages_that_were_dropped_unwritten_are_not_missed(tmp_path: Path, seed: 
             for _ in range(rng.randint(0, 30)):
                 txn.delete(b"doc%d" % rng.randint(0, 100))
         meta = check_whole(FILES, str(path))
+        prove_trees(FILES, str(path), env)
         shortest = min(shortest, path.stat().st_size - meta.pages * meta.page_size)
     env.close()
     if seed == 1:

@@ -44,9 +44,31 @@ anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
 """
 
 
+EXTENDER = """
+import sys
+import anyio
+from actorstream.eventlog.folder import LogSettings
+from actorstream.eventlog.log import EventLog
+
+async def main(path, name, pieces, size):
+    log = EventLog(str, path, partitions=3, settings=LogSettings(segment_bytes=1 << 20))
+    async def extend(start):
+        for first in range(start * size, pieces * size, 2 * size):
+            positions = await log.extend([f"{name} {i} " + "x" * 60 for i in range(first, first + size)])
+            print(*[f"{p}:{o}" for p, o in positions], flush=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(extend, 0)
+        tasks.start_soon(extend, 1)
+
+anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+"""
+
+
 @asynccontextmanager
-async def writer(path: Path, name: str, count: int, at_once: int) -> AsyncIterator[anyio.abc.Process]:
-    command = [sys.executable, "-c", WRITER, str(path), name, str(count), str(at_once)]
+async def writer(
+    path: Path, name: str, count: int, at_once: int, code: str = WRITER
+) -> AsyncIterator[anyio.abc.Process]:
+    command = [sys.executable, "-c", code, str(path), name, str(count), str(at_once)]
     async with await anyio.open_process(command, stdout=subprocess.PIPE, stderr=None, cwd=ROOT) as process:
         try:
             yield process
@@ -71,6 +93,32 @@ async def test_two_processes_write_one_log(tmp_path: Path) -> None:
     values = await values_of(log)
     assert sorted(numbered(values, "a")) == sorted(numbered(values, "b")) == list(range(1_500))
     assert (await log.summary()).segments > 1
+
+
+async def test_two_processes_that_extend_all_the_time_interleave_and_leave_no_hole(tmp_path: Path) -> None:
+    """Each is told where its records lie: together these places are all there are, each taken once."""
+    pieces, size = 24, 500
+    told: list[str] = []
+    async with (
+        writer(tmp_path / "log", "a", pieces, size, EXTENDER) as one,
+        writer(tmp_path / "log", "b", pieces, size, EXTENDER) as two,
+    ):
+        for process in (one, two):
+            assert process.stdout is not None
+            said = b"".join([piece async for piece in process.stdout])
+            assert await process.wait() == 0
+            told += said.decode().split()
+    log = EventLog(str, tmp_path / "log")
+    found: dict[str, str] = {}
+    ends = [0, 0, 0]
+    async for record in log.records(stop="now"):
+        assert record.offset == ends[record.partition]
+        ends[record.partition] += 1
+        found[f"{record.partition}:{record.offset}"] = record.value
+    assert sorted(told) == sorted(found)
+    for name in ("a", "b"):
+        assert sorted(numbered(list(found.values()), name)) == list(range(pieces * size))
+    assert (await log.summary()).segments > 2
 
 
 async def test_a_reader_follows_the_tail_of_another_process(tmp_path: Path) -> None:

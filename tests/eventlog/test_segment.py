@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from actorstream.errors import StoreError
 from actorstream.eventlog import ledger
-from actorstream.eventlog.records import Read, encode_time
+from actorstream.eventlog.loss import DataLossError
+from actorstream.eventlog.records import Read, encode_time, record_key
 from actorstream.eventlog.row import begin_row, segment_path
 from actorstream.eventlog.segment import End, Segment, open_newest
 from actorstream.eventlog.transaction import LogTransaction
@@ -72,7 +73,7 @@ def test_records_that_should_be_there_are_missed(tmp_path: Path) -> None:
     append(segment, 0, [1] * 5)
     with segment.env.transaction(write=True) as txn:
         txn.put(*ledger.row(ledger.NEXT_OFFSETS, ledger.pack_offsets([9, 0])))
-    with pytest.raises(StoreError, match="no records from offset 5 on, though it should reach 9"):
+    with pytest.raises(DataLossError, match="no records from offset 5 on, though it should reach 9"):
         segment.fetch(0, 5, 10)
     segment.close()
 
@@ -84,3 +85,48 @@ def test_a_segment_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     segment.close()
     with pytest.raises(StoreError, match="has format 2, this version reads up to 1"):
         open_newest(RealFiles(), segment.path, 1, "log-id")
+
+
+def test_the_digest_of_a_segment_that_is_gone_is_not_announced(tmp_path: Path) -> None:
+    """Retention was faster: the row would begin before its oldest segment, and be taken back to it at the next one."""
+    segment = new_segment(tmp_path)
+    with segment.env.transaction(write=True) as txn:
+        txn.put(*ledger.row(ledger.OLDEST, (5).to_bytes(4, "big")))
+        log_txn = LogTransaction(segment, txn)
+        for number in (4, 5, 5):
+            log_txn.announce(ledger.Sealed(number, 10, "digest", [0, 0], [1, 1], [0, 0], number))
+        assert [entry.segment for entry in log_txn.documents(ledger.SEALED, ledger.Sealed)] == [5]
+    segment.close()
+
+
+def test_partitions_that_grow_together_fill_their_pages(tmp_path: Path) -> None:
+    """Where a page holds the end of one partition and the start of the next, LMDB leaves all pages half empty."""
+    sizes = []
+    for partitions in (1, 8):
+        (folder := tmp_path / str(partitions)).mkdir()
+        segment = new_segment(folder, partitions)
+        for start in range(0, 40_000, 8_000):
+            for partition in range(partitions):
+                append(segment, partition, list(range(start, start + 8_000 // partitions)))
+        sizes.append(Path(segment.path).stat().st_size)
+        segment.close()
+    assert sizes[1] < 1.3 * sizes[0]
+
+
+def test_a_gap_in_a_partition_is_named(tmp_path: Path) -> None:
+    """Keys are not read with the values: the last one tells that one is missing, a second look which."""
+    segment = new_segment(tmp_path)
+    append(segment, 0, [1] * 50)
+    append(segment, 1, [1] * 50)
+    for partition, gone in ((0, 0), (0, 7), (0, 49), (1, 49), (1, 20)):
+        key = record_key(partition, gone)
+        with segment.env.transaction(write=True) as txn:
+            value = txn.get(key)
+            assert value is not None
+            txn.delete(key)
+        with pytest.raises(DataLossError, match=rf"partition {partition} has no records? .*offset {gone}\b"):
+            segment.fetch(partition, 0, 50)
+        with segment.env.transaction(write=True) as txn:
+            txn.put(key, value)
+        assert isinstance(segment.fetch(partition, 0, 50), Read)
+    segment.close()

@@ -14,11 +14,12 @@ import json
 import os
 import shutil
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from os.path import join
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from actorstream import ActorstreamError, EventLog, JobFailed, Pipeline, Restart
+from actorstream import ActorstreamError, EventLog, Job, JobFailed, Pipeline, Restart, Settings
 from actorstream.eventlog.folder import LogSettings
 from actorstream.model.world import World
 from actorstream.system.current import current_world, use_world
@@ -26,7 +27,7 @@ from actorstream.system.files import RealFiles
 from actorstream.testing.faults import InterceptedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
 Kind: TypeAlias = Literal["missing", "truncated", "flipped"]
 JOB = "sums"
@@ -90,6 +91,11 @@ def expected(numbers: list[int]) -> list[Sum]:
     return sums
 
 
+def later(count: int, start: int = 0) -> list[int]:
+    """Give numbers that come after `NUMBERS`."""
+    return [number % 1_013 for number in range(5_000 + start, 5_000 + start + count)]
+
+
 def add(total: int, number: int) -> int:
     return total + number
 
@@ -110,6 +116,39 @@ def sums_log(folder: str) -> EventLog[Sum]:
     return EventLog(Sum, join(folder, "sums"), settings=_SMALL)
 
 
+@asynccontextmanager
+async def running(
+    folder: str, restart: Restart | None = None, settings: Settings | None = None
+) -> AsyncIterator[tuple[Job, EventLog[Sum]]]:
+    """Give the running job and its output; leaving stops it with a final checkpoint.
+
+    Raises:
+        ActorstreamError: It does not come up, or fails.
+        TimeoutError: It takes longer than it ever should.
+    """
+    source, sink = numbers_log(folder), sums_log(folder)
+    pipeline = Pipeline(JOB)
+    table = pipeline.source(source, name="numbers").key_by(third).fold(0, add, name="sum")
+    table.map(to_sum).sink(sink, name="sums")
+    restart = restart or Restart.never()
+    store = join(folder, "store")
+    try:
+        async with (
+            asyncio.timeout(DEADLINE_SECONDS),
+            pipeline.run(store=store, checkpoint_interval=0.02, restart=restart, settings=settings or Settings()) as job,
+        ):
+            yield job, sink
+    finally:
+        await source.aclose()
+        await sink.aclose()
+
+
+async def committed(sink: EventLog[Sum], count: int) -> None:
+    """Wait until so many sums are in the log."""
+    while (await sink.summary()).records < count:  # noqa: ASYNC110  (of a job that is under test)
+        await asyncio.sleep(0.005)
+
+
 async def run(folder: str, count: int, restart: Restart | None = None) -> None:
     """Run the job until `count` sums are committed, then stop it.
 
@@ -117,21 +156,8 @@ async def run(folder: str, count: int, restart: Restart | None = None) -> None:
         ActorstreamError: It does not come up, or fails.
         TimeoutError: The sums do not come.
     """
-    source, sink = numbers_log(folder), sums_log(folder)
-    pipeline = Pipeline(JOB)
-    table = pipeline.source(source, name="numbers").key_by(third).fold(0, add, name="sum")
-    table.map(to_sum).sink(sink, name="sums")
-    restart = restart or Restart.never()
-    try:
-        async with (
-            asyncio.timeout(DEADLINE_SECONDS),
-            pipeline.run(store=join(folder, "store"), checkpoint_interval=0.02, restart=restart),
-        ):
-            while (await sink.summary()).records < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-    finally:
-        await source.aclose()
-        await sink.aclose()
+    async with running(folder, restart) as (_, sink):
+        await committed(sink, count)
 
 
 async def sums_in(folder: str) -> list[Sum]:

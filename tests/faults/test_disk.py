@@ -20,20 +20,12 @@ from actorstream.model.world import World
 from actorstream.system.current import current_world, use_world
 from actorstream.system.files import RealFiles
 from actorstream.testing.faults import CHANGES, CallKind, Effect, Fault, FaultyFiles
-from tests.faults.sums import NUMBERS, expected, prepare, run, sums_in
+from tests.faults.sums import NUMBERS, expected, run, sums_in
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RESTART = Restart.fixed_delay(3, delay=0.01)
-
-
-@pytest.fixture
-async def prepared(tmp_path: Path) -> str:
-    folder = str(tmp_path / "prepared")
-    os.mkdir(folder)
-    await prepare(folder)
-    return folder
 
 
 async def with_fault(folder: str, fault: Fault, restart: Restart) -> tuple[FaultyFiles, ActorstreamError | None]:
@@ -70,7 +62,7 @@ def check_error(error: ActorstreamError, files: FaultyFiles) -> None:
     ],
 )
 async def test_each_operation_that_fails_gives_the_exact_output_or_our_error(
-    prepared: str, effect: Effect, kinds: frozenset[CallKind], step: int
+    prepared: Path, effect: Effect, kinds: frozenset[CallKind], step: int
 ) -> None:
     """`step` passes over some, for time: each kind of operation comes many times."""
     failed = 0
@@ -90,7 +82,7 @@ async def test_each_operation_that_fails_gives_the_exact_output_or_our_error(
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-async def test_a_restart_gets_over_any_single_fault_once_the_job_is_up(prepared: str) -> None:
+async def test_a_restart_gets_over_any_single_fault_once_the_job_is_up(prepared: Path) -> None:
     """The default of a job with a store: what one attempt could not do, the next one does, exactly."""
     refused = 0
     for nth in count(1, 3):

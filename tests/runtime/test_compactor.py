@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from actorstream.model.ids import LayerName, OperatorNumber
 from actorstream.model.key_groups import KeyGroupRange
-from actorstream.runtime import compactor as compactor_module
+from actorstream.runtime import merging
 from actorstream.runtime.compactor import LAYERS_AIM, LAYERS_MAX, MERGED_MIN, Compactor, StackedRun, choose, pieces_of
 from actorstream.state import lmdb_env
-from actorstream.state.entries import Slots, head_of
+from actorstream.state.entries import VALUE_TAG, Slots, expiring, head_of
 from actorstream.state.layer import Layer
 from actorstream.state.lmdb_env import open_layer
 from actorstream.state.stack import LayerStack
@@ -62,18 +62,14 @@ def stacked(*layers: Layer, groups: KeyGroupRange = ALL) -> StackedRun:
     return StackedRun(FIVE, groups, layers)
 
 
-def names_of(*runs: StackedRun) -> set[LayerName]:
-    return {layer.file.name for run in runs for layer in run.layers}
-
-
 def sizes_of(layers: Sequence[Layer]) -> list[int]:
     return [layer.file.size for layer in layers]
 
 
 def test_low_stacks_are_left_alone(sized: Callable[[int], Layer]) -> None:
     run = stacked(*(sized(1) for _ in range(LAYERS_AIM)))
-    assert choose([run], names_of(run)) == []
-    assert choose([], set()) == []
+    assert choose([run]) == []
+    assert choose([]) == []
 
 
 @pytest.mark.parametrize(
@@ -85,15 +81,18 @@ def test_low_stacks_are_left_alone(sized: Callable[[int], Layer]) -> None:
         ([MIB] * 8 + [16 * MIB, 50 * MIB], 9),
         ([MIB] * 8 + [17 * MIB], 8),
         ([MIB, 3 * MIB, 9 * MIB, 27 * MIB, 100 * MIB, 300 * MIB, 900 * MIB, 2700 * MIB, 9000 * MIB], MERGED_MIN),
-        ([3**n for n in range(LAYERS_MAX + 1)], LAYERS_MAX + 1),
+        ([MIB] * 4 + [16 * MIB] * 20, MERGED_MIN),
+        ([MIB] * 4 + [16 * MIB] * 22, MERGED_MIN),
+        ([3**n * MIB for n in range(LAYERS_MAX + 6)], 7),
     ],
 )
 def test_newest_layers_go_together_while_the_next_is_not_much_larger(
     sized: Callable[[int], Layer], sizes: list[int], taken: int
 ) -> None:
-    """Each entry is written about log(size) times, not once a checkpoint; above 24 all of them."""
+    """Each entry is written about log(size) times, not once a checkpoint; above 24 at least down to 24."""
     run = stacked(*map(sized, sizes))
-    assert sizes_of(choose([run], names_of(run))) == sizes[:taken]
+    assert sizes_of(choose([run])) == sizes[:taken]
+    assert len(sizes) - taken + 1 <= LAYERS_MAX
 
 
 def test_what_lies_between_in_any_stack_is_taken_along(sized: Callable[[int], Layer]) -> None:
@@ -105,18 +104,7 @@ def test_what_lies_between_in_any_stack_is_taken_along(sized: Callable[[int], La
     dragged = stacked(b, further, between, groups=HIGH)
     runs = [deep, dragging, dragged, stacked(sized(1))]
 
-    assert set(choose(runs, names_of(*runs))) == {a, b, c, *rest, between, further}
-
-
-def test_layer_that_the_newest_manifest_does_not_list_is_not_taken(sized: Callable[[int], Layer]) -> None:
-    """No manifest might ever list it, and then nobody would delete it."""
-    layers = [sized(1) for _ in range(12)]
-    run = stacked(*layers)
-    fresh, merged = layers[0], layers[10]
-    assert choose([run], names_of(run) - {fresh.file.name, merged.file.name}) == layers[1:10]
-    assert choose([run], names_of(run) - {layers[3].file.name}) == [], "three are too few"
-    between = stacked(layers[1], unlisted := sized(1), layers[2], groups=LOW)
-    assert choose([run, between], names_of(run, between) - {unlisted.file.name}) == []
+    assert set(choose(runs)) == {a, b, c, *rest, between, further}
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,13 +113,11 @@ def test_chosen_layers_are_contiguous_everywhere(sized: Callable[[int], Layer], 
     pool = [sized(data.draw(st.sampled_from([1, MIB, 5 * MIB]))) for _ in range(14)]
     masks = data.draw(st.lists(st.sets(st.integers(0, 13)), min_size=1, max_size=4))
     runs = [stacked(*(layer for n, layer in enumerate(pool) if n in mask)) for mask in masks]
-    listed = names_of(*runs) - {pool[n].file.name for n in data.draw(st.sets(st.integers(0, 13), max_size=2))}
-    chosen = choose(runs, listed)
+    chosen = choose(runs)
 
-    assert {layer.file.name for layer in chosen} <= listed
-    assert not chosen or MERGED_MIN <= len(chosen) == len(set(chosen))
-    if max(len(run.layers) for run in runs) <= LAYERS_AIM:
-        assert chosen == []
+    deep = max(len(run.layers) for run in runs) > LAYERS_AIM
+    assert len(chosen) == len(set(chosen))
+    assert len(chosen) >= MERGED_MIN if deep else not chosen
     for run in runs:
         places = [n for n, layer in enumerate(run.layers) if layer in chosen]
         assert places == list(range(places[0], places[-1] + 1)) if places else True
@@ -163,15 +149,26 @@ class HeldOffload:
 
 
 class Bench:
-    """Two stacks over shared layers, of values 0 to 9 under keys 0 to 9, and their compactor at work."""
+    """Two stacks over shared layers, of values 0 to 9 under keys 0 to 9, and their compactor at work.
 
-    def __init__(self, folder: Path, world: World | None = None) -> None:
+    What is there at first is what the restored manifest lists. `held` is what actors were told.
+    """
+
+    def __init__(
+        self, folder: Path, world: World | None = None, *, layers: int = LAYERS_AIM + 2, **options: Any
+    ) -> None:
         self.shelf = Shelf(folder)
         self.stacks = [LayerStack.covering(LOW), LayerStack.covering(HIGH)]
-        for value in range(LAYERS_AIM + 2):
+        self.held: list[bool] = []
+        for value in range(layers):
             self.push(value)
         self.compactor = Compactor(
-            world or current_world(), str(folder), self.shelf.name, [(FIVE, stack) for stack in self.stacks]
+            world or current_world(),
+            str(folder),
+            self.shelf.name,
+            [(FIVE, stack) for stack in self.stacks],
+            hold=self.held.append,
+            **options,
         )
         self.values = self.read()
 
@@ -186,6 +183,13 @@ class Bench:
             for stack in self.stacks:
                 stack.push(layer)
 
+    def freeze_early(self, value: int) -> None:
+        """Push a layer that no manifest lists, and say so as an actor does."""
+        self.push(value)
+        for stack in self.stacks:
+            self.compactor.on_pushed(stack)
+        self.values = self.read()
+
     def read(self) -> list[bytes | None]:
         found = []
         for stack, group in zip(self.stacks, (0, 5), strict=True):
@@ -194,10 +198,12 @@ class Bench:
                 found.append(next((value for value in values if value is not None), None))
         return found
 
+    def listed(self) -> frozenset[LayerName]:
+        """Name what a manifest of now lists."""
+        return frozenset(layer.file.name for s in self.stacks for _, run in s.runs() for layer in run)
+
     def complete(self) -> None:
-        self.compactor.on_complete(
-            frozenset(layer.file.name for s in self.stacks for _, run in s.runs() for layer in run)
-        )
+        self.compactor.on_complete(self.listed())
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.shelf.folder.iterdir())
@@ -221,7 +227,7 @@ async def at_work(bench: Bench) -> AsyncIterator[Bench]:
 @pytest.fixture(params=["in a thread", "in a child"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "in a child":
-        monkeypatch.setattr(compactor_module, "CHILD_BYTES", 0)
+        monkeypatch.setattr(merging, "CHILD_BYTES", 0)
     return str(request.param)
 
 
@@ -237,7 +243,7 @@ async def test_merge_shows_nowhere(tmp_path: Path) -> None:
         assert bench.stacks[0].layers_for(0) == bench.stacks[1].layers_for(5)
         assert len(bench.names()) == len(before) + 1
         assert set(before) < set(bench.names())
-        assert len(lmdb_env._open_envs) == opened - len(before) + 1
+        await until(lambda: len(lmdb_env._open_envs) == opened - len(before) + 1)
 
 
 async def test_layer_pushed_meanwhile_lies_on_top(tmp_path: Path) -> None:
@@ -254,17 +260,16 @@ async def test_layer_pushed_meanwhile_lies_on_top(tmp_path: Path) -> None:
         assert bench.read() == expected
 
 
-async def test_completion_during_a_merge_is_not_forgotten(tmp_path: Path) -> None:
-    """The next choice comes at once, with the manifest that is newest by then."""
+async def test_what_came_during_a_merge_is_merged_next(tmp_path: Path) -> None:
+    """At once, without waiting for another checkpoint."""
     offload = HeldOffload(current_world())
     async with at_work(Bench(tmp_path, replace(current_world(), offload=offload))) as bench:
         bench.complete()
         await until(lambda: offload.called)
         for value in range(30, 40):
             bench.push(value)
-        bench.complete()
         offload.may_return.set()
-        await until(lambda: bench.depths == [2, 2])
+        await until(lambda: bench.depths == [1, 1])
 
 
 async def test_result_for_stacks_that_changed_is_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -303,35 +308,65 @@ async def test_merge_that_fails_changes_nothing_and_is_tried_again(
         assert bench.read() == bench.values
 
 
-DYING = "import json, sys; open(json.load(sys.stdin)['target'], 'w').write('half'); sys.exit('out of memory')"
-LASTING = "import json, sys, time; open(json.load(sys.stdin)['target'], 'w').write('half'); time.sleep(60)"
+CHILD = """
+import json, os, signal, sys
+
+def main():
+    with open(json.loads(sys.stdin.readline())["target"], "w") as file:
+        file.write("half")
+    {then}
+"""
+DYING, KILLED, LASTING = "sys.exit('out of memory')", "os.kill(os.getpid(), signal.SIGKILL)", "sys.stdin.read()"
 
 
+@pytest.fixture
+def child_that(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let large merges, which all are, be done by a child that begins its file and then does something else."""
+
+    def replaced(then: str) -> None:
+        folder = tmp_path_factory.mktemp("modules")
+        (folder / "another_child.py").write_text(CHILD.format(then=then))
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setattr(merging, "_MODULE", "another_child")
+        monkeypatch.setattr(merging, "CHILD_BYTES", 0)
+
+    return replaced
+
+
+@pytest.mark.parametrize(("then", "word"), [(DYING, "exit code 1; it said: out of memory"), (KILLED, "exit code -9")])
 async def test_child_that_dies_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, child_that: Callable[[str], None], caplog: pytest.LogCaptureFixture, then: str, word: str
 ) -> None:
-    monkeypatch.setattr(compactor_module, "CHILD_BYTES", 0)
-    monkeypatch.setattr(compactor_module, "_COMMAND", ("-c", DYING))
+    child_that(then)
     async with at_work(Bench(tmp_path)) as bench:
         before = bench.names()
         bench.complete()
-        await until(lambda: "ended with 1: out of memory" in caplog.text)
+        await until(lambda: word in caplog.text)
         await until(lambda: bench.names() == before)
         assert bench.depths == [10, 10]
+        assert bench.read() == bench.values
 
 
 async def test_end_of_the_attempt_ends_the_child_and_removes_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, child_that: Callable[[str], None]
 ) -> None:
     """Nobody would refer to it; and a job must not wait for a merge to end."""
-    monkeypatch.setattr(compactor_module, "CHILD_BYTES", 0)
-    monkeypatch.setattr(compactor_module, "_COMMAND", ("-c", LASTING))
+    child_that(LASTING)
     with anyio.fail_after(20):
         async with at_work(Bench(tmp_path)) as bench:
             before = bench.names()
             bench.complete()
             await until(lambda: len(bench.names()) > len(before))
     assert bench.names() == before
+
+
+async def test_where_no_child_may_be_a_thread_does_it(tmp_path: Path, child_that: Callable[[str], None]) -> None:
+    """In a simulation, whatever the size."""
+    child_that(DYING)
+    async with at_work(Bench(tmp_path, child=False)) as bench:
+        bench.complete()
+        await until(lambda: bench.depths == [1, 1])
+        assert bench.read() == bench.values
 
 
 async def test_end_of_the_attempt_during_a_call_closes_and_removes_its_file(tmp_path: Path) -> None:
@@ -351,3 +386,124 @@ async def test_end_of_the_attempt_during_a_call_closes_and_removes_its_file(tmp_
         stack.release()
     assert bench.names() == before
     assert len(lmdb_env._open_envs) == opened
+
+
+# ---- back-pressure
+
+
+async def test_records_wait_while_a_stack_is_over_24_layers(tmp_path: Path) -> None:
+    """They go on when the merge is done; no manifest lists any of the layers, and no checkpoint is needed."""
+    offload = HeldOffload(current_world())
+    async with at_work(Bench(tmp_path, replace(current_world(), offload=offload), layers=0)) as bench:
+        for value in range(LAYERS_MAX + 2):
+            bench.freeze_early(value % 10)
+        await until(lambda: offload.called)
+        assert bench.held == [True]
+        offload.may_return.set()
+        await until(lambda: bench.held == [True, False])
+        assert max(bench.depths) <= LAYERS_AIM
+        assert bench.read() == bench.values
+
+
+async def test_stack_that_grows_during_a_merge_makes_records_wait(tmp_path: Path) -> None:
+    """The merge began when there was no need to: what comes meanwhile counts too."""
+    offload = HeldOffload(current_world())
+    async with at_work(Bench(tmp_path, replace(current_world(), offload=offload))) as bench:
+        bench.complete()
+        await until(lambda: offload.called)
+        for value in range(LAYERS_MAX - 10):
+            bench.freeze_early(value % 10)
+        assert bench.held == []
+        bench.freeze_early(3)
+        assert bench.held == [True]
+        offload.may_return.set()
+        await until(lambda: bench.held == [True, False])
+        assert bench.read() == bench.values
+
+
+async def test_merge_that_fails_lets_records_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk must not stop the job for ever; the next push tries again."""
+    async with at_work(Bench(tmp_path, layers=LAYERS_MAX)) as bench:
+        path = tmp_path / sorted(bench.names())[3]
+        aside = path.rename(tmp_path / "aside")
+        bench.freeze_early(1)
+        await until(lambda: bench.held == [True, False])
+        assert "layers stay unmerged" in caplog.text
+        assert bench.depths == [25, 25]
+        aside.replace(path)
+        bench.freeze_early(2)
+        await until(lambda: bench.held == [True, False, True, False])
+        assert max(bench.depths) <= LAYERS_AIM
+        assert bench.read() == bench.values
+
+
+async def test_end_of_the_attempt_lets_records_go_on(tmp_path: Path) -> None:
+    """What ends must not leave actors that close their operators waiting."""
+    offload = HeldOffload(current_world())
+    bench = Bench(tmp_path, replace(current_world(), offload=offload), layers=LAYERS_MAX)
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.compactor.run)
+        bench.freeze_early(1)
+        await until(lambda: offload.called)
+        group.cancel_scope.cancel()
+        offload.may_return.set()
+    assert bench.held == [True, False]
+    for stack in bench.stacks:
+        stack.release()
+
+
+# ---- who deletes
+
+
+async def test_layers_that_no_manifest_ever_lists_are_removed_after_two_checkpoints(tmp_path: Path) -> None:
+    """After one, a report from before the merge may still be on its way; what a manifest lists is retention's."""
+    async with at_work(Bench(tmp_path, layers=2)) as bench:
+        restored = bench.names()
+        for value in range(LAYERS_AIM):
+            bench.freeze_early(value)
+        before = bench.names()
+        await until(lambda: bench.depths == [1, 1])
+        merged = set(bench.names()) - set(before)
+        assert set(before) < set(bench.names())
+        bench.complete()
+        await until(lambda: not bench.compactor._due)
+        assert set(before) < set(bench.names())
+        bench.complete()
+        await until(lambda: set(bench.names()) == {*restored, *merged})
+        assert bench.read() == bench.values
+
+
+@pytest.mark.parametrize("completions", [0, 1])
+async def test_layers_that_a_late_report_lists_are_left_to_retention(tmp_path: Path, completions: int) -> None:
+    """The subtask had reported before the merge, its manifest comes after it."""
+    async with at_work(Bench(tmp_path, layers=0)) as bench:
+        for value in range(LAYERS_AIM + 1):
+            bench.freeze_early(value)
+        late = bench.listed()
+        await until(lambda: bench.depths == [1, 1])
+        for _ in range(completions):
+            bench.complete()
+        bench.compactor.on_complete(late)
+        for _ in range(3):
+            bench.complete()
+        await until(lambda: not bench.compactor._due)
+    assert set(late) < set(bench.names())
+
+
+async def test_values_that_have_expired_go_by_the_clock_that_was_given(tmp_path: Path) -> None:
+    """A replay runs on the records' clock: the machine's would take what is still there."""
+    now = 100
+    async with at_work(Bench(tmp_path, layers=0, now_us=lambda: now)) as bench:
+        slots = Slots()
+        part = [slots.entry(head_of(FIVE, 0, 1), b"%d" % at, b"", expiring(VALUE_TAG, at)) for at in (99, 100, 101)]
+        with bench.shelf.layer(part) as layer:
+            bench.stacks[0].push(layer)
+        for value in range(LAYERS_AIM):
+            bench.freeze_early(value)
+        await until(lambda: bench.depths == [1, 1])
+        layer = bench.stacks[0].layers_for(0)[0]
+        assert [layer.get(head_of(FIVE, 0, 1) + b"%d" % at) is not None for at in (99, 100, 101)] == [
+            False,
+            False,
+            True,
+        ]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from actorstream.api.pipeline import Pipeline
+from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.view import StoreView
+from actorstream.errors import StoreError
 from actorstream.model.ids import CheckpointId
+from actorstream.runtime.restoring import restore
 from actorstream.system.files import RealFiles
+from actorstream.testing.disk import SimulatedDisk
 from tests.runtime.doubles import Splits, Target
+from tests.state.rig import Reader, open_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from actorstream.checkpoints.manifest import Manifest
 
@@ -69,3 +78,39 @@ async def test_unchanged_layers_are_listed_again_after_a_restart(tmp_path: Path)
     assert {layer.name for layer in first.layers} <= {layer.name for layer in second.layers}
     assert len(second.layers) == len(first.layers) + 1
     assert target.committed == [(1, 3)]
+
+
+async def test_restore_reads_each_layer_once_a_boot_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    """A restart after a process crash must not grow with the state; after a power cut one sees it read."""
+    manifest = await manifest_after(tmp_path, 2)
+    disk = SimulatedDisk(tmp_path)
+    expected = sorted(layer.name for layer in manifest.layers)
+
+    def read_by_restore(tell: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
+        files = Reader(disk)
+        directory = CheckpointDirectory(files, str(tmp_path / "t"))
+        restored = restore(files, directory, manifest, tell)
+        assert sorted(layer.file.name for layer in restored.layers) == expected
+        restored.close()
+        return sorted(files.read_files)
+
+    told: list[tuple[int, int]] = []
+    assert read_by_restore(lambda *reading: told.append(reading)) == expected
+    assert told[-1] == (sum(layer.size for layer in manifest.layers),) * 2
+    assert read_by_restore() == []
+    disk.power_cut(random.Random(1))
+    assert read_by_restore() == expected
+
+
+async def test_restore_that_finds_damage_leaves_no_layer_open(tmp_path: Path) -> None:
+    """Whatever the record says of the file as it was."""
+    manifest = await manifest_after(tmp_path, 2)
+    disk = SimulatedDisk(tmp_path)
+    root = str(tmp_path / "t")
+    restore(disk, CheckpointDirectory(disk, root), manifest).close()
+    newest = Path(root) / "layers" / manifest.layers[-1].name
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+
+    with pytest.raises(StoreError, match=f"{newest.name}: digest"):
+        restore(disk, CheckpointDirectory(disk, root), manifest)
+    assert open_files(tmp_path) == []

@@ -279,14 +279,15 @@ def _age(layer: Layer) -> tuple[int, int]:
 
 @mutant("two freezes of one subtask share a file (T134)", early_freezes=0.004)
 def _two_freezes() -> Sequence[AbstractContextManager[object]]:
-    real_encode, real_finish = Snapshots._encode, Snapshots._finish
+    real_finish = Snapshots._finish
     shared: dict[int, Layer] = {}
 
-    async def encode(self: Snapshots, generation: Generation) -> list[list[Entry]]:
-        entries = {key: value for part in await real_encode(self, generation) for key, value in part}
-        for later in list(self._queue)[1:]:
-            if later.generation is not None and not later.generation.encoded:
-                entries.update(entry for part in await real_encode(self, later.generation) for entry in part)
+    def encode(self: Snapshots, generation: Generation) -> list[list[Entry]]:
+        entries: dict[bytes, bytes] = {}
+        later = [frozen.generation for frozen in list(self._queue)[1:]]
+        for each in (generation, *later):
+            while each is not None and not each.encoded:
+                entries.update(each.encode(250))
         return [list(entries.items())]
 
     async def finish(self: Snapshots, frozen: Any) -> SnapshotReport:
@@ -296,7 +297,7 @@ def _two_freezes() -> Sequence[AbstractContextManager[object]]:
         if generation.encoded:  # its entries are in the file of the one before
             layer = shared.pop(id(self))
         else:
-            layer = await self._writer.write(self._subtask, await self._encode(generation))
+            layer = await self._writer.write(self._subtask, encode(self, generation))
         if any(later.generation is not None and later.generation.encoded for later in list(self._queue)[1:]):
             layer.retain()
             shared[id(self)] = layer
@@ -308,4 +309,4 @@ def _two_freezes() -> Sequence[AbstractContextManager[object]]:
         report: SnapshotReport = frozen.report
         return replace(report, stacks=tuple((run, tuple(layers)) for run, layers in state.stack.runs()))
 
-    return [patch.object(Snapshots, "_encode", encode), patch.object(Snapshots, "_finish", finish)]
+    return [patch.object(Snapshots, "_finish", finish)]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.model.ids import LayerName, OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
-from actorstream.state.layer import open_checked, write_layer
+from actorstream.state.layer import open_checked
+from actorstream.state.layer_builder import write_layer
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
 from actorstream.system.files import RealFiles
+from actorstream.testing.faults import InterceptedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from actorstream.model.world import FileSystem
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer, LayerFile
     from actorstream.state.operator_state import Generation
+    from actorstream.testing.faults import CallKind
 
 ALL = KeyGroupRange(0, 8)
 ROW = StateColumn(StateNumber(1), "value", "value", SELF_DESCRIBING)
@@ -36,6 +42,21 @@ class QuickFiles(RealFiles):
 
     def sync_dir(self, path: str, /) -> None:
         """Do nothing."""
+
+
+class Reader(InterceptedFiles):
+    """Notes which files are read to their end, by name."""
+
+    def __init__(self, inner: FileSystem) -> None:
+        super().__init__(inner)
+        self.read_files: list[str] = []
+
+    def _before(self, kind: CallKind, path: str, half: Callable[[], None] | None = None) -> None:
+        pass
+
+    def chunks(self, path: str, /) -> Iterator[bytes]:
+        self.read_files.append(path.rpartition("/")[2])
+        return super().chunks(path)
 
 
 class Shelf:
@@ -69,6 +90,17 @@ class Shelf:
     def checkpoint(self, *states: OperatorState) -> None:
         for state in states:
             self.finish(state, state.freeze())
+
+
+def open_files(folder: Path) -> list[str]:
+    """Give the paths below `folder` that this process has open or mapped, each as often as it has."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        found += [line.split(maxsplit=5)[-1].strip() for line in maps]
+    return sorted(path for path in found if path.startswith(f"{folder}/"))
 
 
 def encode_all(generation: Generation, limit: int = 7) -> list[list[Entry]]:

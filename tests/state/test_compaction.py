@@ -20,7 +20,7 @@ from actorstream.model.key_groups import KeyGroupRange, key_group_of, range_of
 from actorstream.state import compaction, entries
 from actorstream.state.compaction import Merge, Merged, Piece, Source, merge
 from actorstream.state.entries import CLEAR_TAG, TOMBSTONE_TAG, VALUE_TAG, Slots, head_of
-from actorstream.state.layer import LayerFile, open_checked, write_sorted
+from actorstream.state.layer import LayerFile, open_checked
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState
 from actorstream.state.stack import LayerStack
@@ -369,38 +369,18 @@ def test_damaged_source_is_not_copied_into_a_good_file(shelf: Shelf) -> None:
 
 def test_kind_of_a_newer_version_is_refused(shelf: Shelf) -> None:
     """What hides or expires in a way that we do not know must not be merged as if it did not."""
-    with pytest.raises(StoreError, match=r"layer 1-0-2\.lmdb: an entry of kind 3 .*newer version"):
-        merged_entries(shelf, [entry(b"a", b"", b"\x00a")], [entry(b"b", b"", b"\x03b")], bottom=True)
+    with pytest.raises(StoreError, match=r"layer 1-0-2\.lmdb: an entry of kind 4 .*newer version"):
+        merged_entries(shelf, [entry(b"a", b"", b"\x00a")], [entry(b"b", b"", b"\x04b")], bottom=True)
     assert not (shelf.folder / "1-0-3.lmdb").exists()
 
 
-def test_output_is_streamed_in_small_pieces(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by a piece, in entries and in bytes; the file reads the same."""
+def test_output_is_streamed_in_small_runs(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and each C call are bounded by a run, in entries and in bytes; the file reads the same."""
     layers = [[entry(b"%02d" % n, b"", VALUE_TAG + bytes(n * 10)) for n in range(start, 40, 2)] for start in (0, 1)]
-    monkeypatch.setattr(compaction, "_PIECE_ENTRIES", 7)
-    monkeypatch.setattr(compaction, "_PIECE_BYTES", 1_000)
-    assert max(map(len, compaction._batched(layers[0]))) <= 7
+    monkeypatch.setattr(compaction, "_RUN_ENTRIES", 7)
+    monkeypatch.setattr(compaction, "_RUN_BYTES", 1_000)
+    runs = list(compaction._runs(layers[0]))
+    assert max(map(len, runs)) <= 7
+    assert all(sum(len(key) + len(value) for key, value in run[:-1]) < 1_000 for run in runs)
+    assert [each for run in runs for each in run] == layers[0]
     assert merged_entries(shelf, *layers, bottom=True) == sorted(layers[0] + layers[1])
-
-
-def test_estimate_that_is_too_low_costs_a_second_pass(shelf: Shelf) -> None:
-    """Pieces are asked for again, and each entry is there once."""
-    pieces = [[(b"%d%d" % (part, n), bytes(50_000)) for n in range(5)] for part in range(3)]
-    passes: list[int] = []
-
-    def again() -> list[list[Entry]]:
-        passes.append(1)
-        return pieces
-
-    path = f"{shelf.folder}/{shelf.name()}"
-    file = write_sorted(shelf.files, path, again, 0)
-    assert len(passes) > 1
-    with open_checked(shelf.files, path, file) as layer:
-        assert list(layer.scan(b"")) == [each for piece in pieces for each in piece]
-
-
-def test_entries_out_of_order_are_a_bug_and_leave_no_file(shelf: Shelf) -> None:
-    path = f"{shelf.folder}/{shelf.name()}"
-    with pytest.raises(InvariantError, match="out of order"):
-        write_sorted(shelf.files, path, lambda: [[(b"b", b""), (b"a", b"")]], 100)
-    assert not Path(path).exists()

@@ -6,7 +6,19 @@ import pytest
 
 from actorstream.errors import InvariantError
 from actorstream.state import entries
-from actorstream.state.entries import PART_BYTES_MAX, VALUE_TAG, Slots, find, head_of, map_entries, take_apart
+from actorstream.state.entries import (
+    PART_BYTES_MAX,
+    TOMBSTONE_TAG,
+    VALUE_TAG,
+    Slots,
+    as_tombstone,
+    expired,
+    expiring,
+    find,
+    head_of,
+    map_entries,
+    take_apart,
+)
 from actorstream.state.lmdb_env import KEY_BYTES_MAX
 from actorstream.state.memtable import MISSING
 from tests.state.rig import Shelf, restored, state_over
@@ -28,6 +40,8 @@ def test_layout_of_an_entry() -> None:
     key, value = Slots().entry(HEAD, b"k" * 201, b"m", b"\x01")
     assert key == HEAD + b"k" * 200 + bytes.fromhex("11241eb9a687f38b91f5185abad0c34a") + b"\x00" + b"m"
     assert value == b"\x41" + b"\x00\x00\x00\xc9" + b"k" * 201
+    assert expiring(b"\x00v", 5) == b"\x03" + b"\x00" * 7 + b"\x05" + b"v"
+    assert expiring(b"\x00v", -1) == b"\x03" + b"\xff" * 8 + b"v"
 
 
 def test_longest_parts_fit_lmdb_t130() -> None:
@@ -36,6 +50,31 @@ def test_longest_parts_fit_lmdb_t130() -> None:
     assert len(key) <= KEY_BYTES_MAX
     assert take_apart(value) == (b"k" * 9_000, b"m" * 9_000, b"\x00v")
     assert len(Slots().entry(HEAD, b"k" * PART_BYTES_MAX, b"", b"")[0]) == 6 + PART_BYTES_MAX
+
+
+@pytest.mark.parametrize("key", [b"k", b"k" * 201])
+@pytest.mark.parametrize("map_key", [b"", b"m", b"m" * 201])
+def test_expiry_stands_beside_the_value_and_not_in_it(key: bytes, map_key: bytes) -> None:
+    """Whoever does not ask for it reads the value as if there were none."""
+    _, plain = Slots().entry(HEAD, key, map_key, b"\x00v")
+    _, value = Slots().entry(HEAD, key, map_key, expiring(b"\x00v", 7))
+    assert take_apart(plain).expires is None
+    assert take_apart(plain).live == take_apart(value).live == b"\x00v"
+    assert take_apart(value).expires == 7
+    assert [expired(value, now) for now in (6, 7, 8)] == [False, True, True]
+    assert not expired(plain, 2**62)
+    assert as_tombstone(value) == Slots().entry(HEAD, key, map_key, TOMBSTONE_TAG)[1]
+
+
+def test_values_with_an_expiry_are_found_and_scanned(shelf: Shelf) -> None:
+    slots = Slots()
+    with shelf.layer(
+        [slots.entry(HEAD, b"k", part, expiring(VALUE_TAG + part, 1)) for part in (b"1", b"m" * 300)]
+    ) as layer:
+        assert find(layer, HEAD, b"k", b"1") == b"\x001"
+        assert find(layer, HEAD, b"k", b"m" * 300) == VALUE_TAG + b"m" * 300
+        found = list(map_entries(layer, HEAD + b"k", None, None, reverse=False))
+        assert found == [(b"1", b"\x001"), (b"m" * 300, VALUE_TAG + b"m" * 300)]
 
 
 @pytest.mark.usefixtures("hashing")

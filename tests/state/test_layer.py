@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,14 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import InvariantError, StoreError
+from actorstream.model.ids import LayerName
 from actorstream.state import layer as layer_module
-from actorstream.state.layer import open_checked, write_layer
-from actorstream.state.lmdb_env import close_all
-from actorstream.system.files import RealFiles
+from actorstream.state.layer import FORMAT, FORMAT_KEY, LayerFile, open_checked, size_and_digest
+from actorstream.state.lmdb_env import close_all, create_building
+from actorstream.state.stack import LayerStack
+from tests.state.rig import ALL, open_files
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from actorstream.state.entries import Entry
     from tests.state.rig import Shelf
 
@@ -56,66 +55,6 @@ def test_scan_gives_exactly_the_range(shelf: Shelf, data: st.DataObject) -> None
         assert [key for key, _ in layer.scan(prefix, start, stop, reverse=True)] == inside[::-1]
 
 
-def test_large_layer_is_sorted_in_pieces(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the limit no sort spans more than it, and the file reads the same."""
-    monkeypatch.setattr(layer_module, "SORT_ENTRIES_MAX", 7)
-    with shelf.layer(ENTRIES[::-1], ENTRIES[:0]) as layer:
-        assert list(layer.scan(b"prefix")) == ENTRIES
-
-
-def test_full_map_grows_and_all_is_written_again_t130(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guess that was too small costs time, never entries."""
-    monkeypatch.setattr(layer_module, "_map_size_for", lambda parts: 16_384)
-    large = [(key, value * 500) for key, value in ENTRIES]
-    with shelf.layer(large) as layer:
-        assert list(layer.scan(b"")) == large
-
-
-def test_content_and_name_are_durable_when_it_returns(tmp_path: Path) -> None:
-    """An acknowledged checkpoint must survive a power cut: the file, then its folder."""
-    calls: list[tuple[str, str]] = []
-
-    class Watched(RealFiles):
-        def sync(self, path: str, /) -> None:
-            calls.append(("sync", path))
-            super().sync(path)
-
-        def sync_dir(self, path: str, /) -> None:
-            calls.append(("sync_dir", path))
-            super().sync_dir(path)
-
-    write_layer(Watched(), f"{tmp_path}/1-0-1.lmdb", [ENTRIES])
-    assert calls == [("sync", f"{tmp_path}/1-0-1.lmdb"), ("sync_dir", str(tmp_path))]
-    assert (tmp_path / "1-0-1.lmdb").stat().st_mode & 0o777 == 0o600
-
-
-def test_failed_write_leaves_no_file(tmp_path: Path) -> None:
-    """The disk fails in the sync: an error that names the file, and the name is free of half a layer."""
-
-    class Failing(RealFiles):
-        def sync(self, path: str, /) -> None:
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(StoreError, match=r"1-0-1\.lmdb.*No space left"):
-        write_layer(Failing(), f"{tmp_path}/1-0-1.lmdb", [ENTRIES])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_taken_name_is_refused_and_left_alone(shelf: Shelf) -> None:
-    """A checkpoint may list the file that has it."""
-    file = shelf.write(ENTRIES)
-    with pytest.raises(StoreError, match="never used twice"):
-        write_layer(shelf.files, shelf.path(file), [[]])
-    open_checked(shelf.files, shelf.path(file), file).release()
-
-
-def test_entry_key_that_comes_twice_is_a_bug_t134(shelf: Shelf) -> None:
-    """Two freezes of one owner in one file would have it: one of the two would be lost."""
-    with pytest.raises(InvariantError, match="T134"):
-        shelf.write(ENTRIES, ENTRIES[3:4])
-    assert list(shelf.folder.iterdir()) == []
-
-
 def test_damaged_file_is_an_error_and_never_opened(shelf: Shelf) -> None:
     """LMDB has no page checksums and dies by SIGBUS on a short file: size and digest are asked first."""
     file = shelf.write(ENTRIES)
@@ -136,18 +75,69 @@ def test_damaged_file_is_an_error_and_never_opened(shelf: Shelf) -> None:
     open_checked(shelf.files, str(path), file).release()
 
 
-def test_file_of_a_newer_format_or_none_is_refused(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def other_layer(shelf: Shelf, head: bytes) -> LayerFile:
+    """Write a file of our entries that begins with `head`."""
+    path = f"{shelf.folder}/{shelf.name()}"
+    env = create_building(path, 1 << 20)
+    with env.transaction(write=True) as txn:
+        txn.put(FORMAT_KEY, head)
+        for key, value in ENTRIES:
+            txn.put(key, value)
+    env.close()
+    return LayerFile(LayerName(path.rpartition("/")[2]), *size_and_digest(shelf.files, path), len(ENTRIES))
+
+
+def test_file_of_the_first_format_has_no_filter_and_is_read_all_the_same(shelf: Shelf) -> None:
+    """It was written before there were filters: every key may be in it."""
+    file = other_layer(shelf, b"actorstream layer 1")
+    with open_checked(shelf.files, shelf.path(file), file) as layer:
+        assert layer.may_hold(b"absent")
+        assert list(layer.scan(b"")) == ENTRIES
+        stack = LayerStack([(ALL, [layer])])
+        assert stack.get_many([(0, key) for key, _ in [*ENTRIES, (b"absent", b"")]]) == dict(ENTRIES)
+        stack.release()
+
+
+@pytest.mark.parametrize("head", [b"actorstream layer 3".ljust(40, b"\0"), FORMAT, b"", b"actorstream layer 1 or so"])
+def test_file_of_a_newer_format_or_none_is_refused(shelf: Shelf, head: bytes) -> None:
     """The digest proves only that it is what was written."""
-    monkeypatch.setattr(layer_module, "_FORMAT", b"actorstream layer 2")
-    file = shelf.write(ENTRIES)
-    monkeypatch.undo()
-    with pytest.raises(StoreError, match=r"layer 2.*newer version"):
+    file = other_layer(shelf, head)
+    with pytest.raises(StoreError, match=r"format .* was found, .*newer version"):
         open_checked(shelf.files, shelf.path(file), file)
+    assert open_files(shelf.folder) == []
+
+
+def test_file_that_is_none_of_lmdb_is_refused(shelf: Shelf) -> None:
     text = shelf.folder / "text.lmdb"
     text.write_bytes(b"no LMDB file at all" * 1_000)
-    size, digest = layer_module._size_and_digest(shelf.files, str(text))
+    size, digest = size_and_digest(shelf.files, str(text))
     with pytest.raises(StoreError, match="LMDB"):
-        open_checked(shelf.files, str(text), replace(file, size=size, digest=digest))
+        open_checked(shelf.files, str(text), LayerFile(LayerName("text.lmdb"), size, digest, 1))
+
+
+def test_large_filter_is_read_in_the_map_and_refused_after_the_last_release(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory of a file that was closed is not ours: reading it would end the process."""
+    monkeypatch.setattr(layer_module, "_COPIED_BYTES_MAX", 10)
+    layer = shelf.layer(ENTRIES)
+    table, size, get = layer.probe
+    assert isinstance(table, memoryview)
+    assert len(table) == size == 100
+    assert all(layer.may_hold(key) and get(key) == value for key, value in ENTRIES)
+    again = open_checked(shelf.files, shelf.path(layer.file), layer.file)
+    layer.release()
+    assert table[0] == again.probe[0][0]
+    again.release()
+    with pytest.raises(ValueError, match="released memoryview"):
+        table[0]
+
+
+def test_filter_says_of_most_absent_keys_that_they_are_absent(shelf: Shelf) -> None:
+    """Format key and all: what is asked about an entry key is asked about nothing else."""
+    with shelf.layer(ENTRIES) as layer:
+        assert all(layer.may_hold(key) for key, _ in ENTRIES)
+        assert sum(layer.may_hold(b"absent%d" % number) for number in range(1_000)) < 80
 
 
 def test_last_release_closes(shelf: Shelf) -> None:

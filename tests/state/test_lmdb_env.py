@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
 
 from actorstream.errors import InvariantError, StoreError
-from actorstream.state.lmdb_env import MapFullError, close_all, create_building, open_layer, open_segment
+from actorstream.state.lmdb_env import Env, MapFullError, close_all, create_building, open_layer, open_segment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +122,21 @@ def test_late_close_after_a_simulated_crash_leaves_the_successor_open(tmp_path: 
         assert reading.get(b"k") == b"v"
     alive.close()
     alive.close()
+
+
+def test_file_may_be_opened_while_another_thread_closes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LMDB refuses a second environment of one file: the first must be gone before anybody may think so."""
+    path = str(tmp_path / "segment")
+    unmap = Env._unmap
+    opened: list[Future[Env]] = []
+
+    def unmap_after_somebody_asked(env: Env) -> None:
+        if not opened:
+            opened.append(threads.submit(open_segment, path, map_size=MAP_SIZE, readonly=True))
+            wait(opened, timeout=0.1)
+        unmap(env)
+
+    monkeypatch.setattr(Env, "_unmap", unmap_after_somebody_asked)
+    with ThreadPoolExecutor(1) as threads:
+        open_segment(path, map_size=MAP_SIZE).close()
+        opened[0].result().close()

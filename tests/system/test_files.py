@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from actorstream.system import files as files_module
 from actorstream.system.files import RealFiles
 
 if TYPE_CHECKING:
@@ -80,6 +82,92 @@ def test_a_full_quota_is_an_error_not_a_short_file(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path / "file")], capture_output=True, text=True, check=True
     )
     assert done.stdout == "27\n"
+
+
+def test_an_append_goes_to_the_end_of_a_private_file(tmp_path: Path) -> None:
+    """Whatever another process has put there meanwhile."""
+    path = str(tmp_path / "file")
+    FILES.append(path, b"one ")
+    with open(path, "ab") as other:
+        other.write(b"two ")
+    FILES.append(path, b"three")
+    assert FILES.read(path) == b"one two three"
+    assert mode(tmp_path / "file") == 0o600
+
+
+def settled(path: Path) -> str:
+    """Give the identity of a file once its last change is old enough."""
+    while (identity := FILES.identity(str(path))) != FILES.identity(str(path)):
+        pass
+    return identity
+
+
+def test_an_identity_changes_with_each_change_of_the_file(tmp_path: Path) -> None:
+    """Bytes of the same number, a file of the same bytes, the same again: each one shows."""
+    path = tmp_path / "file"
+    write(path, b"data")
+    found = [settled(path)]
+    path.write_bytes(b"late")
+    found.append(settled(path))
+    path.write_bytes(b"data")
+    found.append(settled(path))
+    path.rename(tmp_path / "old")
+    write(path, b"data")
+    found.append(settled(path))
+    assert len(set(found)) == 4
+    assert settled(path) == found[-1]
+    assert "\n" not in found[-1]
+    with pytest.raises(FileNotFoundError):
+        FILES.identity(str(tmp_path / "missing"))
+
+
+def test_the_identity_of_a_file_just_changed_is_no_other_readings(tmp_path: Path) -> None:
+    """Some kernels count changes in ticks: the next one, in the same tick, would not show."""
+    path = tmp_path / "file"
+    for _ in range(20):
+        path.write_bytes(b"data")
+        before = FILES.identity(str(path))
+        path.write_bytes(b"late")
+        assert FILES.identity(str(path)) != before
+        assert settled(path) != before
+
+
+def test_another_process_of_this_boot_finds_the_same_identity_another_boot_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine does not say which boot it is, each process is one of its own."""
+    path = tmp_path / "file"
+    write(path, b"data")
+    identity = settled(path)
+    code = "import sys; from actorstream.system.files import RealFiles; print(RealFiles().identity(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{identity}\n"
+    boots = []
+    for name in ("boot_id", "missing", "missing"):
+        (tmp_path / "boot_id").write_text("another-boot\n")
+        monkeypatch.setattr(files_module, "_BOOT_ID", str(tmp_path / name))
+        files_module._boot.cache_clear()
+        boots.append(FILES.identity(str(path)).split()[0])
+        assert FILES.identity(str(path)).split()[0] == boots[-1]
+    files_module._boot.cache_clear()
+    assert boots[0] == "another-boot"
+    assert len({identity.split()[0], *boots}) == 4
+
+
+def test_paths_are_read_side_by_side_and_the_first_error_comes_back(tmp_path: Path) -> None:
+    """A barrier that only two readers at once can pass; and after an error nothing new is begun."""
+    met = threading.Barrier(2)
+    assert FILES.read_each(lambda path: (met.wait(10), path)[1], ["a", "b"]) == ["a", "b"]
+    begun: list[str] = []
+
+    def fail(path: str) -> None:
+        begun.append(path)
+        raise OSError(5, "Input/output error", path)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        FILES.read_each(fail, [str(number) for number in range(5_000)])
+    assert len(begun) < 5_000
+    assert FILES.read_each(fail, []) == []
 
 
 def test_folders_are_made_private_with_their_parents_and_may_exist(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -390,6 +391,47 @@ def test_a_power_cut_says_what_was_lost_and_is_drawn_by_its_rng(tmp_path: Path) 
 
     assert reports[0] == reports[1]
     assert reports[0][0]
+
+
+def test_an_append_is_torn_like_any_write_until_it_is_synced(tmp_path: Path) -> None:
+    """Any prefix of what was added since the last sync."""
+
+    def append(disk: SimulatedDisk) -> None:
+        path = f"{disk.root}/a"
+        disk.append(path, b"safe ")
+        disk.sync(path)
+        disk.sync_dir(disk.root)
+        disk.append(path, b"late")
+
+    found = found_after_cuts(tmp_path, append)
+    assert all(dict(names)["a"].rstrip(b"\0") == b"safe late"[: len(dict(names)["a"].rstrip(b"\0"))] for names in found)
+    assert {b"safe ", b"safe late"} < {dict(names)["a"] for names in found}
+
+
+def test_identity_lasts_while_the_file_is_unchanged_and_the_power_on(tmp_path: Path) -> None:
+    """Also over the death of a process; a change that no call of ours makes shows too, as on a real disk."""
+    disk = SimulatedDisk(tmp_path / "0")
+    path = f"{disk.root}/a"
+    write(disk, path, b"data")
+    disk.sync_dir(disk.root)
+    first = disk.attach().identity(path)
+    disk.kill()
+    assert disk.attach().identity(path) == first
+    Path(path).write_bytes(b"late")
+    assert disk.identity(path) != first
+    Path(path).write_bytes(b"data")
+    assert disk.identity(path) == first
+    disk.power_cut(random.Random(1))
+    assert disk.identity(path) != first
+    with pytest.raises(FileNotFoundError):
+        disk.identity(f"{disk.root}/missing")
+
+
+def test_paths_are_read_one_after_the_other(tmp_path: Path) -> None:
+    """Threads would make a run differ from the next."""
+    disk = SimulatedDisk(tmp_path / "0")
+    threads = disk.attach().read_each(lambda path: threading.current_thread(), ["a", "b", "c"])
+    assert set(threads) == {threading.current_thread()}
 
 
 def test_paths_outside_the_disk_are_refused(tmp_path: Path) -> None:

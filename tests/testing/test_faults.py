@@ -43,6 +43,9 @@ def publish(files: FileSystem, folder: str) -> None:
         assert files.list_dir(f"{folder}/store") == ["LOCK", "final"]
         assert files.read(f"{folder}/store/final") == b"".join(files.chunks(f"{folder}/store/final"))
         assert files.size(f"{folder}/store/final") == 8
+        assert files.identity(f"{folder}/store/final")
+        files.append(f"{folder}/store/final", b" and more")
+        assert files.read_each(files.size, [f"{folder}/store/final"]) == [17]
         assert files.exists(f"{folder}/store/final")
         files.synced(f"{folder}/store/final")
     finally:
@@ -100,6 +103,17 @@ def test_a_short_write_leaves_a_part(tmp_path: Path) -> None:
         publish(files, str(tmp_path))
 
     assert (tmp_path / "store/tmp").read_bytes() == b"manife"
+
+
+def test_a_short_append_leaves_a_part_at_the_end(tmp_path: Path) -> None:
+    """An append is a write that opens its file itself."""
+    files = FaultyFiles(RealFiles(), Fault(2, "short write"))
+    path = str(tmp_path / "file")
+    files.append(path, b"whole ")
+    with pytest.raises(OSError, match="No space left"):
+        files.append(path, b"half of it")
+    assert files.read(path) == b"whole half "
+    assert files.fired == ("write", path)
 
 
 def test_without_a_fault_calls_are_recorded_only(tmp_path: Path) -> None:
