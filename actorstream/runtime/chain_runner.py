@@ -39,15 +39,13 @@ if TYPE_CHECKING:
     from actorstream.runtime.pace import Pace
     from actorstream.runtime.sinks import SinkPort
     from actorstream.runtime.statistics import SubtaskStatistics
+    from actorstream.state.operator_state import OperatorState
 
 Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
 SLICE_RECORDS_FIRST = 16
 SLICE_RECORDS_MAX = 512
 SLICE_RECORDS_STREAMED = 16_384
 """Largest piece where a step keeps no list: nothing is in flight, so only the burst bounds it."""
-COLD_LOADS = 32
-COLD_PIECES = 16
-"""So many reads of the disk in one piece make us look ahead, until so many pieces needed none."""
 
 
 class _Compiled(NamedTuple):
@@ -67,6 +65,7 @@ class ChainRunner:
         self.calling: str | None = None
         self.keys = KeyCheck(chain.head.name if chain.stateful is None else chain.stateful.name)
         self.turn_ends = 0.0
+        self.after_piece: Callable[[], None] | None = None
         self.slice = SLICE_RECORDS_FIRST
         self._slice_max = SLICE_RECORDS_MAX
         self._subtask = subtask
@@ -83,15 +82,13 @@ class ChainRunner:
         }
         self._called_with: object = None
         self._origin: tuple[str, object] | None = None
-        self._loads = 0
-        self._cold_pieces = 0
+        self._state: OperatorState | None = None
 
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
         self._bindings = bindings
         bindings.key_check = self.keys
-        if bindings.state is not None and bindings.state.stack.layers:
-            self._cold_pieces = COLD_PIECES
+        self._state = bindings.state
         self.compile()
 
     def compile(self) -> None:
@@ -166,7 +163,7 @@ class ChainRunner:
         statistics.backpressured_seconds += working - began
         part: StepPart = "whole"
         records = count
-        if self._cold_pieces:
+        if self._state is not None and self._state.looks_ahead:
             if self.chain.keyed_inside:
                 lists = await self._before_key(values, timestamps, start, count, timed=timed)
                 values, keys, timestamps = lists
@@ -182,8 +179,9 @@ class ChainRunner:
         seconds = clock() - working
         statistics.busy_seconds += seconds
         self._fit(records, seconds)
-        self._watch_loads()
         await self._deliver(compiled, results)
+        if self.after_piece is not None:
+            self.after_piece()
 
     async def _before_key(
         self, values: Sequence[object], timestamps: Sequence[int] | None, start: int, count: int, *, timed: bool
@@ -201,12 +199,9 @@ class ChainRunner:
 
     async def _fetch(self, keys: Sequence[object]) -> None:
         """Bring what the layers hold of these keys into memory, in a thread, if it is worth one."""
-        state = self._bindings.state if self._bindings is not None else None
-        cold = state.missing(keys) if state is not None else None
+        cold = self._state.missing(keys) if self._state is not None else None
         if cold is None:
-            self._cold_pieces -= 1
             return
-        self._cold_pieces = COLD_PIECES
         self._pace.rest()
         try:
             await self._pace.offload.run(cold.read)
@@ -216,13 +211,6 @@ class ChainRunner:
         finally:
             self._pace.wake()
         cold.settle()
-
-    def _watch_loads(self) -> None:
-        state = self._bindings.state if self._bindings is not None else None
-        if state is not None and state.loads != self._loads:
-            if state.loads - self._loads > COLD_LOADS:
-                self._cold_pieces = COLD_PIECES
-            self._loads = state.loads
 
     async def _deliver(self, compiled: _Compiled, results: tuple[Result, ...]) -> None:
         statistics = self._statistics

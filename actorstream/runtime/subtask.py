@@ -39,10 +39,12 @@ from actorstream.runtime.messages import (
     SnapshotReport,
     TriggerCheckpoint,
 )
+from actorstream.runtime.pace import ROOM_FOR_THREADS
 from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
-from actorstream.state.memtable import MISSING
+from actorstream.state.budget import WAITING_MAX
+from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -92,8 +94,15 @@ class Subtask:
         self.alignment = Alignment(channels)
         self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
         self.runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
-        self.snapshots = Snapshots(identity, state, deployment.layers, deployment.pace, deployment.tell)
+        self.snapshots = Snapshots(
+            identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
+        )
+        deployment.gate.stand_behind(self.mailbox.arrival.wake)
+        if state is not None:
+            deployment.budget.join(state)
+            self.runner.after_piece = self._relieve
         self.parked = False
+        self._overfull = False
         self._bindings: Bindings | None = None
         self.process_class = None if process is None else class_of(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
@@ -190,7 +199,7 @@ class Subtask:
         while True:
             if mailbox.control:
                 await self._on_control(mailbox.control.popleft())
-            elif not self.parked and (item := self._next_item()) is not None:
+            elif not (self.parked or self.held) and (item := self._next_item()) is not None:
                 await self._on_item(*item)
             else:
                 idle = clock()
@@ -200,12 +209,45 @@ class Subtask:
                 finally:
                     pace.wake()
                 now = clock()
-                statistics.idle_seconds += now - idle
-                runner.turn_ends = now + pace.share()
+                if self.held:
+                    statistics.backpressured_seconds += now - idle
+                else:
+                    statistics.idle_seconds += now - idle
+                if now - idle > ROOM_FOR_THREADS or not pace.offload.busy:
+                    # Two actors that only take turns never rest: a thread of ours would starve beside them.
+                    runner.turn_ends = now + pace.share()
                 continue
             if clock() > runner.turn_ends:
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
+
+    @property
+    def held(self) -> bool:
+        """Tell whether to take no more records: the disk has to catch up with what was changed, or with merging."""
+        return (
+            self._overfull
+            or self.deployment.gate.closed
+            or (self.state is not None and self.state.generations_waiting >= WAITING_MAX)
+        )
+
+    def _relieve(self) -> None:
+        """Between two pieces: keep within the memory for state, by an early freeze if need be."""
+        state, budget = self.state, self.deployment.budget
+        if state is None:
+            return
+        if budget.relieve(state):
+            generation = state.freeze()
+            if generation is not None:
+                self.snapshots.submit_early(generation)
+        # Where writes fail, what was changed comes back: then a batch is taken with each new try only.
+        self._overfull = budget.over and state.dirty_bytes() > budget.limit_bytes
+
+    def _on_settled(self) -> None:
+        """A generation is in a layer, or was taken back: there may be room again."""
+        self._overfull = False
+        if self.state is not None:
+            self.deployment.pushed(self.state.stack)
+        self.mailbox.arrival.wake()
 
     def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:
         """Take the next item of any lane; None if there is nothing to do."""

@@ -51,7 +51,9 @@ class ScratchFiles:
         """Do nothing: a document needs no folder."""
 
     def create(self, path: str, /) -> NewFile:
-        """Start a new document."""
+        """Start a new file."""
+        if self._is_layer(path):
+            return self._inner.create(path)
         if path in self._documents:
             raise FileExistsError(17, "the name is taken", path)
         self._documents[path] = b""

@@ -8,16 +8,18 @@ import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.model.batch import Batch
-from actorstream.runtime.chain_runner import COLD_PIECES, ChainRunner
+from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.statistics import SubtaskStatistics
 from actorstream.system.offload import ThreadOffload
 from tests.operators.rig import Rig
+from tests.state.rig import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from actorstream.api.stream import Stream
 
@@ -62,9 +64,16 @@ class Running:
             await self.work(values, keys)
         return self.runner.blame(failure.value)
 
-    def in_two(self, pieces: int = COLD_PIECES) -> None:
-        """Have the next pieces done in two parts, as after a restore."""
-        self.runner._cold_pieces = pieces
+    def in_two(self, folder: Path, rows: Mapping[Any, Any] | None = None) -> Running:
+        """Have the next piece done in two parts, as after a restore: `rows` are in a layer and not in memory."""
+        state = self.rig.state
+        assert state is not None
+        # A state without any would not look ahead: this key is of no record.
+        state.rows.live.update(rows or {10**9: 1})
+        Shelf(folder).checkpoint(state)
+        state.rows.clean.clear()
+        assert state.looks_ahead
+        return self
 
     def sent(self) -> list[list[Any]]:
         """Give the batches that were sent, lane after lane."""

@@ -12,6 +12,7 @@ from tests.runtime.running_chain import Running, fail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from actorstream.api.stream import Stream
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Keying(Running):
-    """A count whose keys come with the batch, or are made in its own chain: in one step, or before it."""
+    """A count whose keys come with the batch, or are made in its own chain: in the step, or before it."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, folder: Path) -> None:
         super().__init__(
             lambda s: s.key_by(lambda key: key).count(name="head", new_chain=where == "elsewhere"),
             "head" if where == "elsewhere" else "in",
@@ -30,7 +31,7 @@ class Keying(Running):
         assert self.rig.chain.keyed_inside == (where != "elsewhere")
         self._elsewhere = where == "elsewhere"
         if where == "before":
-            self.in_two()
+            self.in_two(folder)
 
     async def keys(self, *keys: object) -> None:
         """Handle one record of each key."""
@@ -62,9 +63,11 @@ where_keys_are_made = pytest.mark.parametrize("where", ["elsewhere", "inside", "
 )
 @pytest.mark.parametrize("together", [True, False])
 @where_keys_are_made
-async def test_second_type_of_key_is_refused(first: object, second: object, together: bool, where: str) -> None:
+async def test_second_type_of_key_is_refused(
+    first: object, second: object, together: bool, where: str, tmp_path: Path
+) -> None:
     """T137: 1, 1.0 and True are one dict entry and three encodings."""
-    running = Keying(where)
+    running = Keying(where, tmp_path)
     if not together:
         await running.keys(first)
         error = await running.refused(second)
@@ -82,17 +85,17 @@ async def test_second_type_of_key_is_refused(first: object, second: object, toge
 
 
 @where_keys_are_made
-async def test_key_none_is_refused_with_the_remedy(where: str) -> None:
-    error = await Keying(where).refused("a", None)
+async def test_key_none_is_refused_with_the_remedy(where: str, tmp_path: Path) -> None:
+    error = await Keying(where, tmp_path).refused("a", None)
 
     assert isinstance(error, CodecError)
     assert "head: key_by gave None; filter such records out before, or give them a key" in str(error)
 
 
 @where_keys_are_made
-async def test_keys_unlike_the_stored_ones_are_refused(where: str) -> None:
+async def test_keys_unlike_the_stored_ones_are_refused(where: str, tmp_path: Path) -> None:
     """T34: the store was kept under texts."""
-    running = Keying(where)
+    running = Keying(where, tmp_path)
     running.runner.keys.expect_like("a")
     error = await running.refused(1)
 
@@ -103,9 +106,9 @@ async def test_keys_unlike_the_stored_ones_are_refused(where: str) -> None:
     assert running.rig.rows() == {}
 
 
-async def test_key_that_is_refused_inside_a_chain_is_told_with_its_record() -> None:
+async def test_key_that_is_refused_inside_a_chain_is_told_with_its_record(tmp_path: Path) -> None:
     """Who made it is the operator before: its record is at hand there."""
-    error = await Keying("inside").refused(1, 2, None)
+    error = await Keying("inside", tmp_path).refused(1, 2, None)
 
     assert str(error).startswith("in (subtask 0): head: key_by gave None; ")
     assert str(error).endswith("at record 3 of a batch, of type NoneType, read from split 's' up to position 41")
@@ -115,9 +118,9 @@ async def test_key_that_is_refused_inside_a_chain_is_told_with_its_record() -> N
     "key", [[1], {"a": 1}, {1}, object(), 1j, float("nan"), (1, [2])], ids=lambda key: type(key).__name__
 )
 @where_keys_are_made
-async def test_key_that_has_no_encoding_is_refused_before_it_is_state(key: object, where: str) -> None:
+async def test_key_that_has_no_encoding_is_refused_before_it_is_state(key: object, where: str, tmp_path: Path) -> None:
     """Not seconds later, at the next snapshot; and a list says the same as any other."""
-    running = Keying(where)
+    running = Keying(where, tmp_path)
     error = await running.refused(key)
 
     assert isinstance(error, CodecError)
@@ -147,7 +150,7 @@ def noting(calls: list[tuple[str, int]], name: str) -> Callable[[Any], Any]:
     return fn
 
 
-async def test_chain_in_two_parts_does_every_record_once_on_either_side_of_its_key() -> None:
+async def test_chain_in_two_parts_does_every_record_once_on_either_side_of_its_key(tmp_path: Path) -> None:
     """As after a restore: what is before the key, and beside it, is done for the whole piece first."""
     calls: list[tuple[str, int]] = []
     sunk: list[int] = []
@@ -160,7 +163,7 @@ async def test_chain_in_two_parts_does_every_record_once_on_either_side_of_its_k
         before.rebalance().map(abs)
 
     running = Running(build)
-    running.in_two()
+    running.in_two(tmp_path)
     await running.work(range(5))
 
     assert calls == [
@@ -178,24 +181,46 @@ async def test_chain_in_two_parts_does_every_record_once_on_either_side_of_its_k
     assert (statistics.records_in, statistics.records_out, statistics.records_delivered) == (5, 4, 8)
 
 
-async def test_two_parts_become_one_after_pieces_that_missed_nothing() -> None:
+async def test_two_parts_become_one_when_a_piece_missed_nothing(tmp_path: Path) -> None:
     """A list between costs something: it is kept up only while the disk is asked."""
-    running = Running(lambda s: s.key_by(abs).count(name="n").sink(str))
-    running.in_two(2)
+    running = Running(lambda s: s.key_by(abs).count(name="n").sink(str)).in_two(tmp_path)
     parts = []
-    for value in range(4):
+    for value in range(3):
         await running.work([value])
-        parts.append({part for _, part in running.runner._compiled})
+        parts += [
+            part for (_, part), compiled in running.runner._compiled.items() if compiled.step is running.runner._step
+        ]
 
-    assert parts[1] == {"whole", "before key", "after key"}
-    assert running.runner._cold_pieces == 0
-    assert running.rig.rows() == {0: 1, 1: 1, 2: 1, 3: 1}
+    assert parts == ["after key", "whole", "whole"]
+    assert running.rig.rows() == {0: 1, 1: 1, 2: 1}
 
 
-async def test_nothing_that_comes_to_the_key_leaves_nothing_to_do() -> None:
+@pytest.mark.parametrize("inside", [True, False])
+async def test_rows_on_disk_are_read_by_a_thread_before_the_piece_that_needs_them(tmp_path: Path, inside: bool) -> None:
+    """T22: the loop reads none itself, where the key is made in the chain as where it comes with the batch."""
+    running = Running(
+        lambda s: (
+            s.key_by(lambda v: v // 2).count(name="n", new_chain=not inside).map(str, name="m").rebalance().map(str)
+        ),
+        "in" if inside else "n",
+    )
+    running.in_two(tmp_path, dict.fromkeys(range(0, 100, 2), 10))
+    running.runner.slice = 200
+    keys = [value // 2 for value in range(200)]
+    await running.work(range(200), None if inside else keys)
+
+    assert running.rig.rows() == {key: 12 if key % 2 == 0 else 2 for key in range(100)}
+    assert running.sent() == [
+        [str((key, start + n)) for key in range(100) for start in (10 * (key % 2 == 0),) for n in (1, 2)]
+    ]
+    assert running.rig.state is not None
+    assert running.rig.state.rows.loads == 0
+
+
+async def test_nothing_that_comes_to_the_key_leaves_nothing_to_do(tmp_path: Path) -> None:
     """A filter before it let no record through."""
     running = Running(lambda s: s.filter(lambda v: v > 10).key_by(abs).count(name="n").sink(str))
-    running.in_two()
+    running.in_two(tmp_path)
     await running.work(range(5))
 
     assert running.rig.rows() == {}
@@ -203,14 +228,14 @@ async def test_nothing_that_comes_to_the_key_leaves_nothing_to_do() -> None:
 
 
 @pytest.mark.xfail(reason="what is waited for between the two parts counts as work, and makes pieces small")
-async def test_waiting_between_the_two_parts_is_no_work() -> None:
+async def test_waiting_between_the_two_parts_is_no_work(tmp_path: Path) -> None:
     """A slow sink before the key, or a slow disk behind it: the next piece is as large as this one's work allows."""
 
     async def send(value: int) -> None:
         running.clock.seconds += 1
 
     running = Running(lambda s: (s.sink(send), s.key_by(abs).count(name="n").sink(str)))
-    running.in_two()
+    running.in_two(tmp_path)
     await running.work(range(3))
 
     assert running.statistics.busy_seconds == 0
@@ -218,7 +243,7 @@ async def test_waiting_between_the_two_parts_is_no_work() -> None:
 
 
 @pytest.mark.parametrize("operator", ["first", "n", "last"])
-async def test_error_in_either_part_names_operator_record_and_position(operator: str) -> None:
+async def test_error_in_either_part_names_operator_record_and_position(operator: str, tmp_path: Path) -> None:
     def of(name: str) -> Callable[[Any], Any]:
         return fail if name == operator else lambda value: value
 
@@ -230,7 +255,7 @@ async def test_error_in_either_part_names_operator_record_and_position(operator:
         first.fold(0, add, name="n").map(lambda kv: kv[1]).map(of("last"), name="last").sink(str)
 
     running = Running(build)
-    running.in_two()
+    running.in_two(tmp_path)
     error = await running.blamed([1, 2, 3])
 
     assert isinstance(error, UserCodeError)
@@ -240,7 +265,9 @@ async def test_error_in_either_part_names_operator_record_and_position(operator:
 
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("name", ["in", "m", "n", "after"])
-async def test_tap_inside_a_chain_with_its_key_inside_gets_each_record_once(name: str, parts: int) -> None:
+async def test_tap_inside_a_chain_with_its_key_inside_gets_each_record_once(
+    name: str, parts: int, tmp_path: Path
+) -> None:
     """Before the key, at the operator with state, and after it."""
     running = Running(
         lambda s: s.map(lambda v: v + 1, name="m").key_by(lambda v: v % 2).count(name="n").map(str, name="after")
@@ -251,7 +278,7 @@ async def test_tap_inside_a_chain_with_its_key_inside_gets_each_record_once(name
         seen.extend(values)
 
     if parts == 2:
-        running.in_two()
+        running.in_two(tmp_path)
     await running.work([7])
     node = next(node.id for node in running.rig.chain.nodes if node.name == name)
     running.runner.taps[node] = [tap]

@@ -332,7 +332,7 @@ async def test_parked_source_takes_nothing_more_but_takes_checkpoints(tmp_path: 
         assert first.report.positions["0"].position == seen[-1] == taken - 1
         assert len(seen) == taken
         group.cancel_scope.cancel()
-    built.close()
+    await built.close()
 
 
 async def test_host_has_its_turns_while_a_long_sequence_is_taken() -> None:

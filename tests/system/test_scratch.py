@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream import Pipeline, Settings
+from actorstream import Pipeline
 from actorstream.checkpoints.directory import CheckpointDirectory
-from actorstream.system import current
 from actorstream.system.files import RealFiles
 from actorstream.system.scratch import ScratchFiles
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from actorstream.model.world import FileSystem
@@ -90,7 +91,7 @@ def test_appending_makes_the_file_and_adds_to_it(files: FileSystem, tmp_path: Pa
 
 def test_a_store_can_be_opened_and_locked(files: FileSystem, tmp_path: Path) -> None:
     directory = CheckpointDirectory(files, str(tmp_path / "job"))
-    job = directory.open("token")
+    job = directory.open("0123456789abcdef")
     directory.lock()
 
     assert job
@@ -100,15 +101,24 @@ def test_a_store_can_be_opened_and_locked(files: FileSystem, tmp_path: Path) -> 
 
 async def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job without a store is gone when it ends, with or without layers."""
-    monkeypatch.setattr(current.current_world().files, "temporary", lambda name: str(tmp_path / name), raising=True)
+    monkeypatch.setattr(RealFiles, "temporary", lambda _, name: str(tmp_path / name))
     seen: list[object] = []
-    pipeline = Pipeline("gone")
-    pipeline.source(range(5_000)).key_by(lambda n: n % 700).count().sink(seen.append)
+    go_on = asyncio.Event()
 
-    async with pipeline.run(checkpoint_interval=None, settings=Settings(retained=1)) as job:
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(700):
+            yield number
+        await go_on.wait()
+
+    pipeline = Pipeline("gone")
+    pipeline.source(numbers).key_by(lambda n: n).count().sink(seen.append)
+
+    async with pipeline.run(checkpoint_interval=None) as job:
+        while len(seen) < 700:
+            await asyncio.sleep(0)
         await job.checkpoint()
-        assert list(tmp_path.glob("*/gone/layers"))
+        assert list(tmp_path.glob("*/gone/layers/*.lmdb"))
+        go_on.set()
         await job.wait()
 
-    assert len(seen) == 5_000
     assert list(tmp_path.iterdir()) == []
