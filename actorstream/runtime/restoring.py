@@ -168,26 +168,6 @@ def positions_in(manifest: Manifest) -> dict[str, dict[str, SplitPosition]]:
     }
 
 
-class _Listing(dict["Layer", int]):
-    """Index of each layer among the manifest's, listed when it is first asked for.
-
-    2,000 stacks name 24 layers 44,000 times: with a dict by object `assemble` takes 5 ms, with one by file name 15.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries: list[LayerEntry] = []
-        self._by_name: dict[str, int] = {}
-
-    def __missing__(self, layer: Layer) -> int:
-        file = layer.file
-        index = self._by_name.setdefault(file.name, len(self.entries))
-        if index == len(self.entries):
-            self.entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
-        self[layer] = index
-        return index
-
-
 @dataclass(frozen=True, slots=True)
 class ManifestWriter:
     """Puts the subtasks' reports of one checkpoint together."""
@@ -212,7 +192,8 @@ class ManifestWriter:
         Raises:
             CodecError: A source's position cannot be encoded.
         """
-        layers = _Listing()
+        layers: dict[str, int] = {}
+        entries: list[LayerEntry] = []
         operators: dict[str, OperatorEntry] = {}
         sources: dict[str, dict[str, SplitEntry]] = {}
         sinks: list[PendingToken] = []
@@ -222,7 +203,14 @@ class ManifestWriter:
             for subtask in chain.subtasks():
                 report = reports[subtask]
                 for key_groups, stack in report.stacks:
-                    runs.append(StackRun(key_groups.start, key_groups.end, [layers[layer] for layer in stack]))
+                    indexes = []
+                    for layer in stack:
+                        if layer.file.name not in layers:
+                            layers[layer.file.name] = len(entries)
+                            file = layer.file
+                            entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
+                        indexes.append(layers[layer.file.name])
+                    runs.append(StackRun(key_groups.start, key_groups.end, indexes))
                 if report.positions:
                     sources.setdefault(head, {}).update(_splits(head, report.positions))
                 for operator, pending in report.pending.items():
@@ -243,7 +231,7 @@ class ManifestWriter:
             created_us=created_us,
             max_parallelism=self.plan.graph.max_parallelism,
             numbers=self.numbers,
-            layers=layers.entries,
+            layers=entries,
             operators=operators,
             sources=sources,
             sinks=sinks,

@@ -1,4 +1,4 @@
-"""What some fault tests need of the machine: a tracer, mounts of their own. Without it they are skipped, in CI they fail.
+"""What fault tests need of the machine: a tracer, mounts of their own. Without it they are skipped; in CI they fail.
 
 `.ci/install-test-tools` installs the programs; the rights are the machine's to give: ptrace of one's own processes,
 and for mounts root or unprivileged user namespaces.
@@ -44,7 +44,7 @@ def tracing_problem() -> str | None:
 def namespace() -> tuple[str, ...]:
     """Give the command in front of a program that mounts what nobody else sees; empty if there is no way."""
     ways = (("unshare", "--mount"), ("unshare", "--map-root-user", "--mount"))
-    return next((way for way in ways if _works([*way, "mount", "-t", "tmpfs", "tmpfs", "/tmp"])), ())  # noqa: S108
+    return next((way for way in ways if _works([*way, "mount", "-t", "tmpfs", "tmpfs", "/tmp"])), ())
 
 
 def mounting_problem() -> str | None:

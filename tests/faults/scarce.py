@@ -1,8 +1,8 @@
 """A disk with little room, for a job in a mount namespace of its own (machine.py): filled up, kept full, freed.
 
-    tmpfs on a folder of the job ──balloon──> `room` bytes, or so many new names, are left
-        the job runs on, and cannot write what it wants to
-    the balloon is removed ──> the job goes on, and what it does in the end is exact
+tmpfs on a folder of the job ──balloon──> `room` bytes, or so many new names, are left
+    the job runs on, and cannot write what it wants to
+the balloon is removed ──> the job goes on, and what it does in the end is exact
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PATIENCE = Restart.fixed_delay(1_000, delay=0.01)
 
 @dataclass
 class Report:
-    """What came of it: what failed while the disk was full, what was wrong with the old checkpoints then, the result."""
+    """What failed while the disk was full, what was wrong with the old checkpoints then, and the result."""
 
     refused: str = ""
     failed_checkpoints: int = 0

@@ -135,7 +135,9 @@ async def running(
     try:
         async with (
             asyncio.timeout(DEADLINE_SECONDS),
-            pipeline.run(store=store, checkpoint_interval=0.02, restart=restart, settings=settings or Settings()) as job,
+            pipeline.run(
+                store=store, checkpoint_interval=0.02, restart=restart, settings=settings or Settings()
+            ) as job,
         ):
             yield job, sink
     finally:

@@ -1,7 +1,7 @@
-"""A folder of a running job that somebody removes, or that becomes read-only; the latter in a mount namespace (machine.py).
+"""A folder of a job that somebody removes, or that becomes read-only by a mount nobody else sees (machine.py).
 
-    job runs ──> its store or log is moved away, or a read-only mount is put over it ──> what does it say?
-                 it is put back ──> the same job, or the next one, goes on
+job runs ──> its store or log is moved away, or a read-only mount is put over it ──> what does it say?
+             it is put back ──> the same job, or the next one, goes on
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One bit of every byte of a store and a log: the right result or our own error, never a wrong value, never a dead process.
+"""One bit of every byte of a store and a log: the right result or our own error, no wrong value, no dead process.
 
 `make test` takes a part of the bytes, `make verify` all (but of the zeros that fill lock files, and of what the whole
 job is started with again).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.faults.sums import Damage
 
 ROOT = Path(__file__).parents[2]
-MEMORY = "/dev/shm"  # noqa: S108
+MEMORY = "/dev/shm"
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 DOCUMENTS = ("store/sums/JOB", "store/sums/attempts/*", "store/sums/checkpoints/*/*", "numbers/LOG", "sums/LOG")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from itertools import chain, count
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -48,7 +48,7 @@ def reports(prepared: Path, place: str, scarce: Scarce, more: int) -> list[Repor
         for room in rooms(scarce):
             folder = f"{prepared}.{room}"
             shutil.copytree(prepared, folder)
-            report = Report(**cast("dict[str, str]", warm.result("fill_up", folder, place, scarce, room, more)))
+            report = Report(**cast("dict[str, Any]", warm.result("fill_up", folder, place, scarce, room, more)))
             about = f"{scarce} {room}: {report}"
             assert report.problems == [], about
             assert report.exact, about

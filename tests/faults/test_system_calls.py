@@ -51,11 +51,11 @@ class Met(NamedTuple):
 
 
 def sweep(lives: Warm, prepared: Path, call: str, effect: str, nths: Iterator[int], restarts: int = 0) -> list[Met]:
-    """Let the n-th call of its kind fail, for n in turn, until there is none; each time another process goes on exactly.
+    """Let the n-th call of its kind fail, for n in turn, until there is none; each time another process must go on.
 
     Of calls that others make too, only those on LMDB's files are meant.
     """
-    met = []
+    met: list[Met] = []
     for nth in nths:
         folder, log = f"{prepared}.{nth}", prepared.parent / "strace.txt"
         shutil.copytree(prepared, folder)

@@ -1,4 +1,4 @@
-"""A store or log that is removed, or read-only, at the start or under a running job: a clear error, and nothing is lost.
+"""A store or log that is removed, or read-only, at the start or under a running job: a clear error, nothing lost.
 
 Put back, it is as good as before: the job goes on by itself if it may, else the next process does.
 """
@@ -59,7 +59,7 @@ def test_a_start_without_a_folder_is_refused_with_its_name_and_the_remedy(
     kind, said = cast("list[str]", lives.result("start_without", folder, place, manner))
     assert kind in {"StoreError", "RestoreError", "DataLossError", "CheckpointsFailedError"}, said
     assert says in said, said
-    # What is missed may be said of a file that needs the folder: a commit without its checkpoint, a manifest without its layer.
+    # What is missed may be said of what needs it: a commit needs its checkpoint.
     assert f"{folder}/{place.partition('/')[0]}" in said or "checkpoints/ back" in said, said
     assert lives.result("go_on", folder) is True
 

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,8 @@ class Warm:
         self._command = [*within, sys.executable, "-X", "faulthandler", "-m", "tests.faults.warm", module]
         self._stderr = folder / "stderr.txt"
 
-    def __enter__(self) -> Warm:
+    def __enter__(self) -> Self:
+        """Start it."""
         with self._stderr.open("ab") as errors:
             self._process = subprocess.Popen(
                 self._command,
@@ -60,6 +61,7 @@ class Warm:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End it."""
         self._process.kill()
         self._process.communicate()
 

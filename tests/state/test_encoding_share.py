@@ -100,3 +100,28 @@ async def test_row_goes_on_when_those_in_it_are_cancelled() -> None:
     assert done >= 100
     assert not share._row
     assert share._looking == 0
+
+
+async def test_one_encoder_gets_a_slice_in_every_turn() -> None:
+    """Beside actors that work 5 ms a turn each turn that it misses costs 5 ms."""
+    share = EncodingShare(StepClock(), ThreadOffload())
+    turn = slices = 0
+
+    async def encode() -> None:
+        nonlocal slices
+        for _ in range(20):
+            await share.wait_turn()
+            while share.time_left():
+                pass
+            slices += 1
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while slices < 20:
+            await asyncio.sleep(0)
+            turn += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(encode)
+        group.start_soon(count_turns)
+    assert turn <= 21
