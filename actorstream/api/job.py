@@ -188,10 +188,11 @@ class Job:
             if identity.subtask == 0
             and subtask.process_class is not None
             and issubclass(subtask.process_class, ref.owner)
-            and operator in {None, subtask.chain.head.name}
+            and subtask.chain.stateful is not None
+            and operator in {None, subtask.chain.stateful.name}
         ]
         if len(found) != 1:
-            names = ", ".join(chain.head.name for chain in found) or "none"
+            names = ", ".join(chain.stateful.name for chain in found if chain.stateful is not None) or "none"
             raise PlanError(
                 f"{ref.owner.__name__}.{ref.name} is a state of these operators of the job: {names}; "
                 "expected exactly one: say operator=..."

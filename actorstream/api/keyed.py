@@ -8,12 +8,13 @@ State is found by the operator's name: name what you want to find again.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from actorstream.api.functions import process_spec, require_plain
 from actorstream.api.stream import Stream
 from actorstream.api.table import Table
-from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec
+from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from actorstream.operators.keyed_process import KeyedProcess
 
 K = TypeVar("K")
+N = TypeVar("N", int, float, Decimal)
 R = TypeVar("R")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -52,6 +54,17 @@ class KeyedStream(Generic[K, T_co]):
             PlanError: An option is misspelt.
         """
         return Table(self.origin.then(CountSpec(), options))
+
+    def sum(self, fn: Callable[[T_co], N], **options: Unpack[Options]) -> Table[K, N]:
+        """Add up a number of each key's records: value = value + fn(record), from 0.
+
+        With `operator.itemgetter` or `attrgetter` no function is called: `.sum(itemgetter("price"))`. So `key_by` does.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "sum")
+        return Table(self.origin.then(SumSpec(fn), options))
 
     def reduce(self: KeyedStream[K, T], fn: Callable[[T, T], T], **options: Unpack[Options]) -> Table[K, T]:
         """Combine the records of each key: the first is the value, then it is fn(value, record).

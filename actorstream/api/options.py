@@ -51,6 +51,9 @@ class RunOptions(TypedDict, total=False):
             at this pace.
         restart: What to do when the job fails. Default: never without a store, else `Restart.exponential()`.
         parallelism: Of operators that do not say their own; default 1.
+        state_memory: Bytes that keyed state may take in this process, about; the rest is on disk. Default 256 MiB.
+            Values that were not used lately are dropped from memory and read again when needed; when changed ones
+            exceed it they are written before the next checkpoint, and if the disk cannot keep up the job waits.
         on_failure: Called once when the job has given up: a web server must be stopped here.
         settings: Everything rare.
     """
@@ -62,8 +65,13 @@ class RunOptions(TypedDict, total=False):
     checkpoint_interval: Duration | None
     restart: Restart
     parallelism: int
+    state_memory: int
     on_failure: Callable[[JobFailed], object]
     settings: Settings
+
+
+STATE_MEMORY = 256 << 20
+_STATE_MEMORY_MIN = 1 << 20
 
 
 def check_options(options: Options, what: str) -> None:
@@ -98,6 +106,9 @@ def check_run_options(options: RunOptions) -> None:
         raise _wrong(what, "restart", options["restart"], "a Restart, for example Restart.never()")
     if "parallelism" in options:
         _check_count(what, "parallelism", options["parallelism"])
+    memory: object = options.get("state_memory", STATE_MEMORY)
+    if not isinstance(memory, int) or isinstance(memory, bool) or memory < _STATE_MEMORY_MIN:
+        raise _wrong(what, "state_memory", memory, f"a number of bytes, at least {_STATE_MEMORY_MIN} (1 MiB)")
     if "restore" in options:
         _check_count(what, "restore", options["restore"])
     if not callable(options.get("on_failure", print)):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from actorstream.api.job import Job
+from actorstream.api.options import STATE_MEMORY
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
@@ -28,6 +30,7 @@ from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
 from actorstream.system.current import current_world
 from actorstream.system.log import log
+from actorstream.system.scratch import ScratchFiles
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -159,11 +162,11 @@ class Run:
 
     async def _body(self) -> None:
         world, offload = self._world, self._world.offload
-        folder = self._store
-        temporary = None
-        if folder is None:
-            folder = temporary = world.files.temporary(f"actorstream-{world.random.token()}")
-        root = os.path.join(folder, self._plan.graph.name)
+        name, temporary = self._plan.graph.name, None
+        if self._store is None:
+            temporary = world.files.temporary(f"actorstream-{world.random.token()}")
+            world = replace(world, files=ScratchFiles(world.files, os.path.join(temporary, name, "layers")))
+        root = os.path.join(self._store or temporary or "", name)
         directory = CheckpointDirectory(world.files, root)
         try:
             job = await offload.run(_open, directory, world.random.token(), take_over=self._take_over)
@@ -222,6 +225,7 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         tolerated_failures=resolved.tolerated_failures,
         retained=resolved.retained,
         burst_us=resolved.burst_us,
+        state_memory=options.get("state_memory", STATE_MEMORY),
         restore=CheckpointId(options["restore"]) if "restore" in options else None,
         accept_duplicates=options.get("accept_duplicates", False),
         wire=wire,

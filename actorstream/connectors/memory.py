@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from actorstream.errors import RestoreError
-from actorstream.model.connect import Fetched
+from actorstream.model.connect import Fetched, Taken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 T_co = TypeVar("T_co", covariant=True)
+_STEPPED = frozenset({list, tuple, range})
 
 FETCH_RECORDS = 512
 """How many records a source of ours gives at once: more costs memory and buys nothing (measured)."""
@@ -36,15 +37,12 @@ class SequenceSource(Generic[T_co]):
 
     async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, T_co]]:
         """Yield what follows `after`, in slices."""
-        while (fetched := self.take(after, FETCH_RECORDS)) is not None:
-            yield fetched
-            after = fetched.position
+        while (taken := self.take(split, after, FETCH_RECORDS)) is not None:
+            yield Fetched(taken.values[taken.start : taken.start + taken.length], taken.position)
+            after = taken.position
 
-    def take(self, after: int | None, count: int) -> Fetched[int, T_co] | None:
-        """Give up to `count` records that follow position `after`; None at the end.
-
-        The same as `read` without the cost of an async generator, for a runtime
-        that knows in-memory sources.
+    def take(self, split: str, after: int | None, count: int, /) -> Taken[int, T_co] | None:
+        """Show up to `count` records that follow position `after`; None at the end.
 
         Raises:
             RestoreError: The sequence is shorter than it was when `after` was recorded.
@@ -59,7 +57,7 @@ class SequenceSource(Generic[T_co]):
             )
         if start == stop:
             return None
-        if isinstance(values, list | tuple | range):
-            return Fetched(values[start:stop], stop - 1)
-        # Other sequences (a deque) may have no slices.
-        return Fetched([values[index] for index in range(start, stop)], stop - 1)
+        if type(values) in _STEPPED:
+            return Taken(values, start, stop - start, stop - 1)
+        # Other sequences (a deque) have iterators that cannot be set to a place.
+        return Taken([values[index] for index in range(start, stop)], 0, stop - start, stop - 1)

@@ -57,6 +57,13 @@ class CountSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SumSpec:
+    """Keyed: value = value + fn(record), from 0; emits (key, value)."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
 class ReduceSpec:
     """Keyed: the first record is the value, then fn(value, record); emits (key, value)."""
 
@@ -112,12 +119,12 @@ class CallSpec:
     is_async: bool
 
 
-StatefulSpec: TypeAlias = CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec
+StatefulSpec: TypeAlias = CountSpec | SumSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
 Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | StatefulSpec | OutputSpec
 
 
-def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911  (one line a spec)
+def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spec)
     """Give the word by which the user added the operator: what `describe` and made-up names say."""
     match spec:
         case SourceSpec():
@@ -130,6 +137,8 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911  (one line a spec)
             return "flat_map"
         case CountSpec():
             return "count"
+        case SumSpec():
+            return "sum"
         case ReduceSpec():
             return "reduce"
         case FoldSpec():

@@ -3,6 +3,8 @@
     chain "source-0"  p=1        chain "views"  p=2
     [source -> map]   ──keyed──> [views]  [views]      2 subtasks, 1 input channel each
 
+With one subtask each, the keyed operator joins the chain before it ("inside").
+
 Channels of a subtask are numbered input edge by input edge, and within an edge
 by the index of the sending subtask.
 """
@@ -42,7 +44,8 @@ class Chain:
     `children` holds, for each node of the chain, the nodes in the same chain that
     it feeds directly, in graph order. `outputs` are the exchanges that leave the
     chain, `inputs` those that enter at its head. `needs_timestamps`: something in
-    this chain or behind it asks for event time.
+    this chain or behind it asks for event time. `stateful` is the operator that
+    keeps keyed state, if there is one: the head, or further inside.
     """
 
     name: str
@@ -52,6 +55,12 @@ class Chain:
     inputs: tuple[Exchange, ...]
     outputs: tuple[Exchange, ...]
     needs_timestamps: bool
+    stateful: Node | None = None
+
+    @property
+    def keyed_inside(self) -> bool:
+        """Tell whether the keys are made in this chain, for an operator that is not its head."""
+        return self.stateful is not None and self.stateful is not self.nodes[0]
 
     @property
     def head(self) -> Node:

@@ -45,6 +45,24 @@ class Source(Protocol[T_co, Pos]):
         ...
 
 
+class Taken(NamedTuple, Generic[Pos_co, T_co]):
+    """Records start to start + length of a list, tuple or range, which stay where they are; their last position."""
+
+    values: Sequence[T_co]
+    start: int
+    length: int
+    position: Pos_co
+
+
+@runtime_checkable
+class InMemorySource(Protocol[T_co, Pos]):
+    """A source whose records are all there: its actor takes them when it wants some, so no task reads ahead."""
+
+    def take(self, split: str, after: Pos | None, count: int, /) -> Taken[Pos, T_co] | None:
+        """Give at most `count` records that follow `after`; None at the end. Never waits."""
+        ...
+
+
 @runtime_checkable
 class RetainingSource(Protocol):
     """A source that deletes old records, but none that a job may still have to read again."""

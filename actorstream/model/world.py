@@ -128,6 +128,10 @@ class FileSystem(Protocol):
         """Give the path of a folder, not yet made, for what need not outlive the process."""
         ...
 
+    def make_temporary(self, path: str, /) -> None:
+        """Make a temporary folder and its parents; nothing of it is durable."""
+        ...
+
     def remove_tree(self, path: str, /) -> None:
         """Remove a temporary folder with all that is in it; what cannot be removed stays."""
         ...
@@ -164,9 +168,10 @@ class Random(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The four of them."""
+    """The four of them. `processes`: children may be started, which work on the real disk whatever `files` is."""
 
     clock: Clock
     files: FileSystem
     offload: Offload
     random: Random
+    processes: bool = False

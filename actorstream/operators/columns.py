@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from actorstream.codec.values import SELF_DESCRIBING, codec_for, codec_of
 from actorstream.errors import CodecError, PlanError
-from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ProcessSpec, ReduceSpec
+from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ProcessSpec, ReduceSpec, SumSpec
 from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
 
 if TYPE_CHECKING:
     from actorstream.codec.values import Codec
-    from actorstream.graph.nodes import Node, Spec
+    from actorstream.graph.nodes import Node
 
 VALUE = "value"
 """The name of the one state of a rolling aggregate."""
@@ -25,11 +25,6 @@ class Column:
     name: str
     kind: Literal["value", "map"]
     codec: Codec[Any]
-
-
-def is_stateful(spec: Spec) -> bool:
-    """Tell whether an operator keeps keyed state, and so heads a keyed chain."""
-    return isinstance(spec, CountSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec)
 
 
 def columns_of(node: Node, process: object | None) -> list[Column]:
@@ -45,7 +40,7 @@ def columns_of(node: Node, process: object | None) -> list[Column]:
     match node.spec:
         case CountSpec():
             return [Column(VALUE, "value", codec_for(int))]
-        case ReduceSpec() | LatestSpec():
+        case SumSpec() | ReduceSpec() | LatestSpec():
             return [Column(VALUE, "value", SELF_DESCRIBING)]
         case FoldSpec(initial) | MapWithStateSpec(initial):
             return [Column(VALUE, "value", _codec_of_initial(node.name, initial))]

@@ -1,6 +1,6 @@
 """One generated function for each chain: a loop in which every operator of the chain is inlined.
 
-    for e, k in zip(it, keys):              the batch
+    for e, k in zip(it, keys):              a piece of the batch
         v = get(k, M)                       keyed head: this epoch's writes
         if v is M: v = older(k)             frozen generations, clean values, layers
         live[k] = v = f0(v, e)              the write is the dirty mark
@@ -8,6 +8,8 @@
         if f1(x1):                          a filter behind it
             p0(x1)                          an outlet: append to what is sent on
 
+Where a chain makes the key itself, one function does all of it; if keys have to be
+fetched from disk first, the same text cut in two does it, with lists between.
 A list between operators costs 0.1 to 0.2 of a plain loop, a closure call for each
 operator 0.2 (design notes on speed), so neither is here. User functions and
 bound methods are default arguments, which makes them locals. Nothing is caught
@@ -25,14 +27,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 from actorstream.operators.chain_writer import ChainWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from actorstream.graph.plan import Chain
-    from actorstream.operators.step_text import Bindings, Lists
+    from actorstream.operators.step_text import Bindings, Lists, StepPart
 
 Result: TypeAlias = "Lists | list[Lists] | int"
-Run: TypeAlias = "Callable[[list[object], list[object] | None, Iterable[int] | None], tuple[Result, ...]]"
+Run: TypeAlias = (
+    "Callable[[Sequence[object], Sequence[object] | None, Sequence[int] | None, int, int], tuple[Result, ...]]"
+)
 _numbers = count(1)
 
 
@@ -45,17 +49,24 @@ class Place(NamedTuple):
 
 
 class Step:
-    """The compiled chain: `run(values, keys, timestamps)` gives one `Lists` (or list of them) per outlet."""
+    """The compiled chain, or the part of it before or after the key that is made inside.
 
-    def __init__(self, chain: Chain, bindings: Bindings, *, timed: bool | None = None) -> None:
+    `run(values, keys, timestamps, start, count)` does records start to start + count of the sequences, whose
+    iterators have `__setstate__` (list, tuple, range), and gives one `Lists`, list of them, or count per outlet.
+    """
+
+    def __init__(
+        self, chain: Chain, bindings: Bindings, *, timed: bool | None = None, part: StepPart = "whole"
+    ) -> None:
         """Write, compile and bind the function.
 
         Args:
             chain: The operators.
             bindings: What they are bound to in this subtask.
             timed: Batches bring timestamps; None: if the chain or one behind it asks for them.
+            part: What of the chain this function does.
         """
-        writer = ChainWriter(chain, bindings, timed=chain.needs_timestamps if timed is None else timed)
+        writer = ChainWriter(chain, bindings, timed=chain.needs_timestamps if timed is None else timed, part=part)
         self.outlets = tuple(writer.outlets)
         self.source = "".join(f"{'    ' * line.depth}{line.text}\n" for line in writer.lines)
         self._lines = writer.lines
@@ -76,8 +87,8 @@ class Step:
                 line, names = self._lines[trace.tb_lineno - 1], trace.tb_frame.f_locals
                 if line.operator is None:
                     return None
-                values: list[object] = names["values"]
-                offset = len(values) - names[line.iterator].__length_hint__() - 1
-                return Place(line.operator, offset, values[offset])
+                values: Sequence[object] = names["values"]
+                at = len(values) - names[line.iterator].__length_hint__() - 1
+                return Place(line.operator, at - names["start"], values[at])
             trace = trace.tb_next
         return None

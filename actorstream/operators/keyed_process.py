@@ -3,26 +3,32 @@
 A descriptor that looks state up at each access costs 0.41 of a plain loop; plain
 attributes that are loaded before the handler and stored after it, where `is`
 says that they changed, cost 0.83 (design notes on speed). So the runtime gives
-the user's object a generated class:
+the user's object a generated class, one for each object:
 
     class Visits(KeyedProcess)       count: ValueState[int] = ValueState(0)
-    class Visits' (Visits)           count = bound       hides the declaration; notices `del self.count`
+    class Visits' (Visits)           count = 0           hides the declaration; what `del self.count` leaves
 
 and the generated loop of the chain does `op.count = v; handler(record, ctx);
-w = op.count; if w is not v: live[key] = w`. The object is of that class for the
-length of a batch; before, between and after, it is of the user's own, where the
-declarations refuse every use (T32).
+w = op.count; if w is not v: live[key] = w`; the default itself is stored as no
+value at all. A plain class attribute lets the interpreter specialise every access
+(half the time of a descriptor, measured); only a default that is made anew for
+each key needs one. For the same reason an object is made of its class at once,
+where we make it, and its `__dict__` is never asked for.
+
+The declarations, which refuse every use, are hidden with the first batch and come
+back with the end (T32); between two batches an `Outside` stands in each attribute.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actorstream.errors import InvariantError, MissingTimestampError, PlanError, StateAccessError
 from actorstream.operators.map_view import MapView
+from actorstream.operators.outside import Outside
 from actorstream.operators.state_declarations import MapState, declarations_of, default_of
 from actorstream.state.memtable import MISSING
 
@@ -36,6 +42,7 @@ R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 Emits: TypeAlias = Iterable[R] | AsyncIterable[R] | Awaitable[Iterable[R] | None] | None
 
+_GENERATED = "_actorstream_generated"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -132,11 +139,11 @@ class RecordContext:
 
 
 class _Bound:
-    """Hides a declaration in the generated class, so that the instance's own attribute is found.
+    """Hides a declaration in the generated class where a plain attribute would not do.
 
-    It is asked only where there is none, which is after `del self.<name>`: so a deletion is noticed at the
-    next reading, at the latest the generated loop's own after the handler. (A `__delattr__` in the class would
-    send every store through Python: measured, it doubled the cost of a record.)
+    It is asked only where the object has no attribute of its own, which is after `del self.<name>`: so a deletion
+    is noticed at the next reading, at the latest the generated loop's own after the handler. (A `__delattr__` in the
+    class would send every store through Python: measured, it doubled the cost of a record.)
     """
 
     def __init__(self, binding: ProcessBinding, name: str) -> None:
@@ -147,41 +154,76 @@ class _Bound:
         return self._binding.delete(self._name)
 
 
+def make_process(factory: Callable[[], object], owner: type | None) -> object:
+    """Make the object of one subtask; of its generated class at once where `factory` is the class `owner`."""
+    return factory() if owner is None else _class_of_its_own(owner)()
+
+
+def _class_of_its_own(owner: type) -> type:
+    names = {"__module__": owner.__module__, "__qualname__": owner.__qualname__, "__doc__": owner.__doc__}
+    return type(owner.__name__, (owner,), {**names, _GENERATED: True})
+
+
+def class_of(process: object) -> type:
+    """Give the class that the user wrote."""
+    made = type(process)
+    return made.__base__ or made if _GENERATED in vars(made) else made
+
+
 class ProcessBinding:
     """One process object of one subtask, tied to its state.
 
-    `values` names the value and list states in column order; `deleted` holds, during one handler,
-    the states that were deleted with the default that took their place.
+    `values` names the value and list states in column order, `made_anew` those of them with a factory; `deleted`
+    holds, during one handler, the latter that were deleted with the default that took their place.
     """
 
     def __init__(self, operator: str, process: Keyed[Any], state: OperatorState, clock: Clock) -> None:
-        """Give `process` its generated class and its map views."""
+        """Give `process` its generated class, if it has none, and its map views."""
         self.operator = operator
         self.process = process
-        owner = type(process)
-        handler = getattr(owner, "on_element", None)
+        if _GENERATED not in vars(type(process)):
+            process.__class__ = _class_of_its_own(type(process))
+        self._class = type(process)
+        handler = getattr(self._class, "on_element", None)
         if iscoroutinefunction(handler) or isasyncgenfunction(handler):
-            raise PlanError(f"{owner.__name__}.on_element is async: write it as a plain function or generator")
-        declared = declarations_of(owner)
+            raise PlanError(f"{self._class.__name__}.on_element is async: write it as a plain function or generator")
+        declared = declarations_of(self._class)
         self.values = [name for name, declaration in declared.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
+        self.made_anew = frozenset(name for name, (_, factory) in self.defaults.items() if factory is not None)
         self.deleted: dict[str, object] = {}
         self.context = RecordContext(self, clock)
-        self._owner = owner
-        namespace = {name: _Bound(self, name) for name in declared}
-        self._bound = type(
-            owner.__name__, (owner,), namespace | {"__module__": owner.__module__, "__qualname__": owner.__qualname__}
-        )
         self.views = {
             name: MapView(declaration, state.maps[name])
             for name, declaration in declared.items()
             if isinstance(declaration, MapState)
         }
+        self._outside = {name: Outside(declared[name], self._class) for name in self.values}
+        self._hidden = False
 
     def bind(self) -> None:
-        """Make the states plain attributes: a batch begins."""
-        vars(self.process).update(self.views)
-        self.process.__class__ = self._bound
+        """Make the states plain attributes: a batch begins.
+
+        Raises:
+            StateAccessError: One was assigned since the last batch, where there was no key.
+        """
+        if not self._hidden:
+            self._hide()
+        process = self.process
+        for name, outside in self._outside.items():
+            if getattr(process, name) is not outside:
+                self.deleted.clear()
+                raise outside.refusal()
+
+    def _hide(self) -> None:
+        self._hidden = True
+        for name in self.values:
+            bound = _Bound(self, name) if name in self.made_anew else self.defaults[name][0]
+            setattr(self._class, name, bound)
+        for name, view in self.views.items():
+            setattr(self._class, name, _Bound(self, name))
+            setattr(self.process, name, view)
+        self.release()
 
     def unbind(self) -> None:
         """End a batch: using a state is refused from here on (T32).
@@ -189,20 +231,26 @@ class ProcessBinding:
         Raises:
             StateAccessError: A handler deleted a map, or put something else in its place, which would be lost.
         """
-        attributes = vars(self.process)
-        assigned = [name for name, view in self.views.items() if attributes.get(name) is not view]
+        for name, view in self.views.items():
+            if getattr(self.process, name) is not view:
+                raise self._replaced(name)
         self.release()
-        if assigned:
-            raise self._replaced(assigned[0])
 
     def release(self) -> None:
-        """Leave no key's state on the object, also after a handler failed."""
-        attributes = vars(self.process)
-        for name in (*self.values, *self.views):
-            attributes.pop(name, None)
+        """Leave no key's state on the object."""
+        for name, outside in self._outside.items():
+            setattr(self.process, name, outside)
         for view in self.views.values():
             view.key = MISSING
-        self.process.__class__ = self._owner
+
+    def retire(self) -> None:
+        """Let the declarations refuse again, for good: the end, also after a handler failed."""
+        if not self._hidden:
+            return
+        self.release()
+        self._hidden = False
+        for name in (*self.values, *self.views):
+            delattr(self._class, name)
 
     def fresh(self, name: str) -> object:
         """Give the default of a state, newly made where there is a factory."""
@@ -213,12 +261,15 @@ class ProcessBinding:
         """Carry out `del self.<name>`, and give the default, which it is from here on."""
         if name in self.views:
             raise self._replaced(name)
-        vars(self.process)[name] = self.deleted[name] = value = self.fresh(name)
+        value = self.fresh(name)
+        setattr(self.process, name, value)
+        if name in self.made_anew:
+            self.deleted[name] = value
         return value
 
     def _replaced(self, name: str) -> StateAccessError:
         return StateAccessError(
-            f"{self._owner.__name__}.{name} was assigned or deleted: a map state is changed in place; "
+            f"{self._class.__name__}.{name} was assigned or deleted: a map state is changed in place; "
             f"say self.{name}.clear() and self.{name}.update(...)"
         )
 
@@ -233,10 +284,13 @@ class ProcessBinding:
 
     def settle(self) -> object:
         """Give the row to store after a handler that deleted something; forgets what was deleted."""
-        attributes = vars(self.process)
-        columns = [attributes[name] for name in self.values]
+        columns = [getattr(self.process, name) for name in self.values]
         for index, name in enumerate(self.values):
-            if columns[index] is self.deleted.get(name, MISSING) and columns[index] == self.fresh(name):
+            if name not in self.made_anew:
+                gone = columns[index] is self.defaults[name][0]
+            else:
+                gone = columns[index] is self.deleted.get(name, MISSING) and columns[index] == self.fresh(name)
+            if gone:
                 columns[index] = MISSING
         self.deleted.clear()
         if all(column is MISSING for column in columns):

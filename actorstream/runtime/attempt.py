@@ -67,7 +67,7 @@ class Attempt:
                 self._start("compactor", built.compactor.run, _as_it_is)
                 self._start("coordinator", self._coordinate, _as_it_is)
         finally:
-            built.close()
+            await built.close()
         if self._failure is not None:
             raise self._failure
         if not self.over:

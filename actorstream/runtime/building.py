@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
+from anyio import CancelScope
+
 from actorstream.errors import ActorstreamError, RestoreError, StateAccessError, UserCodeError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
-from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.columns import columns_of
+from actorstream.operators.keyed_process import make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
@@ -23,6 +26,7 @@ from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
 from actorstream.runtime.compactor import Compactor
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
+from actorstream.runtime.gate import Gate
 from actorstream.runtime.messages import SplitPosition
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
@@ -30,6 +34,7 @@ from actorstream.runtime.restoring import ManifestWriter, Restored, check_restor
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
+from actorstream.state.budget import Budget
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
 from actorstream.state.writer import LayerWriter
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport
     from actorstream.runtime.statistics import JobStatistics
 
+_DISMANTLED_AT_ONCE = 5_000
 HOST = "0"
 """Names the one process that runs the actors; worker processes get numbers of their own."""
 
@@ -76,13 +82,19 @@ class Built:
     restored_from: CheckpointId | None
     coordinator: CoordinatorActor
     compactor: Compactor
+    deployment: Deployment
     subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
 
-    def close(self) -> None:
-        """Let go of every layer."""
-        for subtask in self.subtasks.values():
-            if subtask.state is not None:
-                subtask.state.stack.release()
+    async def close(self) -> None:
+        """End the layer writer's child and let go of every layer and of the state in memory, a slice a turn."""
+        with CancelScope(shield=True):
+            await self.deployment.layers.close()
+            for subtask in self.subtasks.values():
+                if subtask.state is not None:
+                    self.deployment.budget.leave(subtask.state)
+                    subtask.state.stack.release()
+                    while subtask.state.dismantle(_DISMANTLED_AT_ONCE):
+                        await self.deployment.pace.give_way()
 
     def layers_in_use(self) -> set[LayerName]:
         """Name every layer that a subtask can still read."""
@@ -107,14 +119,14 @@ async def build(context: JobContext) -> Built:
     claim = await offload.run(_claim, context.directory)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
-        if isinstance(chain.head.spec, ProcessSpec):
+        if chain.stateful is not None and isinstance(chain.stateful.spec, ProcessSpec):
             for subtask in chain.subtasks():
-                with _blaming(chain.head.name, "when it was built"):
-                    processes[subtask] = chain.head.spec.factory()
+                with _blaming(chain.stateful.name, "when it was built"):
+                    processes[subtask] = make_process(chain.stateful.spec.factory, chain.stateful.spec.owner)
     columns = {
-        chain.head.name: columns_of(chain.head, processes.get(SubtaskId(chain.name, 0)))
+        chain.stateful.name: columns_of(chain.stateful, processes.get(SubtaskId(chain.name, 0)))
         for chain in context.plan.chains
-        if is_stateful(chain.head.spec)
+        if chain.stateful is not None
     }
     restored = await offload.run(_restore, context, columns)
     store = context.root if context.durable else None
@@ -212,12 +224,15 @@ class _Builder:
         self._deployment = Deployment(
             world=world,
             pace=Pace(world.clock, world.offload, settings.burst_us / 1e6),
-            layers=LayerWriter(world, context.layers_folder, self._layer_name),
+            layers=LayerWriter(world, context.layers_folder, self._layer_name, child=world.processes),
+            budget=Budget(settings.state_memory),
+            gate=Gate(),
             job=context.job,
             attempt=claim.attempt,
             committed_through=self._committed_through(),
             restored_tokens=restored.tokens,
             tell=self._tell,
+            pushed=self._pushed,
         )
 
     def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:
@@ -228,9 +243,11 @@ class _Builder:
         for chain in plan.chains:
             for identity in chain.subtasks():
                 self._connect(chain, identity)
-        compactor = self._make_compactor()
-        self._coordinator = self._make_coordinator(frozenset(splits), compactor)
-        self._built = Built(self._claim, self._restored.checkpoint, self._coordinator, compactor, self._subtasks)
+        self._compactor = self._make_compactor()
+        self._coordinator = self._make_coordinator(frozenset(splits), self._compactor)
+        self._built = Built(
+            self._claim, self._restored.checkpoint, self._coordinator, self._compactor, self._deployment, self._subtasks
+        )
         return self._built
 
     def _layer_name(self) -> LayerName:
@@ -246,22 +263,24 @@ class _Builder:
     def _layers_in_use(self) -> set[LayerName]:
         return self._built.layers_in_use()
 
+    def _pushed(self, stack: LayerStack) -> None:
+        self._compactor.on_pushed(stack)
+
     def _tell(self, message: CoordinatorMessage) -> None:
         self._coordinator.tell(message)
 
     def _subtask(self, chain: Chain, identity: SubtaskId, splits: Mapping[str, SplitPosition] | None) -> Subtask:
+        state, process = self._state(chain, identity), self._processes.get(identity)
         if splits is not None:
-            return SourceSubtask(self._deployment, chain, identity, splits)
+            return SourceSubtask(self._deployment, chain, identity, state, splits, process)
         channels = sum(map(self._context.plan.channels_of, chain.inputs))
-        return Subtask(
-            self._deployment, chain, identity, self._state(chain, identity), channels, self._processes.get(identity)
-        )
+        return Subtask(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
-        name = chain.head.name
-        columns = self._columns.get(name)
-        if columns is None:
+        if chain.stateful is None:
             return None
+        name = chain.stateful.name
+        columns = self._columns[name]
         max_parallelism = self._context.plan.graph.max_parallelism
         key_groups = range_of(identity.subtask, chain.parallelism, max_parallelism)
         states = self._numbers.states[name]
@@ -301,11 +320,19 @@ class _Builder:
 
     def _make_compactor(self) -> Compactor:
         stacks = [
-            (OperatorNumber(self._numbers.operators[subtask.chain.head.name]), subtask.state.stack)
+            (OperatorNumber(self._numbers.operators[subtask.chain.stateful.name]), subtask.state.stack)
             for subtask in self._subtasks.values()
-            if subtask.state is not None
+            if subtask.state is not None and subtask.chain.stateful is not None
         ]
-        return Compactor(self._context.world, self._context.layers_folder, self._layer_name, stacks)
+        world = self._context.world
+        return Compactor(
+            world,
+            self._context.layers_folder,
+            self._layer_name,
+            stacks,
+            hold=self._deployment.gate.hold,
+            child=world.processes,
+        )
 
     def _make_coordinator(self, sources: frozenset[SubtaskId], compactor: Compactor) -> CoordinatorActor:
         context, settings = self._context, self._context.settings

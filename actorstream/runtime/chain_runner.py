@@ -4,26 +4,28 @@
                                       ├──> sink writers, async calls (awaited)
                                       └──> subscribers
 
+While many keys are not in memory, they are fetched in a thread before their piece:
+
+    piece ──> before the key ──keys──> fetch ──> after the key
+
 Knows nothing of barriers: its actor (subtask.py) calls it between two of them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
-from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import (
     ActorstreamError,
     CodecError,
     InvariantError,
     MissingTimestampError,
-    RestoreError,
     StateAccessError,
     UserCodeError,
 )
 from actorstream.graph.nodes import CallSpec
 from actorstream.operators.generate import Step
-from actorstream.operators.routing import mixed_keys
+from actorstream.operators.key_check import KeyCheck
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -31,16 +33,24 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import NodeId
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.model.batch import Batch
-    from actorstream.operators.step_text import Bindings, Lists, Outlet
+    from actorstream.operators.generate import Result
+    from actorstream.operators.step_text import Bindings, Lists, Outlet, StepPart
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.runtime.pace import Pace
     from actorstream.runtime.sinks import SinkPort
     from actorstream.runtime.statistics import SubtaskStatistics
+    from actorstream.state.operator_state import OperatorState
 
 Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
 SLICE_RECORDS_FIRST = 16
-_EQUAL_KINDS: frozenset[type] = frozenset({bool, int, float})
 SLICE_RECORDS_MAX = 512
+SLICE_RECORDS_STREAMED = 16_384
+"""Largest piece where a step keeps no list: nothing is in flight, so only the burst bounds it."""
+
+
+class _Compiled(NamedTuple):
+    step: Step
+    deliveries: list[tuple[Outlet, ExchangeOutput | None]]
 
 
 class ChainRunner:
@@ -53,13 +63,17 @@ class ChainRunner:
         self.ports: dict[NodeId, SinkPort] = {}
         self.taps: dict[NodeId, list[Tap]] = {}
         self.calling: str | None = None
+        self.keys = KeyCheck(chain.head.name if chain.stateful is None else chain.stateful.name)
+        self.turn_ends = 0.0
+        self.after_piece: Callable[[], None] | None = None
+        self.slice = SLICE_RECORDS_FIRST
+        self._slice_max = SLICE_RECORDS_MAX
         self._subtask = subtask
         self._pace = pace
         self._statistics = statistics
         self._bindings: Bindings | None = None
-        self._compiled: dict[bool, tuple[Step, list[tuple[Outlet, ExchangeOutput | None]]]] = {}
+        self._compiled: dict[tuple[bool, StepPart], _Compiled] = {}
         self._step: Step | None = None
-        self.turn_ends = 0.0
         self._names = {node.id: node.name for node in chain.nodes}
         self._calls = {
             node.id: cast("Callable[[object], Awaitable[object]]", node.spec.fn)
@@ -67,19 +81,14 @@ class ChainRunner:
             if isinstance(node.spec, CallSpec)
         }
         self._called_with: object = None
-        self._key_type: type | None = None
-        self._part_types: dict[int, type] = {}
-        self._stored_key_type: type | None = None
-        self._slice = SLICE_RECORDS_FIRST
         self._origin: tuple[str, object] | None = None
-
-    def expect_keys_like(self, stored: object) -> None:
-        """Refuse keys of another type than `stored`, a key of the restored state (T34)."""
-        self._key_type = self._stored_key_type = type(stored)
+        self._state: OperatorState | None = None
 
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
         self._bindings = bindings
+        bindings.key_check = self.keys
+        self._state = bindings.state
         self.compile()
 
     def compile(self) -> None:
@@ -88,28 +97,28 @@ class ChainRunner:
             return
         self.forget()
         self._bindings.taps = tuple(self.taps)
-        self._step_for(timed=False)
+        step = self._step_for("whole", timed=False).step
+        streamed = all(outlet.kind == "called" for outlet in step.outlets)
+        self._slice_max = SLICE_RECORDS_STREAMED if streamed else SLICE_RECORDS_MAX
+        self.slice = min(self.slice, self._slice_max)
 
     def forget(self) -> None:
         """Drop the steps and their source text."""
-        for step, _ in self._compiled.values():
-            step.forget()
+        for compiled in self._compiled.values():
+            compiled.step.forget()
         self._compiled = {}
 
-    def _step_for(self, *, timed: bool) -> tuple[Step, list[tuple[Outlet, ExchangeOutput | None]]]:
+    def _step_for(self, part: StepPart, *, timed: bool) -> _Compiled:
         """Give the step for batches with or without timestamps: a source that knows none costs nothing for them."""
-        found = self._compiled.get(timed)
+        found = self._compiled.get((timed, part))
         if found is None:
             if self._bindings is None:
                 raise InvariantError(f"chain {self.chain.name} takes records before it is open")
-            step = Step(self.chain, self._bindings, timed=timed)
-            found = self._compiled[timed] = (
-                step,
-                [
-                    (outlet, self.outputs[outlet.exchange] if outlet.exchange is not None else None)
-                    for outlet in step.outlets
-                ],
-            )
+            step = Step(self.chain, self._bindings, timed=timed, part=part)
+            outputs = [
+                self.outputs[outlet.exchange] if outlet.exchange is not None else None for outlet in step.outlets
+            ]
+            found = self._compiled[timed, part] = _Compiled(step, list(zip(step.outlets, outputs, strict=True)))
         return found
 
     async def work(self, batch: Batch) -> None:
@@ -120,30 +129,27 @@ class ChainRunner:
             RestoreError: The restored state has keys of another type.
             Exception: Whatever a user's function raises; `blame` says whose it was.
         """
-        values, keys, timestamps = batch.values, batch.keys, batch.timestamps
-        self._origin = batch.origin
-        if keys is not None:
-            self._check_keys(keys)
-        total = len(values)
-        self._statistics.records_in += total
-        if total <= self._slice:
-            await self._piece(values, keys, timestamps)
-            return
+        if batch.keys is not None:
+            self._origin = batch.origin
+            self.keys.all(batch.keys)
+        total = len(batch.values)
         start = 0
-        while start < total:
-            if start and self._pace.clock.monotonic() > self.turn_ends:
+        while True:
+            count = min(self.slice, total - start)
+            await self.piece(batch, start, count)
+            start += count
+            if start == total:
+                return
+            if self._pace.clock.monotonic() > self.turn_ends:
                 await self._pace.give_way()
                 self.turn_ends = self._pace.clock.monotonic() + self._pace.share()
-            end = start + self._slice
-            await self._piece(
-                values[start:end],
-                keys[start:end] if keys is not None else None,
-                timestamps[start:end] if timestamps is not None else None,
-            )
-            start = end
 
-    async def _piece(self, values: list[object], keys: list[object] | None, timestamps: list[int] | None) -> None:
+    async def piece(self, batch: Batch, start: int, count: int) -> None:
+        """Run the step over `count` records of a batch whose keys are checked; raises as `work`."""
+        values, timestamps, keys = batch.values, batch.timestamps, batch.keys
+        self._origin = batch.origin
         statistics, clock = self._statistics, self._pace.clock.monotonic
+        statistics.records_in += count
         began = clock()
         for exchange in self.outputs.values():
             if not exchange.has_credit():
@@ -152,21 +158,68 @@ class ChainRunner:
                     await exchange.wait_credit()
                 finally:
                     self._pace.wake()
-        # Only now: while we waited, a subscription may have had the step written anew.
-        step, deliveries = self._step_for(timed=timestamps is not None and self.chain.needs_timestamps)
-        self._step = step
+        timed = timestamps is not None and self.chain.needs_timestamps
         working = clock()
-        results = step.run(values, keys, timestamps)
-        now = clock()
         statistics.backpressured_seconds += working - began
-        statistics.busy_seconds += now - working
-        self._fit(len(values), now - working)
-        for (outlet, output), lists in zip(deliveries, results, strict=True):
+        part: StepPart = "whole"
+        records = count
+        if self._state is not None and self._state.looks_ahead:
+            if self.chain.keyed_inside:
+                lists = await self._before_key(values, timestamps, start, count, timed=timed)
+                values, keys, timestamps = lists
+                start, count, part = 0, len(values), "after key"
+                if not count:
+                    return
+            if keys is not None:
+                await self._fetch(keys[start : start + count])
+        # Only now: while we waited, a subscription may have had the step written anew.
+        compiled = self._step_for(part, timed=timed)
+        self._step = compiled.step
+        results = compiled.step.run(values, keys, timestamps, start, count)
+        seconds = clock() - working
+        statistics.busy_seconds += seconds
+        self._fit(records, seconds)
+        await self._deliver(compiled, results)
+        if self.after_piece is not None:
+            self.after_piece()
+
+    async def _before_key(
+        self, values: Sequence[object], timestamps: Sequence[int] | None, start: int, count: int, *, timed: bool
+    ) -> Lists:
+        """Run the part before the key, deliver what it gives to others, and give what comes to the key."""
+        compiled = self._step_for("before key", timed=timed)
+        self._step = compiled.step
+        results = compiled.step.run(values, None, timestamps, start, count)
+        await self._deliver(compiled, results)
+        index = next(index for index, outlet in enumerate(compiled.step.outlets) if outlet.kind == "keyed")
+        lists = cast("Lists", results[index])
+        if lists.keys:
+            self.keys.all(lists.keys)
+        return lists
+
+    async def _fetch(self, keys: Sequence[object]) -> None:
+        """Bring what the layers hold of these keys into memory, in a thread, if it is worth one."""
+        cold = self._state.missing(keys) if self._state is not None else None
+        if cold is None:
+            return
+        self._pace.rest()
+        try:
+            await self._pace.offload.run(cold.read)
+        except BaseException:
+            cold.drop()
+            raise
+        finally:
+            self._pace.wake()
+        cold.settle()
+
+    async def _deliver(self, compiled: _Compiled, results: tuple[Result, ...]) -> None:
+        statistics = self._statistics
+        for (outlet, output), lists in zip(compiled.deliveries, results, strict=True):
             if output is not None:
                 statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin)
             elif outlet.kind == "called":
                 statistics.records_delivered += cast("int", lists)
-            else:
+            elif outlet.kind != "keyed":
                 await self._hand_over(outlet, cast("Lists", lists).values)
 
     async def _hand_over(self, outlet: Outlet, values: list[object]) -> None:
@@ -192,49 +245,9 @@ class ChainRunner:
         """Choose how many records the next piece may have, from what this one cost."""
         burst = self._pace.share()
         if seconds > burst:
-            self._slice = max(1, int(records * burst / seconds))
-        elif records >= self._slice < SLICE_RECORDS_MAX and seconds < burst / 4:
-            self._slice = min(SLICE_RECORDS_MAX, self._slice * 4)
-
-    def _check_keys(self, keys: list[object]) -> None:
-        """Refuse None and a second type of key: 1, 1.0 and True would share state (T137)."""
-        types = set(map(type, keys))
-        if len(types) == 1 and self._key_type in types:
-            if self._key_type is tuple:
-                self._check_parts(keys)
-            return
-        expected = self._key_type or type(keys[0])
-        name = self.chain.head.name
-        for key in keys:
-            if key is None:
-                raise CodecError(f"{name}: key_by gave None; filter such records out before, or give them a key")
-            if expected is self._stored_key_type and type(key) is not expected:
-                raise RestoreError(
-                    f"{name}: key_by gave {key!r}, a {type(key).__name__}, but the state in the store is kept under "
-                    f"keys of type {expected.__name__}; give keys of that type, or start in another store"
-                )
-            if type(key) is not expected:
-                raise CodecError(f"{name}: {mixed_keys(key, expected)}")
-        try:
-            encode_key(keys[0])
-        except CodecError as error:
-            raise CodecError(f"{name}: key_by gave {keys[0]!r}: {error}") from error
-        self._key_type = expected
-        if expected is tuple:
-            self._check_parts(keys)
-
-    def _check_parts(self, keys: list[object]) -> None:
-        """Refuse (1,) beside (True,): Python holds them equal, their encodings differ."""
-        for place, part in enumerate(zip(*cast("list[tuple[object, ...]]", keys), strict=False)):
-            kinds = {*map(type, part), self._part_types.get(place, str)} & _EQUAL_KINDS
-            if len(kinds) > 1:
-                names = " and ".join(sorted(kind.__name__ for kind in kinds))
-                raise CodecError(
-                    f"{self.chain.head.name}: key_by gave tuples whose part {place + 1} is of the types {names}; "
-                    "each part of a key is of one type: convert in the key function"
-                )
-            if kinds:
-                self._part_types[place] = kinds.pop()
+            self.slice = max(1, int(records * burst / seconds))
+        elif records >= self.slice < self._slice_max and seconds < burst / 4:
+            self.slice = min(self._slice_max, self.slice * 4)
 
     def blame(self, error: Exception) -> Exception:
         """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself.

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from actorstream.model.ids import AttemptNumber, CheckpointId, JobId
     from actorstream.model.world import World
     from actorstream.protocol.commit import PendingCommit
+    from actorstream.runtime.gate import Gate
     from actorstream.runtime.messages import CoordinatorMessage
     from actorstream.runtime.pace import Pace
+    from actorstream.state.budget import Budget
+    from actorstream.state.stack import LayerStack
     from actorstream.state.writer import LayerWriter
 
 
@@ -23,17 +26,21 @@ class Deployment:
     """One attempt, seen from its actors.
 
     `restored_tokens` holds, by sink operator and the subtask that wrote them, the
-    tokens that the restored checkpoint carries. `tell` reaches the coordinator.
+    tokens that the restored checkpoint carries. `tell` reaches the coordinator, `pushed` the
+    compactor: a layer was put on this stack.
     """
 
     world: World
     pace: Pace
     layers: LayerWriter
+    budget: Budget
+    gate: Gate
     job: JobId
     attempt: AttemptNumber
     committed_through: CheckpointId
     restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
     tell: Callable[[CoordinatorMessage], None]
+    pushed: Callable[[LayerStack], None]
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

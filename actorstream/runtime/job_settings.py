@@ -23,6 +23,7 @@ class JobSettings:
     tolerated_failures: int = 3
     retained: int = 3
     burst_us: int = 5_000
+    state_memory: int = 256 << 20
     restore: CheckpointId | None = None
     accept_duplicates: bool = False
     wire: bool = False

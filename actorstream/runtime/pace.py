@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from actorstream.model.world import Clock, Offload
 
 BURST_SECONDS = 0.005
-_ROOM_FOR_THREADS = 0.0001
+ROOM_FOR_THREADS = 0.0001
 
 
 class Pace:
@@ -28,7 +28,7 @@ class Pace:
         """Work for at most `burst` seconds in one turn of the loop."""
         self.clock = clock
         self.burst = burst
-        self._offload = offload
+        self.offload = offload
         self._awake = 0
 
     def wake(self) -> None:
@@ -45,4 +45,4 @@ class Pace:
 
     async def give_way(self) -> None:
         """Let every other ready task, and a thread of ours, run."""
-        await asyncio.sleep(_ROOM_FOR_THREADS if self._offload.busy else 0)
+        await asyncio.sleep(ROOM_FOR_THREADS if self.offload.busy else 0)

@@ -218,8 +218,9 @@ class ManifestWriter:
                         PendingToken(operator, subtask.subtask, commit.checkpoint, self.attempt, commit.token)
                         for commit in pending
                     ]
-            if head in self.columns:
-                operators[head] = self._operator(head, chain.parallelism, runs)
+            if chain.stateful is not None:
+                name = chain.stateful.name
+                operators[name] = self._operator(name, chain.parallelism, runs)
         return Manifest(
             format=FORMAT,
             job=self.job,

@@ -25,7 +25,7 @@ from actorstream.graph.nodes import SinkSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
-from actorstream.operators.keyed_process import ProcessBinding
+from actorstream.operators.keyed_process import ProcessBinding, class_of
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.mailbox import Mailbox
@@ -39,10 +39,12 @@ from actorstream.runtime.messages import (
     SnapshotReport,
     TriggerCheckpoint,
 )
+from actorstream.runtime.pace import ROOM_FOR_THREADS
 from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
-from actorstream.state.memtable import MISSING
+from actorstream.state.budget import WAITING_MAX
+from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -92,10 +94,17 @@ class Subtask:
         self.alignment = Alignment(channels)
         self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
         self.runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
-        self.snapshots = Snapshots(identity, state, deployment.layers, deployment.pace, deployment.tell)
+        self.snapshots = Snapshots(
+            identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
+        )
+        deployment.gate.stand_behind(self.mailbox.arrival.wake)
+        if state is not None:
+            deployment.budget.join(state)
+            self.runner.after_piece = self._relieve
         self.parked = False
+        self._overfull = False
         self._bindings: Bindings | None = None
-        self.process_class = None if process is None else type(process)
+        self.process_class = None if process is None else class_of(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
         self._ended = False
 
@@ -144,16 +153,16 @@ class Subtask:
                 runner.ports[node.id] = port
         if self._bindings is None:
             raise InvariantError(f"{self.identity} runs before it is connected")
-        head = self.chain.head
-        if self._process is not None and self.state is not None:
-            runner.calling = head.name
-            binding = ProcessBinding(head.name, self._process, self.state, deployment.world.clock)
+        stateful = self.chain.stateful
+        if stateful is not None and self._process is not None and self.state is not None:
+            runner.calling = stateful.name
+            binding = ProcessBinding(stateful.name, self._process, self.state, deployment.world.clock)
             self._bindings.process = binding
             stack.push_async_callback(self._close, binding)
-            await self._process.open(OperatorPlace(head.name, self.identity.subtask, self.chain.parallelism))
+            await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))
         runner.calling = None
         if self.state is not None and (stored := self.state.stored_key()) is not MISSING:
-            runner.expect_keys_like(stored)
+            runner.keys.expect_like(stored)
         runner.bind(self._bindings)
 
     async def _let_go(self, stack: AsyncExitStack) -> None:
@@ -168,7 +177,7 @@ class Subtask:
                 first.add_note(f"then, while closing: {type(late).__name__}: {late}")
 
     async def _close(self, binding: ProcessBinding) -> None:
-        binding.release()
+        binding.retire()
         before, self.runner.calling = self.runner.calling, binding.operator
         await binding.process.close()
         self.runner.calling = before
@@ -190,8 +199,8 @@ class Subtask:
         while True:
             if mailbox.control:
                 await self._on_control(mailbox.control.popleft())
-            elif not self.parked and (lane := mailbox.next_lane()) is not None:
-                await self._on_item(ChannelIndex(lane), mailbox.lanes[lane].take())
+            elif not (self.parked or self.held) and (item := self._next_item()) is not None:
+                await self._on_item(*item)
             else:
                 idle = clock()
                 pace.rest()
@@ -200,12 +209,50 @@ class Subtask:
                 finally:
                     pace.wake()
                 now = clock()
-                statistics.idle_seconds += now - idle
-                runner.turn_ends = now + pace.share()
+                if self.held:
+                    statistics.backpressured_seconds += now - idle
+                else:
+                    statistics.idle_seconds += now - idle
+                if now - idle > ROOM_FOR_THREADS or not pace.offload.busy:
+                    # Two actors that only take turns never rest: a thread of ours would starve beside them.
+                    runner.turn_ends = now + pace.share()
                 continue
             if clock() > runner.turn_ends:
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
+
+    @property
+    def held(self) -> bool:
+        """Tell whether to take no more records: the disk has to catch up with what was changed, or with merging."""
+        return (
+            self._overfull
+            or self.deployment.gate.closed
+            or (self.state is not None and self.state.generations_waiting >= WAITING_MAX)
+        )
+
+    def _relieve(self) -> None:
+        """Between two pieces: keep within the memory for state, by an early freeze if need be."""
+        state, budget = self.state, self.deployment.budget
+        if state is None:
+            return
+        if budget.relieve(state):
+            generation = state.freeze()
+            if generation is not None:
+                self.snapshots.submit_early(generation)
+        # Where writes fail, what was changed comes back: then a batch is taken with each new try only.
+        self._overfull = budget.over and state.dirty_bytes() > budget.limit_bytes
+
+    def _on_settled(self) -> None:
+        """A generation is in a layer, or was taken back: there may be room again."""
+        self._overfull = False
+        if self.state is not None:
+            self.deployment.pushed(self.state.stack)
+        self.mailbox.arrival.wake()
+
+    def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:
+        """Take the next item of any lane; None if there is nothing to do."""
+        lane = self.mailbox.next_lane()
+        return None if lane is None else (ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         match item:

@@ -46,11 +46,16 @@ class ColdReads:
         self._loads = 0
         self._under_way: list[ColdRead] = []
 
+    @property
+    def expected(self) -> bool:
+        """Tell whether the next batch may be worth one, so that its keys should be made first."""
+        return (self._looking or self._rows.loads - self._loads > COLD_KEYS_MIN) and bool(self._stack.layers)
+
     def missing(self, keys: Sequence[object]) -> ColdRead | None:
         """Give a read of the keys that memory lacks, None if they are too few to be worth it."""
         rows = self._rows
-        loads, self._loads = rows.loads - self._loads, rows.loads
-        if not (self._looking or loads > COLD_KEYS_MIN) or not self._stack.layers:
+        expected, self._loads = self.expected, rows.loads
+        if not expected:
             return None
         cold = set(keys if len(keys) <= _LOOKED_AT_MOST else keys[:_LOOKED_AT_MOST])
         for epoch in (rows.live, *rows.below):

@@ -320,6 +320,11 @@ class OperatorState:
 
     # ---- cold rows ---------------------------------------------------------------------------------------------------
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Tell whether `missing` should be asked before the next batch: without its keys this is known first."""
+        return self._has_rows and self._cold_reads.expected
+
     def missing(self, keys: Sequence[object]) -> ColdRead | None:
         """Give a read of the rows that memory lacks, if these are more than 32 of the batch; call it before the batch.
 

@@ -160,6 +160,10 @@ class RealFiles:
         """Give a path in the system's folder for temporary files."""
         return os.path.join(tempfile.gettempdir(), name)
 
+    def make_temporary(self, path: str, /) -> None:
+        """Make a folder and its parents, with no sync."""
+        os.makedirs(path, 0o700, exist_ok=True)
+
     def remove_tree(self, path: str, /) -> None:
         """Remove a temporary folder."""
         shutil.rmtree(path, ignore_errors=True)

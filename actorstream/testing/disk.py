@@ -198,6 +198,10 @@ class SimulatedDisk(RealFiles):
         """Give a path on this disk."""
         return f"{self.root}/{name}"
 
+    def make_temporary(self, path: str, /) -> None:
+        """Make a temporary folder."""
+        self.make_dirs(path)
+
     def lock(self, path: str, /) -> FileLock | None:
         """Take an exclusive lock; None if another process, or this one, holds it."""
         folder, name = self._place(path)

@@ -109,6 +109,10 @@ class InterceptedFiles:
         """Give the path of a temporary folder."""
         return self._inner.temporary(name)
 
+    def make_temporary(self, path: str, /) -> None:
+        """Make a temporary folder, which is no place to fail at either."""
+        self._inner.make_temporary(path)
+
     def remove_tree(self, path: str, /) -> None:
         """Remove a temporary folder: nobody relies on it, so it is no place to fail at."""
         self._inner.remove_tree(path)

@@ -150,6 +150,27 @@ async def test_restored_state_can_be_asked_before_anything_is_read(tmp_path: Pat
         assert list((await job.get(Profile.days, "k0")).items()) == [(-4, "4"), (-2, "2")]
 
 
+async def test_process_in_the_actor_of_its_source_can_be_asked(tmp_path: Path) -> None:
+    """Its state goes by its own name, not by that of the actor; also after a restore with two subtasks, and back."""
+    source = Splits({"a": [1, 2, 3, 4]}, ended=False)
+    pipeline = Pipeline("t")
+    table = pipeline.source(source, name="in").key_by(key).process(Profile, name="profile")
+    table.sink(Target(), name="out")
+    asked = 0
+    for parallelism in (1, 2, 1):
+        async with pipeline.run(store=tmp_path, parallelism=parallelism) as job:
+            if not asked:
+                await fed(job, 4)
+            asked += 1
+            assert await job.get(Profile.total, "k1", operator="profile") == 7 + 4
+            assert await job.get(Base.total, "k0") == 7 + 6
+            assert await job.get(Profile.cart, "k1") == {"1": 1, "3": 3}
+            assert await job.get(Profile.recent, "k0") == [2, 4]
+            assert list((await job.get(Profile.days, "k0")).items()) == [(-4, "4"), (-2, "2")]
+            with pytest.raises(PlanError, match="is a state of these operators of the job: none"):
+                await job.get(Profile.total, "k1", operator="in")
+
+
 async def test_question_while_restarting_waits_for_the_next_attempt(tmp_path: Path) -> None:
     made = Asked(list(range(10)), allowed=4)
     async with made.pipeline.run(store=tmp_path, restart=Restart.fixed_delay(3, delay=0.05)) as job:
@@ -261,9 +282,11 @@ async def test_summary_counts_over_restarts(tmp_path: Path) -> None:
     assert summary == job.summary()._replace(seconds=summary.seconds)
 
 
-async def test_metrics_have_the_fields_names() -> None:
+@pytest.mark.parametrize("parallelism", [1, 2])
+async def test_metrics_have_the_fields_names(parallelism: int) -> None:
+    """With one subtask the first keyed operator is in the source's actor, so that one has layers of state too."""
     made = Asked([1, 2, 3])
-    async with made.pipeline.run(checkpoint_interval=None) as job:
+    async with made.pipeline.run(checkpoint_interval=None, parallelism=parallelism) as job:
         await fed(job, 3)
         await job.checkpoint()
         metrics = job.metrics()
@@ -283,13 +306,17 @@ async def test_metrics_have_the_fields_names() -> None:
         "backpressured_seconds",
         "mailbox_records",
     }
-    assert {name.removeprefix("in.0.") for name in metrics if name.startswith("in.0.")} == actor
-    assert {name.removeprefix("profile.0.") for name in metrics if name.startswith("profile.0.")} == {
-        *actor,
-        "state_layers",
-    }
-    assert (metrics["in.0.records_in"], metrics["in.0.records_out"]) == (3, 12)
-    assert (metrics["job.checkpoints"], metrics["profile.0.records_in"], metrics["profile.0.state_layers"]) == (1, 3, 1)
+    stateful = {*actor, "state_layers"}
+    assert {name.removeprefix("in.0.") for name in metrics if name.startswith("in.0.")} == (
+        stateful if parallelism == 1 else actor
+    )
+    assert {name.removeprefix("profile.0.") for name in metrics if name.startswith("profile.0.")} == stateful
+    assert (metrics["in.0.records_in"], metrics["in.0.records_out"]) == (3, 9 if parallelism == 1 else 12)
+    subtasks = range(parallelism)
+    assert metrics["job.checkpoints"] == 1
+    assert sum(metrics[f"profile.{subtask}.records_in"] for subtask in subtasks) == 3
+    assert sum(metrics[f"profile.{subtask}.state_layers"] for subtask in subtasks) in {1, 2}
+    assert parallelism == 2 or metrics["in.0.state_layers"] == 1
     assert metrics["job.last_checkpoint_entries"] > 0
     assert all(value >= 0 for value in metrics.values())
 

@@ -33,7 +33,7 @@ def test_what_a_run_takes(options: RunOptions) -> None:
     [
         (
             {"stor": "x"},
-            "no option 'stor': it knows accept_duplicates, checkpoint_interval, .*, restore, settings, store",
+            "no option 'stor': it knows accept_duplicates, checkpoint_interval, .*, settings, state_memory, store",
         ),
         ({"store": 3}, "store is 3, expected a folder's path, or None"),
         ({"checkpoint_interval": 0}, "checkpoint_interval is 0"),

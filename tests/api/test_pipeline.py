@@ -121,11 +121,8 @@ not durable unless run with store=...
 chain source-0, 1 subtask
   source-0: source SequenceSource: replayable
     flat_map-1: flat_map
-      =keyed=> count-2
-
-chain count-2, 1 subtask
-  count-2: count
-    sink-3: sink print: at least once
+      count-2: count
+        sink-3: sink print: at least once
 """
 
 

@@ -51,6 +51,24 @@ async def test_source_table_and_union_can_be_followed() -> None:
         assert sorted([element async for element in third]) == [0, 0, 1, 2, 2, 3, 4, 6]
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
+async def test_what_is_before_at_and_behind_a_key_can_be_followed(parallelism: int) -> None:
+    """With one subtask they are all in one actor: the key is made in the middle of it."""
+    made = Following(records=30)
+    keyed = made.numbers.map(lambda v: v + 1, name="before").key_by(lambda v: v % 2)
+    counted = keyed.count(name="other")
+    shown = counted.map(str, name="shown")
+    async with made.pipeline.run(parallelism=parallelism) as job:
+        made.source.allow(12)
+        await until(lambda: job.summary().records_out == 12)
+        table, strings = job.subscribe(counted), job.subscribe(shown)
+        made.source.allow(None)
+        await job.wait()
+        following = [element async for element in table]
+        assert sorted(following) == sorted((key, count) for count in range(7, 16) for key in (0, 1))
+        assert [element async for element in strings] == [str(element) for element in following]
+
+
 async def test_waiting_subscriber_holds_the_job_up_and_loses_nothing() -> None:
     made = Following()
     async with made.pipeline.run() as job:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from actorstream.connectors.memory import FETCH_RECORDS, SequenceSource
 from actorstream.errors import RestoreError
-from actorstream.model.connect import Source
+from actorstream.model.connect import InMemorySource, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 async def read(source: SequenceSource[int], after: int | None = None) -> list[int]:
@@ -23,6 +23,7 @@ async def read(source: SequenceSource[int], after: int | None = None) -> list[in
 
 def test_it_is_a_source() -> None:
     assert isinstance(SequenceSource([1]), Source)
+    assert isinstance(SequenceSource([1]), InMemorySource)
 
 
 @pytest.mark.parametrize("values", [[], [1], list(range(1_300)), (1, 2), range(700), deque(range(600))])
@@ -40,19 +41,56 @@ async def test_slices_have_the_default_size_and_the_position_of_their_last_recor
     ]
 
 
-@given(st.integers(0, 40), st.integers(-1, 39), st.integers(1, 50))
+@given(
+    st.integers(0, 40),
+    st.integers(-1, 39),
+    st.integers(1, 50),
+    st.sampled_from([list, tuple, deque, lambda kept: kept]),
+)
 @settings(max_examples=100)
-def test_taking_goes_on_right_after_any_position(length: int, after: int, count: int) -> None:
+def test_taking_goes_on_right_after_any_position(
+    length: int, after: int, count: int, kind: Callable[[range], Sequence[int]]
+) -> None:
     """`take` is `read` without the generator: what a checkpoint recorded is never given again, nothing is skipped."""
-    source = SequenceSource(list(range(length)))
+    source = SequenceSource(kind(range(length)))
     position = None if after < 0 else min(after, length - 1) if length else None
     start = 0 if position is None else position + 1
     got: list[int] = []
-    while (fetched := source.take(position, count)) is not None:
-        assert 0 < len(fetched.values) <= count
-        got += fetched.values
-        position = fetched.position
+    while (taken := source.take("0", position, count)) is not None:
+        assert 0 < taken.length <= count
+        # What takes from it sets its iterator to a place.
+        iter(taken.values).__setstate__(taken.start)  # type: ignore[attr-defined]
+        got += taken.values[taken.start : taken.start + taken.length]
+        assert taken.position == start + len(got) - 1
+        position = taken.position
     assert got == list(range(start, length))
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], (1, 2, 3), range(1, 4)])
+def test_what_can_be_read_where_it_is_is_not_copied(values: Sequence[int]) -> None:
+    taken = SequenceSource(values).take("0", None, 2)
+
+    assert taken is not None
+    assert taken.values is values
+
+
+class Backwards(list[int]):
+    """A list that is read in an order of its own."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Count from the end."""
+        return super().__getitem__(-1 - index)
+
+    def __iter__(self) -> Iterator[int]:
+        """Begin at the end."""
+        return super().__reversed__()
+
+
+def test_sequence_of_the_users_own_kind_is_read_by_its_own_indexes() -> None:
+    """Its iterator need not be one that can be set to a place."""
+    taken = SequenceSource(Backwards([1, 2, 3])).take("0", 0, 5)
+
+    assert taken == ([2, 1], 0, 2, 2)
 
 
 async def test_a_restored_split_goes_on_after_its_position() -> None:

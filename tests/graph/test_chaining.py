@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actorstream.errors import PlanError
 from actorstream.graph.chaining import plan_graph
-from actorstream.graph.nodes import Forward, Keyed, Rebalance
+from actorstream.graph.nodes import Forward, Keyed, Rebalance, StatefulSpec
 from tests.graph.building import CALL, COUNT, FORWARD, KEYED, MAP, PROCESS, REBALANCE, SOURCE, Building
 
 if TYPE_CHECKING:
@@ -74,8 +74,93 @@ def test_a_stream_used_twice_feeds_two_children_of_one_actor() -> None:
     assert named == {0: ["a", "b"], 1: ["c"], 2: [], 3: []}
 
 
+def inside(building: Building, parallelism: int = 1) -> dict[str, str | None]:
+    """Say which operator keeps state in each chain; in brackets where its keys are made in the chain."""
+    return {
+        chain.name: None
+        if chain.stateful is None
+        else f"({chain.stateful.name})"
+        if chain.keyed_inside
+        else chain.stateful.name
+        for chain in plan(building, parallelism).chains
+    }
+
+
+@pytest.mark.parametrize("spec", [COUNT, PROCESS])
+def test_a_keyed_operator_joins_its_only_sender(spec: Spec) -> None:
+    """From one subtask to one there is nothing to distribute, and a hop is a third of a plain sum."""
+    building = Building().add("s", SOURCE).add("m", MAP, "s").add("n", spec, ("m", KEYED)).add("out", CALL, "n")
+    assert chains(building) == {"s": ["s", "m", "n", "out"]}
+    assert inside(building) == {"s": "(n)"}
+    (chain,) = plan(building).chains
+    assert (chain.inputs, chain.outputs) == ((), ())
+
+
+def test_a_keyed_operator_of_several_subtasks_starts_an_actor() -> None:
+    """Each key has an owner of its own."""
+    building = Building().add("s", SOURCE).add("n", COUNT, ("s", KEYED)).add("out", CALL, "n")
+    assert chains(building, 2) == {"s": ["s"], "n": ["n", "out"]}
+    assert inside(building, 2) == {"s": None, "n": "n"}
+
+
+@pytest.mark.parametrize(("sender", "receiver"), [(1, 2), (2, 1), (2, 2)])
+def test_a_keyed_operator_joins_nothing_where_either_side_has_several_subtasks(sender: int, receiver: int) -> None:
+    building = Building().add("s", SOURCE, parallelism=sender).add("n", COUNT, ("s", KEYED), parallelism=receiver)
+    assert chains(building) == {"s": ["s"], "n": ["n"]}
+
+
+def test_a_keyed_operator_with_new_chain_starts_an_actor() -> None:
+    building = Building().add("s", SOURCE).add("n", COUNT, ("s", KEYED), new_chain=True)
+    assert chains(building) == {"s": ["s"], "n": ["n"]}
+    (exchange,) = plan(building).chains[1].inputs
+    assert exchange.partitioning == KEYED
+
+
+def test_a_keyed_operator_with_two_inputs_starts_an_actor() -> None:
+    """Barriers align at the head of an actor only; also for one stream that comes twice."""
+    building = Building().add("a", SOURCE).add("b", SOURCE).add("n", COUNT, ("a", KEYED), ("b", KEYED))
+    assert chains(building) == {"a": ["a"], "b": ["b"], "n": ["n"]}
+    twice = Building().add("a", SOURCE).add("n", COUNT, ("a", KEYED), ("a", KEYED))
+    assert chains(twice) == {"a": ["a"], "n": ["n"]}
+
+
+def test_a_second_operator_with_state_starts_an_actor() -> None:
+    """A snapshot is of one operator's state; what follows the second joins that one."""
+    building = Building().add("s", SOURCE).add("n", COUNT, ("s", KEYED)).add("m", MAP, "n")
+    building.add("again", COUNT, ("m", KEYED)).add("out", CALL, "again")
+    assert chains(building) == {"s": ["s", "n", "m"], "again": ["again", "out"]}
+    assert inside(building) == {"s": "(n)", "again": "again"}
+
+
+def test_a_third_operator_with_state_does_not_join_the_second() -> None:
+    building = Building().add("s", SOURCE).add("n", COUNT, ("s", KEYED))
+    building.add("second", COUNT, ("n", KEYED)).add("third", COUNT, ("second", KEYED))
+    assert chains(building) == {"s": ["s", "n"], "second": ["second"], "third": ["third"]}
+
+
+def test_of_two_keyed_operators_behind_one_stream_the_first_joins() -> None:
+    """Which one depends on the order of the pipeline's lines only."""
+    building = Building().add("s", SOURCE).add("a", COUNT, ("s", KEYED)).add("b", COUNT, ("s", KEYED))
+    building.add("after", MAP, "b")
+    assert chains(building) == {"s": ["s", "a"], "b": ["b", "after"]}
+    assert inside(building) == {"s": "(a)", "b": "b"}
+
+
+def test_operators_with_state_behind_two_actors_each_join_their_own() -> None:
+    building = Building().add("s", SOURCE).add("t", MAP, ("s", REBALANCE))
+    building.add("a", COUNT, ("t", KEYED)).add("b", COUNT, ("s", KEYED))
+    assert chains(building) == {"s": ["s", "b"], "t": ["t", "a"]}
+
+
+def test_a_map_behind_a_keyed_edge_starts_an_actor() -> None:
+    """It is the state that may join: a chain whose head is made for keys keeps them apart from the records."""
+    building = Building().add("s", SOURCE).add("m", MAP, ("s", KEYED))
+    assert chains(building) == {"s": ["s"], "m": ["m"]}
+
+
 def test_an_actor_in_the_middle_of_which_something_leaves_has_that_output() -> None:
-    building = Building().add("s", SOURCE).add("m", MAP, "s").add("n", COUNT, ("m", KEYED)).add("out", CALL, "m")
+    building = Building().add("s", SOURCE).add("m", MAP, "s")
+    building.add("n", COUNT, ("m", KEYED), new_chain=True).add("out", CALL, "m")
     first, second = plan(building).chains
     assert [node.name for node in first.nodes] == ["s", "m", "out"]
     assert [(exchange.sender, exchange.receiver) for exchange in first.outputs] == [(1, 2)]
@@ -86,8 +171,10 @@ def test_timestamps_are_carried_to_a_process_and_no_further() -> None:
     """A list of timestamps nobody asks for is a cost on every batch."""
     building = Building().add("s", SOURCE).add("t", SOURCE).add("m", MAP, ("s", REBALANCE))
     building.add("p", PROCESS, ("m", KEYED)).add("after", COUNT, ("p", KEYED)).add("n", COUNT, ("t", KEYED))
-    needs = {chain.name: chain.needs_timestamps for chain in plan(building).chains}
+    needs = {chain.name: chain.needs_timestamps for chain in plan(building, 2).chains}
     assert needs == {"s": True, "m": True, "p": True, "after": False, "t": False, "n": False}
+    joined = {chain.name: chain.needs_timestamps for chain in plan(building).chains}
+    assert joined == {"s": True, "m": True, "after": False, "t": False}
 
 
 def test_channels_are_numbered_input_by_input() -> None:
@@ -139,7 +226,10 @@ def buildings(draw: st.DrawFn) -> Building:
 @given(buildings(), st.integers(1, 3))
 @settings(max_examples=150, deadline=None)
 def test_every_edge_is_either_inside_an_actor_or_between_two(building: Building, parallelism: int) -> None:
-    """Whatever the graph: no edge is lost or doubled, every actor is a tree, senders come before receivers."""
+    """Whatever the graph: no edge is lost or doubled, every actor is a tree with the state of one operator at most.
+
+    Senders come before receivers.
+    """
     the_plan = plan(building, parallelism)
     place = {chain.name: index for index, chain in enumerate(the_plan.chains)}
     inside, between = [], []
@@ -163,8 +253,15 @@ def test_every_edge_is_either_inside_an_actor_or_between_two(building: Building,
             between.append((exchange.sender, exchange.receiver))
     edges = [(edge.source, node.id) for node in building.graph.nodes for edge in node.inputs]
     assert sorted(inside + between) == sorted(edges)
-    keyed = {node.id for node in building.graph.nodes if any(isinstance(e.partitioning, Keyed) for e in node.inputs)}
-    assert keyed <= {chain.head.id for chain in the_plan.chains}
+    for chain in the_plan.chains:
+        stateful = [node for node in chain.nodes if isinstance(node.spec, StatefulSpec)]
+        assert stateful == ([] if chain.stateful is None else [chain.stateful])
+        keyed = {
+            node.id for node in chain.nodes[1:] if any(isinstance(edge.partitioning, Keyed) for edge in node.inputs)
+        }
+        assert keyed == ({chain.stateful.id} if chain.stateful is not None and chain.keyed_inside else set())
+        if keyed:
+            assert chain.parallelism == 1
 
 
 @given(buildings())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import add
+from operator import add, attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from actorstream.api.pipeline import Pipeline
@@ -24,6 +24,10 @@ def key(value: Any) -> Any:
 
 def odd(value: int) -> bool:
     return value % 2 == 1
+
+
+def pair(value: int) -> tuple[int, int]:
+    return value % 2, value
 
 
 def twice(value: int) -> list[int]:
@@ -83,7 +87,13 @@ def _keyed(build: Callable[[KeyedStream[int, int]], object], **rig: Any) -> Rig:
 
 def _used_twice(stream: Stream[int]) -> None:
     stream.map(abs, name="abs").sink(print, name="print")
-    stream.filter(odd, name="odd").key_by(key).count(name="count")
+    stream.filter(odd, name="odd").key_by(key).count(name="count", new_chain=True)
+
+
+def _inside(stream: Stream[int]) -> None:
+    pairs = stream.map(pair, name="pair")
+    pairs.map(str, name="str").sink(print, name="print")
+    pairs.key_by(itemgetter(0)).count(name="count").map(str, name="text").map(len, name="len").sink(print, name="out")
 
 
 def _rebalanced(stream: Stream[int]) -> None:
@@ -91,16 +101,20 @@ def _rebalanced(stream: Stream[int]) -> None:
 
 
 CHAINS: dict[str, Callable[[], Rig]] = {
-    "source to key_by": lambda: _source(lambda s: s.key_by(key).count(name="count")),
+    "source to key_by": lambda: _source(lambda s: s.key_by(key).count(name="count", new_chain=True)),
     "source to key_by, routed": lambda: _source(lambda s: s.key_by(key).count(name="count"), parallelism=2),
     "stateless chain": lambda: _source(
         lambda s: s.map(abs, name="abs").filter(odd, name="odd").flat_map(twice, name="twice").sink(print, name="print")
+    ),
+    "calls in calls": lambda: _source(
+        lambda s: s.map(abs, name="abs").map(str, name="str").map(len, name="len").sink(print, name="print")
     ),
     "used twice": lambda: _source(_used_twice),
     "rebalanced, result unused": lambda: _source(_rebalanced, "head"),
     "async sink and tap": lambda: _source(lambda s: s.filter(odd, name="odd").sink(send, name="send"), taps=["odd"]),
     "count": lambda: _keyed(lambda k: k.count(name="head").sink(print, name="print")),
     "count, unused": lambda: _keyed(lambda k: k.count(name="head")),
+    "sum": lambda: _keyed(lambda k: k.sum(attrgetter("real"), name="head").sink(print, name="print")),
     "reduce": lambda: _keyed(lambda k: k.reduce(add, name="head").map(str, name="str").sink(print, name="print")),
     "fold": lambda: _keyed(lambda k: k.fold(0, add, name="head").sink(print, name="print")),
     "fold, mutable": lambda: _keyed(lambda k: k.fold(list[int](), push, name="head").sink(print, name="print")),
@@ -111,4 +125,11 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "process, one value": lambda: _keyed(lambda k: k.process(Visits, name="head").sink(print, name="print")),
     "process, many states": lambda: _keyed(lambda k: k.process(Profile, name="head").sink(print, name="print")),
     "source to process, timed": lambda: _source(lambda s: s.key_by(key).process(Visits), parallelism=2),
+    "key inside": lambda: _source(_inside),
+    "key inside, part before it": lambda: _source(_inside, part="before key"),
+    "key inside, part after it": lambda: _source(_inside, part="after key"),
+    "process inside": lambda: _source(lambda s: s.key_by(attrgetter("real")).process(Visits, name="visits")),
+    "process inside, part before it": lambda: _source(
+        lambda s: s.key_by(attrgetter("real")).process(Visits, name="visits"), part="before key"
+    ),
 }

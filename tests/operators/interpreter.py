@@ -19,6 +19,7 @@ from actorstream.graph.nodes import (
     MapWithStateSpec,
     ReduceSpec,
     SourceSpec,
+    SumSpec,
 )
 from actorstream.model.key_groups import key_group_of, owner_of
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Node, Spec
     from actorstream.graph.plan import Exchange, Plan
 
-Sent = dict[tuple[int, int, int], list[tuple[object, object]]]
-"""(sender, receiver, receiving subtask, or 0) -> what was sent, with keys."""
+Sent = dict[tuple[int, int, int], list[tuple[object, object, object]]]
+"""(sender, receiver, receiving subtask, or 0) -> what was sent, with keys and event times."""
 
 
 class Interpreter:
@@ -37,20 +38,35 @@ class Interpreter:
 
     def __init__(self, plan: Plan, head: str) -> None:
         self.plan = plan
-        self.chain = next(chain for chain in plan.chains if chain.head.name == head)
+        self.chain = next(
+            chain
+            for chain in plan.chains
+            if chain.head.name == head or (chain.stateful is not None and chain.stateful.name == head)
+        )
+        self.start = next(node for node in self.chain.nodes if node.name == head)
         self.state: dict[object, Any] = {}
         self.sent: Sent = defaultdict(list)
         self.tapped: dict[str, list[object]] = defaultdict(list)
+        self.called: dict[str, int] = defaultdict(int)
+        self._time: object = None
 
-    def feed(self, values: Sequence[object], keys: Sequence[object] | None) -> None:
+    def feed(
+        self, values: Sequence[object], keys: Sequence[object] | None, times: Sequence[object] | None = None
+    ) -> None:
         for index, value in enumerate(values):
-            self._take(self.chain.head, value, keys[index] if keys is not None else None)
+            self._time = times[index] if times is not None else None
+            self._take(self.start, value, keys[index] if keys is not None else None)
 
     def _take(self, node: Node, value: Any, key: object = None) -> None:
+        if isinstance(node.spec, CallSpec):
+            self.called[node.name] += 1
         for result in self._results(node.spec, value, key):
             self.tapped[node.name].append(result)
             for child in self.chain.children[node.id]:
-                self._take(child, result)
+                (edge,) = child.inputs
+                self._take(
+                    child, result, edge.partitioning.key(result) if isinstance(edge.partitioning, Keyed) else None
+                )
             for exchange in self.chain.outputs:
                 if exchange.sender == node.id:
                     self._send(exchange, result)
@@ -76,6 +92,8 @@ class Interpreter:
         match spec:
             case CountSpec():
                 state[key] = state.get(key, 0) + 1
+            case SumSpec(fn):
+                state[key] = state.get(key, 0) + fn(value)
             case ReduceSpec(fn):
                 state[key] = fn(deepcopy(state[key]), value) if key in state else value
             case FoldSpec(initial, fn):
@@ -100,4 +118,4 @@ class Interpreter:
             target = owner_of(
                 key_group_of(encode_key(key), 128), self.plan.chain_of[exchange.receiver].parallelism, 128
             )
-        self.sent[exchange.sender, exchange.receiver, target].append((value, key))
+        self.sent[exchange.sender, exchange.receiver, target].append((value, key, self._time))

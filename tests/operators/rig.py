@@ -8,9 +8,10 @@ from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import Keyed, ProcessSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
-from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.columns import columns_of
 from actorstream.operators.generate import Step
-from actorstream.operators.keyed_process import ProcessBinding
+from actorstream.operators.key_check import KeyCheck
+from actorstream.operators.keyed_process import ProcessBinding, make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import OperatorState, StateColumn
@@ -18,14 +19,14 @@ from actorstream.state.stack import LayerStack
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorstream.api.pipeline import Pipeline
     from actorstream.graph.nodes import Node
-    from actorstream.graph.plan import Chain, Plan
+    from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed as KeyedClass
-    from actorstream.operators.step_text import Lists
+    from actorstream.operators.step_text import Lists, StepPart
 
 ALL = KeyGroupRange(0, 128)
 
@@ -50,8 +51,22 @@ def state_of(node: Node, process: object | None = None) -> OperatorState:
     )
 
 
+def chain_from(plan: Plan, head: str) -> tuple[Chain, StepPart]:
+    """Find the chain that begins with `head`, or has it inside behind its key."""
+    for chain in plan.chains:
+        if chain.head.name == head:
+            return chain, "whole"
+        if chain.stateful is not None and chain.stateful.name == head:
+            return chain, "after key"
+    raise LookupError(head)
+
+
 class Rig:
-    """One chain of a pipeline, compiled; `head` picks it by its head's name."""
+    """One chain of a pipeline, compiled; `head` picks it by its head's name, or its part behind the key by that.
+
+    `part` says which part of the chain `run` does, where that is not all of it. `timed` says of which exchanges the
+    receivers want timestamps, whatever they are.
+    """
 
     def __init__(
         self,
@@ -61,14 +76,17 @@ class Rig:
         parallelism: int = 1,
         taps: Iterable[str] = (),
         clock: Clock | None = None,
+        part: StepPart | None = None,
+        timed: Callable[[Exchange], bool] | None = None,
     ) -> None:
         self.plan = planned(pipeline, parallelism)
-        self.chain: Chain = next(chain for chain in self.plan.chains if chain.head.name == head)
-        node = self.chain.head
-        self.process = node.spec.factory() if isinstance(node.spec, ProcessSpec) else None
-        self.state = state_of(node, self.process) if is_stateful(node.spec) else None
-        self.bindings = Bindings(state=self.state)
-        if self.process is not None and self.state is not None:
+        self.chain, found = chain_from(self.plan, head)
+        node = self.chain.stateful
+        spec = node.spec if node is not None else None
+        self.process = make_process(spec.factory, spec.owner) if isinstance(spec, ProcessSpec) else None
+        self.state = state_of(node, self.process) if node is not None else None
+        self.bindings = Bindings(state=self.state, key_check=KeyCheck(self.chain.name))
+        if node is not None and self.process is not None and self.state is not None:
             process = cast("KeyedClass[Any]", self.process)
             used = current_world().clock if clock is None else clock
             self.bindings.process = ProcessBinding(node.name, process, self.state, used)
@@ -78,15 +96,25 @@ class Rig:
             for exchange, receiver in receivers.items()
             if isinstance(exchange.partitioning, Keyed) and receiver.parallelism > 1
         }
-        self.bindings.timed = {exchange for exchange, receiver in receivers.items() if receiver.needs_timestamps}
+        self.bindings.timed = {
+            exchange
+            for exchange, receiver in receivers.items()
+            if (receiver.needs_timestamps if timed is None else timed(exchange))
+        }
         self.bindings.taps = tuple(node.id for node in self.chain.nodes if node.name in set(taps))
-        self.step = Step(self.chain, self.bindings)
+        self._timed = True if timed is not None else None
+        self.done: StepPart = part or found
+        self.step = self.part(self.done)
+
+    def part(self, part: StepPart) -> Step:
+        """Compile one part of the chain."""
+        return Step(self.chain, self.bindings, timed=self._timed, part=part)
 
     def run(
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None
     ) -> tuple[Any, ...]:
         """Run the step over one batch."""
-        return self.step.run(list(values), None if keys is None else list(keys), times)
+        return self.step.run(list(values), None if keys is None else list(keys), times, 0, len(values))
 
     def emitted(self, values: Sequence[object], keys: Sequence[object] | None = None) -> list[Any]:
         """Run a chain with one outlet; give what it collected."""

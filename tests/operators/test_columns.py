@@ -19,8 +19,10 @@ from actorstream.graph.nodes import (
     ProcessSpec,
     ReduceSpec,
     Spec,
+    StatefulSpec,
+    SumSpec,
 )
-from actorstream.operators.columns import Column, columns_of, is_stateful
+from actorstream.operators.columns import Column, columns_of
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 
@@ -37,15 +39,21 @@ def declared(owner: type) -> dict[str, Column]:
 
 
 def test_rolling_operators_have_one_value() -> None:
-    specs: list[Spec] = [CountSpec(), ReduceSpec(max), FoldSpec(0, max), LatestSpec(abs), MapWithStateSpec(0, divmod)]
+    specs: list[Spec] = [
+        CountSpec(),
+        SumSpec(len),
+        ReduceSpec(max),
+        FoldSpec(0, max),
+        LatestSpec(abs),
+        MapWithStateSpec(0, divmod),
+    ]
 
-    assert [[(column.name, column.kind) for column in of(spec)] for spec in specs] == [[("value", "value")]] * 5
-    assert all(map(is_stateful, specs))
+    assert [[(column.name, column.kind) for column in of(spec)] for spec in specs] == [[("value", "value")]] * 6
+    assert all(isinstance(spec, StatefulSpec) for spec in specs)
 
 
 def test_stateless_operator_has_none() -> None:
     assert of(MapSpec(abs)) == []
-    assert not is_stateful(MapSpec(abs))
 
 
 def test_fold_from_a_scalar_refuses_to_store_another_type() -> None:

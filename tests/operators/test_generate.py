@@ -4,131 +4,43 @@ from __future__ import annotations
 
 import linecache
 import traceback
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.operators.generate import Place
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from tests.operators.chains import CHAINS, key, odd, send
-from tests.operators.interpreter import Interpreter
+from tests.operators.random_chains import RandomChain, append, in_pieces, in_two_parts, random_chains, whole
 from tests.operators.rig import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from actorstream.api.keyed import KeyedStream
     from actorstream.api.stream import Stream
     from actorstream.operators.keyed_process import Context
+    from actorstream.operators.step_text import Lists
 
 # ---- what it computes
 
 
-def number(value: Any) -> int:
-    """Make a number of whatever an operator emits."""
-    return value if isinstance(value, int) else sum(map(number, value))
+@settings(max_examples=200, deadline=None)
+@given(random_chains())
+def test_step_computes_what_its_operators_mean_in_whatever_batches(chain: RandomChain) -> None:
+    """T136: random trees, keyed operators inside and at the head, to one or three receivers, against an interpreter.
 
+    A batch is done whole, in pieces, and in pieces that are cut in two at the key.
+    """
+    expected = chain.meaning()
 
-def some(value: Any) -> list[int] | None:
-    count = number(value) % 4
-    return None if count == 3 else [count] * count
-
-
-def append(values: list[int], value: int) -> list[int]:
-    values.append(value)
-    return values
-
-
-def newest(value: int) -> int | None:
-    return None if value % 5 == 0 else value
-
-
-STATELESS: list[Callable[[Stream[Any]], Stream[Any]]] = [
-    lambda s: s.map(number),
-    lambda s: s.map(lambda v: (number(v), 1)),
-    lambda s: s.filter(lambda v: number(v) % 3 > 0),
-    lambda s: s.flat_map(some),
-]
-ENDS: list[Callable[[Stream[Any]], object]] = [
-    lambda s: s.sink(str),
-    lambda s: s.key_by(lambda v: number(v) % 7).count(),
-    lambda s: s.rebalance().map(number),
-]
-HEADS: list[Callable[[KeyedStream[int, int]], Stream[Any]]] = [
-    lambda k: k.count(name="head"),
-    lambda k: k.reduce(lambda a, b: a + b, name="head"),
-    lambda k: k.fold(0, lambda a, b: a * 2 + b, name="head"),
-    lambda k: k.fold(list[int](), append, name="head"),
-    lambda k: k.latest(newest, name="head"),
-    lambda k: k.map_with_state((0, 0), lambda s, v: ((s[1], v), sum(s)), name="head"),
-]
-tree = st.recursive(
-    st.sampled_from(ENDS).map(lambda end: (end, ())),
-    lambda below: st.tuples(st.sampled_from(STATELESS), st.lists(below, max_size=3).map(tuple)),
-    max_leaves=6,
-)
-
-
-def grow(stream: Stream[Any], part: Any) -> None:
-    step, below = part
-    grown = step(stream)
-    for child in below:
-        grow(grown, child)
-
-
-def send_of(rig: Rig, results: tuple[Any, ...]) -> tuple[dict[Any, list[Any]], dict[str, list[Any]]]:
-    """Sort what a step gave: by receiver, and by tapped operator."""
-    names = {node.id: node.name for node in rig.chain.nodes}
-    sent: dict[Any, list[Any]] = defaultdict(list)
-    tapped: dict[str, list[Any]] = defaultdict(list)
-    for outlet, result in zip(rig.step.outlets, results, strict=True):
-        if outlet.kind == "tap":
-            tapped[names[outlet.node]] += result.values
-        elif outlet.exchange is not None:
-            for target, lists in enumerate(result if isinstance(result, list) else [result]):
-                keys = lists.keys or [None] * len(lists.values)
-                place = (outlet.exchange.sender, outlet.exchange.receiver, target)
-                sent[place] += list(zip(lists.values, keys, strict=True))
-    return sent, tapped
-
-
-@settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_step_computes_what_its_operators_mean_in_whatever_batches(data: st.DataObject) -> None:
-    """Random trees behind a source or a keyed operator, to one or three receivers, against an interpreter (T136)."""
-    below = data.draw(st.lists(tree, max_size=3))
-    heads: list[Any] = [None, *HEADS]
-    head = heads[data.draw(st.integers(0, len(heads) - 1))]
-    pipeline = Pipeline("random")
-    start: Stream[Any] = pipeline.source([0], name="in")
-    stream = start if head is None else head(start.key_by(key))
-    for part in below:
-        grow(stream, part)
-    chain_name = "in" if head is None else "head"
-    names = [node.name for node in pipeline.draft.nodes]
-    rig = Rig(pipeline, chain_name, parallelism=data.draw(st.sampled_from([1, 3])), taps=names[::2])
-    meant = Interpreter(rig.plan, chain_name)
-    sent: dict[Any, list[Any]] = defaultdict(list)
-    tapped: dict[str, list[Any]] = defaultdict(list)
-    for values in data.draw(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), max_size=4)):
-        keys = None if head is None else [value % 3 for value in values]
-        meant.feed(values, keys)
-        for gathered, new in zip((sent, tapped), send_of(rig, rig.run(values, keys)), strict=True):
-            for place, records in new.items():
-                gathered[place] += records
-        if rig.state is not None:
-            rig.state.freeze()
-
-    assert {place: records for place, records in sent.items() if records} == meant.sent
-    tapped_names = set(names[::2])
-    assert {name: records for name, records in tapped.items() if records} == {
-        name: records for name, records in meant.tapped.items() if name in tapped_names and records
-    }
+    assert chain.steps(whole) == expected
+    assert chain.steps(in_pieces) == expected
+    if chain.name == "in" and chain.rig().chain.keyed_inside:
+        assert chain.steps(in_two_parts) == expected
 
 
 def test_folded_list_is_not_the_one_that_was_emitted() -> None:
@@ -206,6 +118,14 @@ class Fussy(KeyedProcess[int, int, int]):
         yield from lazily(value)
 
 
+class Passing(KeyedProcess[int, int, int]):
+    """Gives its records on."""
+
+    def on_element(self, value: int, ctx: Context[int], /) -> list[int]:
+        """Give it on."""
+        return [value]
+
+
 class FussyAtOnce(KeyedProcess[int, int, int]):
     """Raises before anything is emitted."""
 
@@ -231,6 +151,7 @@ FAILING: dict[str, Callable[[Stream[int]], object]] = {
     "key_by": lambda s: (s.map(abs, name="other"), s.key_by(fails_on(3)).count()),
     "reduce": lambda s: s.key_by(key).reduce(ADD, name="bad"),
     "fold": lambda s: s.key_by(key).fold(0, ADD, name="bad"),
+    "sum": lambda s: s.key_by(key).sum(fails_on(3), name="bad"),
     "latest": lambda s: s.key_by(key).latest(fails_on(3), name="bad").sink(print),
     "map_with_state": lambda s: s.key_by(key).map_with_state(0, fails_on(3, lambda a, b: (a, b)), name="bad"),
     "process": lambda s: s.key_by(key).process(FussyAtOnce, name="bad").sink(print),
@@ -240,43 +161,144 @@ FAILING: dict[str, Callable[[Stream[int]], object]] = {
 }
 
 
+@pytest.mark.parametrize("before", [0, 2])
 @pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("name", FAILING)
-def test_error_is_located_at_its_operator_and_record(name: str, parallelism: int) -> None:
-    """The third record fails, wherever in the chain that shows; a count is keyed, and its third value is 3."""
+def test_error_is_located_at_its_operator_and_record(name: str, parallelism: int, before: int) -> None:
+    """The third record of a piece fails, wherever in the chain and in its batch that shows; a count's is its third."""
     pipeline = Pipeline("t")
     stream = pipeline.source([0], name="in")
     FAILING[name](stream)
     chains = {node.name: node for node in pipeline.draft.nodes}
-    keyed = "key_by" not in name and any(word in name for word in ("reduce", "fold", "latest", "state", "process"))
-    keyed = keyed or "count" in name
-    head = "in"
-    if keyed:
-        head = next(name for name in ("p", "bad") if name in chains)
+    keyed = any(word in name for word in ("reduce", "fold", "latest", "state", "process", "count", "sum"))
+    head = next(name for name in ("p", "bad") if name in chains) if keyed else "in"
     rig = Rig(pipeline, head, parallelism=parallelism)
     values: list[int] = [1, 2, 3, 4]
-    keys = [7, 7, 7, 7] if keyed else None
     if "reduce" in name or "behind a process" in name:
         values = [1, 5, 3, 4] if "reduce" in name else [1, 4, 2, 5]
+    batch = [3] * before + values + [0]
+    keys = [7] * len(batch) if keyed else None
 
     with pytest.raises(BoomError) as failure:
-        rig.run(values, keys, [0, 0, 0, 0])
+        rig.step.run(batch, keys, [0] * len(batch), before, 4)
 
     operator = "bad" if "bad" in chains else "in"
     assert rig.step.locate(failure.value.__traceback__) == Place(operator, 2, values[2])
 
 
-def test_error_in_the_direct_key_path_is_located_too() -> None:
-    """There `list(map(key, batch))` runs without a loop of ours."""
+@pytest.mark.parametrize("make", [list, tuple])
+@pytest.mark.parametrize("bad", ["first", "second", "third", "last"])
+@pytest.mark.parametrize("before", [0, 3])
+def test_error_in_calls_around_calls_is_that_of_its_operator(bad: str, before: int, make: Any) -> None:
+    """Each call stands on a line of its own, though they are one expression."""
+
+    def step(name: str) -> Callable[[int], int]:
+        return fails_on(2) if name == bad else lambda value: value
+
     pipeline = Pipeline("t")
-    pipeline.source([0], name="in").key_by(fails_on(3)).count()
+    stream: Stream[int] = pipeline.source([0], name="in")
+    for name in ("first", "second", "third"):
+        stream = stream.map(step(name), name=name)
+    stream.sink(step("last"), name="last")
     rig = Rig(pipeline, "in")
 
     with pytest.raises(BoomError) as failure:
-        rig.run([1, 2, 3, 4])
+        rig.step.run(make([2] * before + [0, 2, 1, 2]), None, None, before, 3)
+
+    assert rig.step.source.count("(e)") == 1
+    assert rig.step.locate(failure.value.__traceback__) == Place(bad, 1, 2)
+
+
+INSIDE: dict[str, tuple[str, Callable[[Stream[int]], object]]] = {
+    "map before the key": ("bad", lambda s: s.map(fails_on(3), name="bad").key_by(odd).count(name="n")),
+    "key": ("m", lambda s: s.map(abs, name="m").key_by(fails_on(3)).count(name="n")),
+    "key made by a getter": (
+        "m",
+        lambda s: s.map(lambda v: [] if v == 3 else [v], name="m").key_by(itemgetter(0)).count(),
+    ),
+    "fold": ("bad", lambda s: s.map(abs).key_by(odd).fold(0, ADD, name="bad")),
+    "sum": ("bad", lambda s: s.map(abs).key_by(odd).sum(fails_on(3), name="bad")),
+    "sum with a getter": (
+        "bad",
+        lambda s: s.map(lambda v: [] if v == 3 else [v]).key_by(len).sum(itemgetter(0), name="bad"),
+    ),
+    "process": ("bad", lambda s: s.map(abs).key_by(key).process(FussyAtOnce, name="bad").sink(str)),
+    "map after it": (
+        "bad",
+        lambda s: s.key_by(key).process(Passing, name="p").map(abs).map(fails_on(3), name="bad").map(abs).sink(str),
+    ),
+    "beside it": ("bad", lambda s: (s.key_by(odd).count(name="n"), s.map(abs).sink(fails_on(3), name="bad"))),
+}
+
+
+@pytest.mark.parametrize("part", ["whole", "in two"])
+@pytest.mark.parametrize("before", [0, 5])
+@pytest.mark.parametrize("name", INSIDE)
+def test_error_in_a_chain_with_its_key_inside_is_located(name: str, before: int, part: str) -> None:
+    """Whether the chain is done at once or in two parts."""
+    operator, build = INSIDE[name]
+    pipeline = Pipeline("t")
+    build(pipeline.source([0], name="in"))
+    rig = Rig(pipeline, "in")
+    assert rig.chain.keyed_inside
+    steps = [rig.step] if part == "whole" else [rig.part("before key"), rig.part("after key")]
+    batch: Any = range(1 - before, 6)
+
+    def run() -> None:
+        given: Any = (batch, None, [0] * len(batch), before, 4)
+        for step in steps:
+            results = step.run(*given)
+            for outlet, result in zip(step.outlets, results, strict=True):
+                if outlet.kind == "keyed":
+                    lists = cast("Lists", result)
+                    given = (*lists, 0, len(lists.values))
+
+    with pytest.raises((BoomError, IndexError)) as failure:
+        run()
+
+    place = next(place for step in steps if (place := step.locate(failure.value.__traceback__)) is not None)
+    assert (place.operator, place.offset) == (operator, 2)
+
+
+@pytest.mark.parametrize("start", [0, 4])
+def test_error_in_the_direct_key_path_is_located_too(start: int) -> None:
+    """There `list(map(key, batch))` runs without a loop of ours."""
+    pipeline = Pipeline("t")
+    pipeline.source([0], name="in").key_by(fails_on(3)).count(new_chain=True)
+    rig = Rig(pipeline, "in")
+
+    with pytest.raises(BoomError) as failure:
+        rig.step.run([*[3] * start, 1, 2, 3, 4], None, None, start, 4)
 
     assert "for " not in rig.step.source
     assert rig.step.locate(failure.value.__traceback__) == Place("in", 2, 3)
+
+
+def test_direct_keys_of_a_piece_leave_the_timestamps_of_the_others_in_step() -> None:
+    """The receiver that wants no event time gets a slice; the process beside it goes on with the same records."""
+    pipeline = Pipeline("t")
+    stream = pipeline.source([0], name="in")
+    stream.key_by(key).count(new_chain=True)
+    stream.key_by(key).process(Passing, name="p", new_chain=True)
+    rig = Rig(pipeline, "in")
+
+    plain, timed = rig.step.run([1, 2, 3, 4], None, [10, 20, 30, 40], 2, 2)
+
+    assert plain == ([3, 4], [3, 4], None)
+    assert timed == ([3, 4], [3, 4], [30, 40])
+
+
+@pytest.mark.parametrize("values", [range(1, 5), (1, 2, 3, 4)])
+@pytest.mark.parametrize("piece", [(0, 4), (1, 2)])
+def test_a_batch_that_goes_on_as_it_is_is_a_list(values: Any, piece: tuple[int, int]) -> None:
+    """What is sent may cross a process boundary, where a range is nothing that can be encoded."""
+    pipeline = Pipeline("t")
+    pipeline.source([0], name="in").key_by(key).count(new_chain=True)
+    start, count = piece
+
+    (lists,) = Rig(pipeline, "in").step.run(values, None, None, start, count)
+
+    assert lists == (list(values[start : start + count]), list(values[start : start + count]), None)
 
 
 def test_error_from_elsewhere_has_no_place() -> None:
@@ -298,7 +320,7 @@ def test_traceback_shows_the_generated_line_until_the_step_is_forgotten() -> Non
     with pytest.raises(BoomError) as failure:
         rig.run([1])
 
-    assert "x1 = f1(e)" in "".join(traceback.format_exception(failure.value))
+    assert "f1(e)\n" in "".join(traceback.format_exception(failure.value))
     rig.step.forget()
     assert rig.step._file not in linecache.cache
 

@@ -9,32 +9,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from actorstream.api.pipeline import Pipeline
 from actorstream.errors import MissingTimestampError, PlanError, StateAccessError
-from actorstream.operators.keyed_process import KeyedProcess, OperatorContext, ProcessBinding, RecordContext
+from actorstream.operators.keyed_process import (
+    OperatorContext,
+    ProcessBinding,
+    RecordContext,
+    class_of,
+    make_process,
+)
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.state.memtable import MISSING
-from tests.operators.rig import Rig
+from tests.operators.processes import Process, feed, rig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from actorstream.operators.keyed_process import Context
-
-Process = KeyedProcess[Any, Any, Any]
-
-
-def rig(owner: Callable[[], Process], **options: Any) -> Rig:
-    pipeline = Pipeline("t")
-    pipeline.source([0]).key_by(lambda value: value).process(owner, name="head").rebalance().map(str)
-    return Rig(pipeline, "head", **options)
-
-
-def feed(made: Rig, *records: tuple[object, object]) -> list[Any]:
-    """Run (key, value) pairs as one batch; give what was emitted."""
-    times = cast("Any", [None] * len(records))
-    (lists,) = made.run([value for _, value in records], [key for key, _ in records], times)
-    return list(lists.values)
 
 
 class Count(Process):
@@ -242,6 +232,31 @@ class Limited(Process):
         return []
 
 
+def test_object_is_of_its_generated_class_at_once_and_still_of_the_user_s() -> None:
+    """Changing an object's class later costs every access to its attributes; queries ask for the user's class."""
+    process = make_process(Derived, Derived)
+
+    assert type(process) is not Derived
+    assert (type(process).__name__, type(process).__qualname__, type(process).__module__) == (
+        "Derived",
+        "Derived",
+        __name__,
+    )
+    assert class_of(process) is Derived
+    assert type(make_process(Derived, Derived)) is not type(process)
+
+
+def test_object_that_a_function_makes_gets_its_class_when_it_is_bound() -> None:
+    process = make_process(lambda: Limited(2), None)
+    assert type(process) is Limited
+    assert class_of(process) is Limited
+
+    made = rig(lambda: Limited(2))
+
+    assert type(made.process) is not Limited
+    assert class_of(made.process) is Limited
+
+
 def test_function_may_build_the_object_and_plain_attributes_are_no_state() -> None:
     made = rig(lambda: Limited(2))
 
@@ -280,97 +295,6 @@ class Late(Process):
 
 def test_generator_handler_may_change_state_after_its_last_yield() -> None:
     assert feed(rig(Late), ("a", 1), ("a", 1)) == [0, 1]
-
-
-# ---- where there is no key
-
-
-class Astray(Process):
-    """Uses its state wherever it is told."""
-
-    count: ValueState[int] = ValueState(0)
-    recent: ListState[int] = ListState()
-    days: MapState[int, int] = MapState()
-
-    def __init__(self, use: Callable[[Any], object] = lambda _: None) -> None:
-        """Use it in the constructor."""
-        use(self)
-
-    def on_element(self, value: Any, ctx: Context[Any], /) -> Iterable[Any]:
-        """Use it properly."""
-        if callable(value):
-            value(self)
-        self.count += 1
-        return [self.count]
-
-
-def write_value(op: Any) -> None:
-    op.count = 1
-
-
-def write_list(op: Any) -> None:
-    op.recent = []
-
-
-def write_map(op: Any) -> None:
-    op.days = {}
-
-
-def delete(op: Any) -> None:
-    del op.count
-
-
-USES: dict[str, Callable[[Any], object]] = {
-    "read value": lambda op: op.count,
-    "read list": lambda op: op.recent,
-    "read map": lambda op: op.days.get(1),
-    "measure map": lambda op: len(op.days),
-    "empty map": lambda op: op.days.clear(),
-    "write value": write_value,
-    "write list": write_list,
-    "write map": write_map,
-    "delete": delete,
-}
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_state_is_refused_in_the_constructor(use: Callable[[Any], object]) -> None:
-    """T32: there is no key yet."""
-    with pytest.raises(StateAccessError, match="state belongs to a key"):
-        Astray(use)
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
-def test_state_is_refused_in_open_before_and_in_between_batches(use: Callable[[Any], object]) -> None:
-    """T32: `open`, `close` and a background task have no key; a silent write there would be lost."""
-    made = rig(Astray)
-    with pytest.raises(StateAccessError, match="state belongs to a key"):
-        use(made.process)
-    feed(made, ("a", 1))
-
-    with pytest.raises(StateAccessError, match="state belongs to a key"):
-        use(made.process)
-    assert feed(made, ("a", 1)) == [2]
-
-
-def test_state_is_refused_after_a_handler_failed() -> None:
-    """T32: `close` comes after that too."""
-    made = rig(Astray)
-    with pytest.raises(ZeroDivisionError):
-        feed(made, ("a", lambda _: 1 // 0))
-    assert made.bindings.process is not None
-    made.bindings.process.release()
-
-    with pytest.raises(StateAccessError, match="state belongs to a key"):
-        _ = cast("Astray", made.process).count
-
-
-def test_map_that_was_assigned_is_an_error_and_not_a_loss() -> None:
-    """A plain dict in its place would take the writes of all keys and keep none."""
-    made = rig(Astray)
-
-    with pytest.raises(StateAccessError, match=r"Astray\.days was assigned or deleted: .*clear\(\) and .*update"):
-        feed(made, ("a", write_map))
 
 
 def test_two_objects_of_one_class_do_not_share_attributes() -> None:

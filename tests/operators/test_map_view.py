@@ -9,7 +9,7 @@ import pytest
 from actorstream.errors import CodecError
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, SortedMap
-from tests.operators.test_keyed_process import feed, rig
+from tests.operators.processes import feed, rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

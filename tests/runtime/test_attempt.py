@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from actorstream.api.pipeline import Pipeline
-from actorstream.errors import InvariantError, UserCodeError
+from actorstream.errors import InvariantError, StateAccessError, UserCodeError
 from actorstream.operators.keyed_process import Context, KeyedProcess, OperatorContext
 from actorstream.operators.state_declarations import ValueState
 from actorstream.runtime.attempt import Attempt
@@ -55,16 +55,23 @@ class Living(KeyedProcess[int, int, int]):
             raise RuntimeError(f"failed in {where}")
 
 
-def living(said: list[str], fail_in: str = "", source: Any = None, *, sink: Any = None) -> Pipeline:
+def living(
+    said: list[str], fail_in: str = "", source: Any = None, *, sink: Any = None, new_chain: bool = True
+) -> Pipeline:
+    """A process in an actor of its own, unless `new_chain` says that it joins its source."""
     pipeline = Pipeline("t")
     stream = pipeline.source(source or [1, 1], name="in").key_by(abs)
-    stream.process(lambda: Living(said, fail_in), name="p").sink(sink or str, name="out")
+    stream.process(lambda: Living(said, fail_in), name="p", new_chain=new_chain).sink(sink or str, name="out")
     return pipeline
 
 
-async def test_attempt_runs_to_the_final_checkpoint(tmp_path: Path) -> None:
+in_one_actor_or_two = pytest.mark.parametrize("new_chain", [False, True], ids=["one actor", "two actors"])
+
+
+@in_one_actor_or_two
+async def test_attempt_runs_to_the_final_checkpoint(tmp_path: Path, new_chain: bool) -> None:
     said: list[str] = []
-    attempt = Attempt(await Deploying(living(said), tmp_path).build())
+    attempt = Attempt(await Deploying(living(said, new_chain=new_chain), tmp_path).build())
     await attempt.run(lambda: said.append("opened"))
 
     assert attempt.over
@@ -82,7 +89,7 @@ async def test_nothing_is_read_before_every_actor_is_open(tmp_path: Path) -> Non
             said.append(f"open, {len(source.reads)} read")
 
     pipeline = Pipeline("t")
-    pipeline.source(source).key_by(abs).process(lambda: Slow(said), name="p")
+    pipeline.source(source).key_by(abs).process(lambda: Slow(said), name="p", new_chain=True)
     await Attempt(await Deploying(pipeline, tmp_path).build()).run(lambda: None)
 
     assert said[0] == "open, 0 read"
@@ -150,7 +157,7 @@ async def test_first_error_is_the_report_and_others_are_notes_on_it(tmp_path: Pa
 
     pipeline = Pipeline("t")
     stream = pipeline.source([1, 2], name="in").key_by(abs)
-    stream.process(lambda: Living([], "element"), name="first")
+    stream.process(lambda: Living([], "element"), name="first", new_chain=True)
     stream.process(lambda: FailsToClose([]), name="second")
     error = await run_failing(pipeline, tmp_path)
 
@@ -174,18 +181,22 @@ async def test_error_while_closing_does_not_hide_the_error_before_it(tmp_path: P
     assert error.__cause__.__notes__ == ["then, while closing: OSError: socket"]  # type: ignore[union-attr]
 
 
+@in_one_actor_or_two
 @pytest.mark.parametrize("place", ["open", "element"])
-async def test_error_in_open_or_handler_names_the_operator_and_close_is_called(tmp_path: Path, place: str) -> None:
+async def test_error_in_open_or_handler_names_the_operator_and_close_is_called(
+    tmp_path: Path, place: str, new_chain: bool
+) -> None:
     """`close` lets go of what `open` took before it failed half-way."""
     said: list[str] = []
-    error = await run_failing(living(said, place), tmp_path)
+    error = await run_failing(living(said, place, new_chain=new_chain), tmp_path)
 
     assert isinstance(error, UserCodeError)
     assert error.operator == "p"
     assert said[-1] == "close"
 
 
-async def test_operators_are_closed_from_the_head_to_the_tail(tmp_path: Path) -> None:
+@in_one_actor_or_two
+async def test_operators_are_closed_from_the_head_to_the_tail(tmp_path: Path, new_chain: bool) -> None:
     """T117: what an operator gives at its end still finds those behind it open."""
     said: list[str] = []
 
@@ -199,17 +210,18 @@ async def test_operators_are_closed_from_the_head_to_the_tail(tmp_path: Path) ->
                     said.append("sink closed")
 
     target = Closing()
-    await Attempt(await Deploying(living(said, sink=target), tmp_path).build()).run(lambda: None)
+    await Attempt(await Deploying(living(said, sink=target, new_chain=new_chain), tmp_path).build()).run(lambda: None)
 
     assert said[-2:] == ["close", "sink closed"]
     assert target.committed == [1, 2]
 
 
-async def test_error_in_close_after_the_end_does_not_undo_the_end(tmp_path: Path) -> None:
+@in_one_actor_or_two
+async def test_error_in_close_after_the_end_does_not_undo_the_end(tmp_path: Path, new_chain: bool) -> None:
     """The final checkpoint is complete and committed: running all again could only fail in the same way."""
     said: list[str] = []
     target = Target()
-    attempt = Attempt(await Deploying(living(said, "close", sink=target), tmp_path).build())
+    attempt = Attempt(await Deploying(living(said, "close", sink=target, new_chain=new_chain), tmp_path).build())
     await attempt.run(lambda: None)
 
     assert attempt.over
@@ -275,6 +287,44 @@ async def test_cancelling_an_attempt_cancels_its_actors_and_is_no_failure(tmp_pa
 
     assert said[-1] == "close"
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "p[0]"]
+
+
+@in_one_actor_or_two
+async def test_process_that_saw_no_record_is_closed_too(tmp_path: Path, new_chain: bool) -> None:
+    """Its states were never made attributes, so there is nothing to let go of."""
+    said: list[str] = []
+    source = Splits[int]({"a": []})
+    await Attempt(await Deploying(living(said, source=source, new_chain=new_chain), tmp_path).build()).run(lambda: None)
+
+    assert said == ["open p[0] of 1", "close"]
+
+
+@in_one_actor_or_two
+async def test_state_that_a_task_changes_between_two_batches_fails_the_attempt(tmp_path: Path, new_chain: bool) -> None:
+    """T32: what a background task writes would be lost silently: the next batch of its operator says so."""
+    said: list[str] = []
+    made: list[Living] = []
+
+    class Astray(Living):
+        def __init__(self, said: list[str]) -> None:
+            super().__init__(said)
+            made.append(self)
+
+    source = Splits({"a": [1, 1]}, batch=1, allowed=1)
+    pipeline = Pipeline("t")
+    pipeline.source(source, name="in").key_by(abs).process(lambda: Astray(said), name="p", new_chain=new_chain)
+    attempt = Attempt(await Deploying(pipeline, tmp_path).build())
+
+    async def change() -> None:
+        await until(lambda: "element" in said)
+        made[0].count = 5
+        source.allow(None)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(change)
+        with pytest.raises(StateAccessError, match=r"Astray\.count was used where there is no key"):
+            await attempt.run(lambda: None)
+    assert said == ["open p[0] of 1", "element", "close"]
 
 
 async def test_layers_are_let_go_when_the_attempt_ends(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ async def test_every_subtask_has_an_actor_and_its_own_key_groups(tmp_path: Path)
     assert [state.stack.key_groups for state in states if state] == [(0, 43), (43, 86), (86, 128)]
     assert len({id(built.subtasks[SubtaskId("p", index)]._process) for index in range(3)}) == 3
     assert [len(subtask.mailbox.lanes) for subtask in built.subtasks.values()] == [1, 1, 1, 1]
-    built.close()
+    await built.close()
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,6 @@ async def test_attempts_are_claimed_also_by_those_that_fail_to_build(tmp_path: P
     for expected in (1, 2, 3):
         deploying = Deploying(pipeline(counting), tmp_path)
         built = await deploying.build()
-        built.close()
+        await built.close()
         assert built.claim.attempt == expected
         deploying.context.directory.close()

@@ -1,75 +1,21 @@
-"""A chain in an actor: pieces that fit a burst, keys of one type, and errors with a name and a place."""
+"""A chain in an actor: pieces that fit a burst, and errors with a name and a place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import pytest
 
-from actorstream.api.pipeline import Pipeline
-from actorstream.errors import CodecError, UserCodeError
+from actorstream.errors import UserCodeError
 from actorstream.model.batch import Batch
 from actorstream.operators.keyed_process import Context, KeyedProcess
 from actorstream.operators.state_declarations import ValueState
-from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, ChainRunner
-from actorstream.runtime.mailbox import Mailbox
-from actorstream.runtime.outputs import ExchangeOutput
-from actorstream.runtime.pace import Pace
-from actorstream.runtime.statistics import SubtaskStatistics
-from actorstream.system.offload import ThreadOffload
-from tests.operators.rig import Rig
+from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, SLICE_RECORDS_STREAMED
 from tests.runtime.doubles import settle
+from tests.runtime.running_chain import Running, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from actorstream.api.stream import Stream
-
-
-class SteppingClock:
-    """Time passes only where the test's functions say so."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now_us(self) -> int:
-        """Read the wall clock."""
-        return int(self.seconds * 1e6)
-
-    def monotonic(self) -> float:
-        """Read the other one."""
-        return self.seconds
-
-
-class Running:
-    """One chain, bound to a clock of its own and to lanes that nobody reads."""
-
-    def __init__(self, build: Callable[[Stream[Any]], object], head: str = "in", *, parallelism: int = 1) -> None:
-        pipeline = Pipeline("t")
-        build(pipeline.source([0], name="in"))
-        self.rig = Rig(pipeline, head, parallelism=parallelism)
-        self.clock = SteppingClock()
-        self.statistics = SubtaskStatistics()
-        self.runner = ChainRunner(self.rig.chain, 0, Pace(self.clock, ThreadOffload()), self.statistics)
-        self.lanes = [Mailbox[Any, Any](1, 1_000_000).lanes[0] for _ in range(parallelism)]
-        self.runner.outputs = {exchange: ExchangeOutput(exchange, self.lanes) for exchange in self.rig.chain.outputs}
-        self.runner.bind(self.rig.bindings)
-
-    async def work(self, values: Sequence[Any], keys: Sequence[Any] | None = None) -> None:
-        """Run one batch."""
-        times: Any = None
-        await self.runner.work(Batch(list(values), times, None if keys is None else list(keys), ("s", 41)))
-
-    async def blamed(self, values: Sequence[Any], keys: Sequence[Any] | None = None) -> Exception:
-        """Run a batch that fails; give what the actor would report."""
-        with pytest.raises(Exception) as failure:  # noqa: PT011
-            await self.work(values, keys)
-        return self.runner.blame(failure.value)
-
-    def sent(self) -> list[list[Any]]:
-        """Give the batches that were sent, lane after lane."""
-        return [item.values for lane in self.lanes for item in lane.items]
+    from collections.abc import Sequence
 
 
 async def test_batch_is_cut_to_what_fits_a_burst() -> None:
@@ -79,7 +25,7 @@ async def test_batch_is_cut_to_what_fits_a_burst() -> None:
         running.clock.seconds += 0.001
         return value
 
-    running = Running(lambda s: s.map(slow).key_by(abs).count())
+    running = Running(lambda s: s.map(slow).key_by(abs).count(new_chain=True))
     await running.work(range(60))
 
     sizes = [len(values) for values in running.sent()]
@@ -107,6 +53,21 @@ async def test_expensive_record_is_a_piece_of_its_own() -> None:
     await running.work(range(20))
 
     assert [len(values) for values in running.sent()] == [16, 1, 1, 1, 1]
+
+
+async def test_pieces_of_a_chain_that_keeps_no_list_grow_beyond_that() -> None:
+    """Nothing is in flight behind them: only the burst bounds them, and a tap brings the other bound back."""
+    running = Running(lambda s: s.key_by(abs).count().sink(str))
+    for _ in range(8):
+        await running.work(range(20_000))
+    assert running.runner.slice == SLICE_RECORDS_STREAMED
+
+    async def tap(values: Sequence[object]) -> None:
+        """Take a list."""
+
+    running.runner.taps[running.rig.chain.nodes[0].id] = [tap]
+    running.runner.compile()
+    assert running.runner.slice == SLICE_RECORDS_MAX
 
 
 async def test_others_run_between_two_pieces_but_not_within_one() -> None:
@@ -149,84 +110,7 @@ async def test_counters_tell_records_and_seconds() -> None:
     assert (statistics.busy_seconds, statistics.backpressured_seconds) == (1.5, 0)
 
 
-# ---- keys
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        (1, True),
-        (1, 1.0),
-        (True, 1),
-        ("a", 1),
-        ("a", b"a"),
-        ((1,), 1),
-        (1, "a"),
-        ((1, "a"), (True, "a")),
-        ((1,), (1.0,)),
-        ((None, 1.0), (0, 1)),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("together", [True, False])
-async def test_second_type_of_key_is_refused(first: object, second: object, together: bool) -> None:
-    """T137: 1, 1.0 and True are one dict entry and three encodings."""
-    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
-    if not together:
-        await running.work([0], [first])
-        error = await running.blamed([0], [second])
-    else:
-        error = await running.blamed([0, 0], [first, second])
-
-    assert isinstance(error, CodecError)
-    message = str(error)
-    assert message.startswith("head: key_by gave ")
-    assert type(second).__name__ in message
-    assert type(first).__name__ in message
-    assert "convert in the key function" in message
-    if together:
-        assert running.rig.rows() == {}
-
-
-async def test_key_none_is_refused_with_the_remedy() -> None:
-    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
-    error = await running.blamed([0, 0], ["a", None])
-
-    assert isinstance(error, CodecError)
-    assert str(error).startswith("head: key_by gave None; filter such records out before, or give them a key")
-
-
-@pytest.mark.parametrize(
-    "key", [[1], {"a": 1}, {1}, object(), 1j, float("nan"), (1, [2])], ids=lambda key: type(key).__name__
-)
-async def test_key_that_has_no_encoding_is_refused_before_it_is_state(key: object) -> None:
-    """Not seconds later, at the next snapshot; and a list says the same as any other."""
-    running = Running(lambda s: s.key_by(abs).count(name="head"), "head")
-    error = await running.blamed([0], [key])
-
-    assert isinstance(error, CodecError)
-    assert str(error).startswith("head: ")
-    assert running.rig.rows() == {}
-
-
-@pytest.mark.parametrize("key", [None, object()], ids=["None", "object"])
-async def test_key_that_cannot_be_routed_names_the_operator_and_the_record(key: object) -> None:
-    """With several receivers the sender encodes the key, before the receiver can look at it."""
-    running = Running(lambda s: s.map(abs).key_by(lambda _: key).count(name="head"), parallelism=2)
-    error = await running.blamed([5])
-
-    assert isinstance(error, CodecError)
-    assert "map-1" in str(error)
-    assert "record 1 of a batch, of type int, read from split 's' up to position 41" in str(error)
-
-
 # ---- errors
-
-
-def fail(value: int) -> int:
-    if value == 3:
-        raise ValueError("three")
-    return value
 
 
 async def test_error_of_a_users_function_names_operator_subtask_record_and_position() -> None:
@@ -274,7 +158,7 @@ async def test_state_access_astray_in_a_handler_is_the_users_error() -> None:
         def on_element(self, value: int, ctx: Context[int], /) -> list[int]:
             return [other.count]
 
-    running = Running(lambda s: s.key_by(abs).process(Reader, name="head"), "head")
+    running = Running(lambda s: s.key_by(abs).process(Reader, name="head", new_chain=True), "head")
     error = await running.blamed([1], [1])
 
     assert isinstance(error, UserCodeError)

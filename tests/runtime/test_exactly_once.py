@@ -105,13 +105,15 @@ async def test_result_is_exact_at_any_parallelism(tmp_path: Path, name: str, par
     check(name, target)
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_result_is_exact_over_several_stops(tmp_path: Path, name: str) -> None:
+async def test_result_is_exact_over_several_stops(tmp_path: Path, name: str, parallelism: int) -> None:
     """Each stop is a final checkpoint in the middle of the input; the next run goes on from there."""
     target = Target()
     for allowed in (20, 110, 111, None):
         source = Splits(NUMBERS, batch=7, allowed=allowed)
-        async with build(name, source, target).run(store=tmp_path, parallelism=2, checkpoint_interval=None) as job:
+        run = build(name, source, target).run(store=tmp_path, parallelism=parallelism, checkpoint_interval=None)
+        async with run as job:
             if allowed is None:
                 await job.wait()
             else:
@@ -119,8 +121,9 @@ async def test_result_is_exact_over_several_stops(tmp_path: Path, name: str) -> 
     check(name, target)
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_result_is_exact_over_failures(tmp_path: Path, name: str) -> None:
+async def test_result_is_exact_over_failures(tmp_path: Path, name: str, parallelism: int) -> None:
     """A split fails at three places, a commit once; checkpoints come all the time."""
     target = Target()
     source = Splits(NUMBERS, batch=7)
@@ -139,7 +142,7 @@ async def test_result_is_exact_over_failures(tmp_path: Path, name: str) -> None:
                 raise
 
     target.crash_before_commit = OSError("target down")
-    options: RunOptions = {"store": tmp_path, "parallelism": 2, "checkpoint_interval": 0.002}
+    options: RunOptions = {"store": tmp_path, "parallelism": parallelism, "checkpoint_interval": 0.002}
     options["restart"] = Restart.fixed_delay(20, delay=0)
     summary = await build(name, Mended(NUMBERS), target).run(**options)
 
@@ -148,7 +151,10 @@ async def test_result_is_exact_over_failures(tmp_path: Path, name: str) -> None:
 
 
 async def test_all_state_kinds_survive_stops_and_a_rescale(tmp_path: Path) -> None:
-    """T33: p=1 -> 3 -> 2; every key group takes its state along, and the results are those of one run at p=1."""
+    """T33: p=1 -> 3 -> 2 -> 1; every key group takes its state along, and the results are those of one run at p=1.
+
+    With one subtask the process is in the actor of its source: its state is found by its name all the same.
+    """
 
     def run_of(source: Any, target: Target) -> Pipeline:
         pipeline = Pipeline("t")
@@ -158,7 +164,7 @@ async def test_all_state_kinds_survive_stops_and_a_rescale(tmp_path: Path) -> No
 
     alone, target = Target(), Target()
     await run_of(Splits({"a": EVERYTHING}), alone).run()
-    for parallelism, allowed in ((1, 150), (3, 151), (3, 300), (2, 501)):
+    for parallelism, allowed in ((1, 150), (3, 151), (3, 300), (2, 400), (1, 450), (1, 501)):
         source = Splits({"a": EVERYTHING}, batch=10, allowed=allowed, ended=False)
         run = run_of(source, target).run(store=tmp_path, parallelism=parallelism, checkpoint_interval=None)
         async with run as job:
@@ -167,6 +173,25 @@ async def test_all_state_kinds_survive_stops_and_a_rescale(tmp_path: Path) -> No
 
     by_key, alone_by_key = ({k: [r for r in t.committed if r[0] == k] for k in range(23)} for t in (target, alone))
     assert by_key == alone_by_key
+
+
+@pytest.mark.parametrize(
+    "new_chains", [(False, True, False), (True, False, True)], ids=["one, two, one", "two, one, two"]
+)
+async def test_state_follows_its_operator_into_another_actor(tmp_path: Path, new_chains: tuple[bool, ...]) -> None:
+    """T91: how operators share actors is no part of a checkpoint."""
+    target = Target()
+    for new_chain, allowed in zip(new_chains, (100, 200, None), strict=True):
+        source = Splits(NUMBERS, batch=7, allowed=allowed)
+        pipeline = Pipeline("t")
+        keyed = pipeline.source(source, name="in").map(abs).key_by(lambda v: v % 7)
+        keyed.count(name="count", new_chain=new_chain).sink(target, name="out")
+        async with pipeline.run(store=tmp_path, checkpoint_interval=None) as job:
+            if allowed is None:
+                await job.wait()
+            else:
+                await until(lambda: job.summary().records_in >= 100)
+    check("keyed", target)
 
 
 async def test_records_after_the_last_barrier_are_in_the_final_checkpoint(tmp_path: Path) -> None:
@@ -214,12 +239,13 @@ async def test_tokens_of_a_larger_run_are_committed_by_a_smaller_one(tmp_path: P
         )
 
 
+@pytest.mark.parametrize("parallelism", [1, 2])
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_every_item_can_go_over_the_wire(tmp_path: Path, name: str) -> None:
+async def test_every_item_can_go_over_the_wire(tmp_path: Path, name: str, parallelism: int) -> None:
     """No habit of passing live objects: records, keys, positions and barriers survive encoding."""
     target = Target()
     graph = build(name, Splits(NUMBERS), target).draft.graph()
-    await Run(graph, {"store": tmp_path, "parallelism": 2, "checkpoint_interval": 0.002}, wire=True)
+    await Run(graph, {"store": tmp_path, "parallelism": parallelism, "checkpoint_interval": 0.002}, wire=True)
 
     check(name, target)
 

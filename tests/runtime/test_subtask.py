@@ -99,7 +99,7 @@ async def with_actor(made: tuple[Pipeline, Target], store: Path, body: Callable[
         await settle()
         await body(actor)
         group.cancel_scope.cancel()
-    built.close()
+    await built.close()
 
 
 Made = tuple[Pipeline, Target]
@@ -264,7 +264,7 @@ async def test_control_that_posts_itself_again_does_not_hold_the_loop(
         group.cancel_scope.cancel()
     assert posted > 20
     assert target.committed == []
-    built.close()
+    await built.close()
 
 
 async def test_notice_after_the_actor_has_ended_is_dropped(pipeline_and_target: Made, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ async def test_parked_source_reads_nothing_more_but_takes_checkpoints(tmp_path: 
         assert first.report.positions["a"].position == seen[-1]
         assert len(seen) == taken
         group.cancel_scope.cancel()
-    built.close()
+    await built.close()
 
 
 async def test_actor_that_is_run_before_it_is_connected_is_our_bug(pipeline_and_target: Made, tmp_path: Path) -> None:
@@ -337,4 +337,4 @@ async def test_actor_that_is_run_before_it_is_connected_is_our_bug(pipeline_and_
 
     with pytest.raises(InvariantError, match=r"count\[0\] runs before it is connected"):
         await subtask.run(lambda: None, start)
-    built.close()
+    await built.close()

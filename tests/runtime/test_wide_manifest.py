@@ -14,7 +14,7 @@ from actorstream.checkpoints.numbers import Numbers
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import AttemptNumber, CheckpointId, JobId, SubtaskId
 from actorstream.model.key_groups import range_of
-from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.columns import columns_of
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
 from actorstream.runtime.restoring import ManifestWriter, positions_in
@@ -54,7 +54,7 @@ def wide_plan(stages: int, width: int) -> Plan:
 
 
 def writer_of(plan: Plan) -> ManifestWriter:
-    columns = {chain.head.name: columns_of(chain.head, None) for chain in plan.chains if is_stateful(chain.head.spec)}
+    columns = {node.name: columns_of(node, None) for chain in plan.chains if (node := chain.stateful) is not None}
     numbers = Numbers()
     for name, states in columns.items():
         numbers, _ = numbers.number_operator(name)
@@ -69,7 +69,7 @@ def reports_of(plan: Plan, layers: list[Layer], *, splits: int, tokens: int) -> 
     reports: dict[SubtaskId, SnapshotReport] = {}
     for chain in plan.chains:
         for subtask in chain.subtasks():
-            if not is_stateful(chain.head.spec):
+            if chain.stateful is None:
                 positions = {f"{split}": SplitPosition(10**9 + split, finished=False) for split in range(splits)}
                 reports[subtask] = SnapshotReport(positions=positions if subtask.subtask == 0 else {})
                 continue

@@ -8,6 +8,7 @@ output   which results of which stage a sink gets
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from actorstream.api.pipeline import Pipeline
@@ -150,6 +151,15 @@ def _in_place(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[
     keyed.fold(empty, write_down, name="diary")
 
 
+def _around(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
+    """With one subtask all of it is one actor, whose key is made in the middle: sinks before, behind and beside it."""
+    events = streams["a"].filter(lambda event: event.amount >= 0)
+    events.map(lambda event: Result(event.key, event, 0, 0)).sink(sinks["before"], name="before")
+    tallied = events.key_by(attrgetter("key")).process(Tally, name="tally")
+    tallied.sink(sinks["behind"], name="behind")
+    events.map(lambda event: Result(event.key, event, 0, 0)).filter(odd).sink(sinks["beside"], name="beside")
+
+
 _SIDES = ("left", "right")
 _OUT = {"out": Output("tally")}
 JOBS: Mapping[str, SimulatedJob] = {
@@ -184,6 +194,12 @@ JOBS: Mapping[str, SimulatedJob] = {
             _in_place,
             {"notebook": Stage(NotebookModel), "diary": Stage(DiaryModel)},
             {"out": Output("notebook")},
+        ),
+        SimulatedJob(
+            "around",
+            _around,
+            {"way": Stage(NoModel, stateful=False), "tally": Stage(TallyModel)},
+            {"before": Output("way"), "behind": Output("tally"), "beside": Output("way", odd)},
         ),
         SimulatedJob(
             "aggregates", _aggregates, {"sums": Stage(FoldModel), "latest": Stage(LatestModel)}, {"out": Output("sums")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from unittest.mock import patch
 
 from actorstream.model.batch import Batch
 from actorstream.model.key_groups import KeyGroupRange
+from actorstream.operators.step_text import Lists
+from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.mailbox import Lane, Mailbox
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
 from actorstream.runtime.snapshots import Snapshots
@@ -18,6 +21,7 @@ from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
 from actorstream.state.stack import LayerStack
 from tests.simulation.mutation import mutant
+from tests.simulation.running import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,6 +117,99 @@ def _between() -> Sequence[AbstractContextManager[object]]:
             await real(self, channel, item)
 
     return [patch.object(SourceSubtask, "_on_item", on_item)]
+
+
+_IN_MEMORY: dict[str, Any] = {"in_memory": True, "live": False, "interval": 0.02, "pause": 0.02, "timeout": 60.0}
+
+
+async def _serve(source: SourceSubtask) -> None:
+    while source.mailbox.control:
+        await source._on_control(source.mailbox.control.popleft())
+
+
+def _on_take(take: Callable[..., Any]) -> Sequence[AbstractContextManager[object]]:
+    """Have `take(source, split, taken, do)` carry out one piece of a split in memory."""
+    real = SourceSubtask._take
+
+    async def mutated(self: SourceSubtask, channel: Any, split: str) -> None:
+        do = self.runner.piece
+
+        async def piece(batch: Batch, start: int, count: int) -> None:
+            assert batch.origin is not None
+            await take(self, split, batch.origin[1], lambda: do(batch, start, count))
+
+        with patch.object(self.runner, "piece", piece):
+            await real(self, channel, split)
+
+    return [patch.object(SourceSubtask, "_take", mutated)]
+
+
+@mutant("in memory, the position is advanced before its piece is done, where a barrier can come", **_IN_MEMORY)
+def _position_first() -> Sequence[AbstractContextManager[object]]:
+    async def take(source: SourceSubtask, split: str, position: Any, do: Callable[[], Any]) -> None:
+        source.positions[split] = SplitPosition(position, finished=False)
+        await asyncio.sleep(0.001)  # as where credit is waited for
+        await _serve(source)
+        await do()
+
+    return _on_take(take)
+
+
+@mutant("in memory, a barrier comes between a piece and its position", **_IN_MEMORY)
+def _between_piece_and_position() -> Sequence[AbstractContextManager[object]]:
+    async def take(source: SourceSubtask, split: str, position: Any, do: Callable[[], Any]) -> None:
+        await do()
+        await _serve(source)
+
+    return _on_take(take)
+
+
+# -- a key in the middle of a chain ------------------------------------------------------------------------------------
+
+_ALONE: dict[str, Any] = {"job": "around", "sessions": (Session(1, stop_after=0.12), Session(1, power=True))}
+
+
+@mutant("the part after the key is run twice for what was fetched", **_ALONE)
+def _after_key_twice() -> Sequence[AbstractContextManager[object]]:
+    real = ChainRunner._before_key
+
+    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> Lists:
+        lists = await real(self, *piece, timed=timed)
+        compiled = self._step_for("after key", timed=timed)
+        results = compiled.step.run(lists.values, lists.keys, lists.timestamps, 0, len(lists.values))
+        await self._deliver(compiled, results)
+        return lists
+
+    return [patch.object(ChainRunner, "_before_key", before_key)]
+
+
+@mutant("what the part before the key gives to others is lost", **_ALONE)
+def _before_key_not_delivered() -> Sequence[AbstractContextManager[object]]:
+    real_deliver, real_before = ChainRunner._deliver, ChainRunner._before_key
+
+    async def nothing(self: ChainRunner, compiled: Any, results: Any) -> None:
+        """Lose it."""
+
+    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> Lists:
+        with patch.object(ChainRunner, "_deliver", nothing):
+            return await real_before(self, *piece, timed=timed)
+
+    return [patch.object(ChainRunner, "_before_key", before_key), patch.object(ChainRunner, "_deliver", real_deliver)]
+
+
+@mutant("the chain is done whole after its part before the key", **_ALONE)
+def _whole_after_part() -> Sequence[AbstractContextManager[object]]:
+    real = ChainRunner._before_key
+
+    async def before_key(
+        self: ChainRunner, values: Any, timestamps: Any, start: int, count: int, *, timed: bool
+    ) -> Lists:
+        await real(self, values, timestamps, start, count, timed=timed)
+        whole = self._step_for("whole", timed=timed)
+        await self._deliver(whole, whole.step.run(values, None, timestamps, start, count))
+        return Lists([], [], None)
+
+    return [patch.object(ChainRunner, "_before_key", before_key)]
 
 
 # -- snapshots and state -----------------------------------------------------------------------------------------------

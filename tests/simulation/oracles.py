@@ -27,7 +27,7 @@ from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
-from actorstream.operators.columns import columns_of, is_stateful
+from actorstream.operators.columns import columns_of
 from actorstream.protocol.attempts import is_void
 from actorstream.runtime.restoring import restore
 from actorstream.state.memtable import MISSING
@@ -279,6 +279,6 @@ def _columns(job: SimulatedJob) -> dict[str, list[Column]]:
     plan = plan_graph(job.pipeline(ends, sinks).draft.graph(), has_store=False)
     return {
         node.name: columns_of(node, node.spec.factory() if isinstance(node.spec, ProcessSpec) else None)
-        for node in (chain.head for chain in plan.chains)
-        if is_stateful(node.spec)
+        for node in (chain.stateful for chain in plan.chains)
+        if node is not None
     }

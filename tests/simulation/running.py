@@ -26,7 +26,6 @@ from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.errors import JobFailed, StoreError
 from actorstream.eventlog.log import EventLog
-from actorstream.model.connect import Fetched
 from actorstream.model.ids import CheckpointId
 from actorstream.model.world import World
 from actorstream.protocol.restart import Restart
@@ -49,13 +48,14 @@ from tests.simulation.inputs import (
 )
 from tests.simulation.jobs import JOBS
 from tests.simulation.oracles import BrokenPromiseError, Oracles
+from tests.simulation.sources import Pile, Trickle
 from tests.simulation.stages import Event, Result
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.api.job import Job
-    from actorstream.eventlog.view import LogView
+    from actorstream.model.connect import Source
     from actorstream.model.world import Clock, FileSystem
     from actorstream.testing.faults import CallKind
     from actorstream.testing.loop import Policy
@@ -111,6 +111,7 @@ class Plan:
     restarts: bool = True
     live: bool = False
     pad: int = 0
+    in_memory: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -168,6 +169,7 @@ def draw(seed: int, **fixed: object) -> Plan:
         call_delay=rng.choice((0.001, 0.01, 0.01)),
         live=rng.random() < 0.25,
         pad=12_000 if rng.random() < 0.1 else 0,
+        in_memory=rng.random() < 0.25,
     )
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
@@ -295,10 +297,13 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
 def make_run(plan: Plan, parallelism: int, root: str) -> Run:
     """Make the job's run over the logs below `root`."""
     job = JOBS[plan.job]
-    sources = {
-        source: Trickle(input_log(f"{root}/in-{source}").view(stop=ends_of(source, plan.shape)), plan.pause)
-        for source in job.sources
-    }
+    sources: dict[str, Source[Event, int]] = {}
+    for source in job.sources:
+        if plan.in_memory and not plan.live:
+            sources[source] = Pile(partitions_of(source, plan.shape), plan.pause)
+        else:
+            log = input_log(f"{root}/in-{source}")
+            sources[source] = Trickle(log.view(stop=ends_of(source, plan.shape)), plan.pause)
     sinks = {
         sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
         for sink in job.outputs
@@ -316,32 +321,6 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
         },
         wire=plan.wire,
     )
-
-
-class Trickle:
-    """A log's view as a source that gives a few records at a time, with pauses: as a live input does."""
-
-    def __init__(self, view: LogView[Event], pause: float) -> None:
-        self._view = view
-        self._pause = pause
-
-    async def splits(self) -> Sequence[str]:
-        return await self._view.splits()
-
-    async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, Event]]:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, SimulatedLoop)
-        rng = loop.environment
-        async for fetched in self._view.read(split, after):
-            values = list(fetched.values)
-            before = fetched.position - len(values)
-            start = 0
-            while start < len(values):
-                end = min(len(values), start + rng.randint(1, 3))
-                if rng.random() < 0.5:
-                    await anyio.sleep(rng.random() * self._pause)
-                yield Fetched(values[start:end], before + end)
-                start = end
 
 
 class _TickingClock:

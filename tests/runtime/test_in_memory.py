@@ -1,0 +1,399 @@
+"""Records that are in memory already: taken where they are, no further ahead than the chain is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from actorstream.api.pipeline import Pipeline
+from actorstream.api.run import Run
+from actorstream.errors import JobFailed, RestoreError, UserCodeError
+from actorstream.model.connect import Fetched, InMemorySource, Taken
+from actorstream.model.ids import CheckpointId
+from actorstream.protocol.restart import Restart
+from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX
+from actorstream.runtime.messages import AbortCheckpoint, Acked, TriggerCheckpoint
+from tests.runtime.deploying import Deploying, subtask_of
+from tests.runtime.doubles import Target, settle, until
+from tests.runtime.test_source import positions, reading
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
+
+KINDS: dict[str, Callable[[range], Sequence[int]]] = {
+    "list": list,
+    "tuple": tuple,
+    "range": lambda numbers: numbers,
+    "deque": deque,
+}
+any_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+
+
+class Shelves:
+    """Several splits in memory. `taken` notes what was asked for; `fail_at` breaks a split once, at a position."""
+
+    def __init__(self, splits: dict[str, Sequence[int]]) -> None:
+        self.records = splits
+        self.taken: list[tuple[str, int | None]] = []
+        self.fail_at: dict[tuple[str, int], Exception] = {}
+
+    async def splits(self) -> Sequence[str]:
+        """Name them."""
+        return list(self.records)
+
+    async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, int]]:
+        """Not for a job: it takes."""
+        raise AssertionError("a source in memory is taken from, not read")
+        yield
+
+    def take(self, split: str, after: int | None, count: int, /) -> Taken[int, int] | None:
+        """Show at most `count` records."""
+        self.taken.append((split, after))
+        values = self.records[split]
+        start = 0 if after is None else after + 1
+        for (broken, at), error in list(self.fail_at.items()):
+            if broken == split and start >= at:
+                del self.fail_at[broken, at]
+                raise error
+        stop = min(start + count, len(values))
+        return None if start == stop else Taken(values, start, stop - start, stop - 1)
+
+
+def shelves() -> Shelves:
+    return Shelves(
+        {"a": range(700), "b": tuple(range(1_000, 1_300)), "c": [], "d": list(range(5_000, 5_900)), "e": [9_000]}
+    )
+
+
+def everything(source: Shelves) -> list[int]:
+    return [value for values in source.records.values() for value in values]
+
+
+def test_double_is_a_source_in_memory() -> None:
+    assert isinstance(shelves(), InMemorySource)
+
+
+# ---- what is taken
+
+
+@any_kind
+@pytest.mark.parametrize("length", [0, 1, SLICE_RECORDS_FIRST, 3_000])
+async def test_every_record_of_any_kind_of_sequence_comes_once_in_order(
+    kind: Callable[[range], Sequence[int]], length: int
+) -> None:
+    target = Target()
+    summary = await reading(kind(range(length)), sink=target).run()
+
+    assert target.committed == list(range(length))
+    assert summary.records_in == length
+
+
+@any_kind
+@pytest.mark.parametrize("new_chain", [False, True], ids=["one actor", "two actors"])
+async def test_every_kind_of_sequence_can_go_over_the_wire(
+    kind: Callable[[range], Sequence[int]], new_chain: bool
+) -> None:
+    """What is sent is a batch of lists: a range or a deque has no encoding."""
+    seen: list[tuple[int, int]] = []
+    pipeline = Pipeline("t")
+    keyed = pipeline.source(kind(range(1_500)), name="in").key_by(lambda v: v % 3)
+    keyed.count(name="n", new_chain=new_chain).sink(seen.append)
+    await Run(pipeline.draft.graph(), {}, wire=True)
+
+    assert seen == [(v % 3, v // 3 + 1) for v in range(1_500)]
+
+
+@pytest.mark.parametrize("parallelism", [1, 2, 3, 8])
+async def test_every_subtask_takes_from_its_own_splits(parallelism: int) -> None:
+    """With eight, three have nothing and end at once."""
+    source, target = shelves(), Target()
+    summary = await reading(source, sink=target, parallelism=parallelism).run()
+
+    assert Counter(target.committed) == Counter(everything(source))
+    assert summary.records_in == len(everything(source))
+
+
+async def test_splits_of_one_subtask_take_turns() -> None:
+    """None has to wait until another has ended."""
+    source = Shelves({"a": range(10_000), "b": range(10_000)})
+    await reading(source).run()
+
+    assert [split for split, _ in source.taken[:6]] == ["a", "b", "a", "b", "a", "b"]
+
+
+async def test_what_is_taken_is_what_is_done() -> None:
+    """No task reads ahead: a sink that waits holds the taking up, and credit bounds it where there is a hop."""
+    released = asyncio.Event()
+
+    async def take(_: object) -> None:
+        await released.wait()
+
+    source = Shelves({"a": range(10_000)})
+    async with reading(source, sink=take).run() as job:
+        await settle(200)
+        assert source.taken == [("a", None)]
+        released.set()
+        await job.wait()
+    released.clear()
+    source = Shelves({"a": range(100_000)})
+    pipeline = Pipeline("t")
+    pipeline.source(source, name="in").map(abs, name="m", new_chain=True).sink(take)
+    async with pipeline.run() as job:
+        await settle(500)
+        assert len(source.taken) < 20
+        released.set()
+        await job.wait()
+
+
+async def test_pieces_grow_to_the_same_size_as_any() -> None:
+    """Though nothing cuts them from a batch."""
+    source = Shelves({"a": range(100_000)})
+    pipeline = Pipeline("t")
+    pipeline.source(source, name="in").rebalance().map(abs)
+    await pipeline.run()
+
+    taken = [-1 if after is None else after for _, after in source.taken]
+    sizes = [second - first for first, second in pairwise(taken)]
+    assert sizes[0] == SLICE_RECORDS_FIRST
+    assert max(sizes) <= SLICE_RECORDS_MAX
+
+
+# ---- positions
+
+
+class Staging(Target):
+    """Notes what each checkpoint brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.staged: list[list[Any]] = []
+
+    def stage(self, token: bytes, records: list[Any]) -> None:
+        """Note it."""
+        self.staged.append(list(records))
+        super().stage(token, records)
+
+
+class Holding:
+    """An async sink that waits at one record until it is released."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.seen: list[int] = []
+        self.reached = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def __call__(self, value: int) -> None:
+        """Take a record."""
+        self.seen.append(value)
+        if value == self.at:
+            self.reached.set()
+            await self.released.wait()
+
+
+@any_kind
+@pytest.mark.parametrize("held", [0, 20, 500])
+async def test_position_in_a_checkpoint_is_that_of_the_last_record_done(
+    tmp_path: Path, kind: Callable[[range], Sequence[int]], held: int
+) -> None:
+    """T99: the checkpoint is asked for while a piece is at work; its position is the piece's last, and not before."""
+    target, holding = Staging(), Holding(held)
+    answers: list[int] = []
+
+    async def ask() -> None:
+        answers.append(await job.checkpoint())
+
+    pipeline = Pipeline("t")
+    stream = pipeline.source(kind(range(2_000)), name="in")
+    stream.sink(holding, name="hold")
+    stream.sink(target, name="out")
+    async with pipeline.run(store=tmp_path, checkpoint_interval=None) as job:
+        await holding.reached.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await settle()
+            assert target.staged == []
+            holding.released.set()
+        at, finished = positions(tmp_path, answers[0])["0"]
+    assert isinstance(at, int)
+    assert held <= at < held + SLICE_RECORDS_MAX
+    assert not finished
+    assert target.staged[0] == list(range(at + 1))
+
+
+@any_kind
+@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize("held", [3, 200, 899])
+async def test_job_goes_on_right_after_the_positions_of_its_checkpoint(
+    tmp_path: Path, kind: Callable[[range], Sequence[int]], parallelism: int, held: int
+) -> None:
+    """Stopped in the middle of a piece, and restored; the result is that of one quiet run."""
+    target, holding = Target(), Holding(held)
+
+    def pipeline(hold: Holding | None) -> Pipeline:
+        made = Pipeline("t")
+        stream = made.source(kind(range(900)), name="in", parallelism=1)
+        stream.sink(hold or str, name="hold", parallelism=1)
+        keyed = stream.key_by(lambda v: v % 4).count(name="n", parallelism=parallelism)
+        keyed.sink(target, name="out", parallelism=1)
+        return made
+
+    async with pipeline(holding).run(store=tmp_path, checkpoint_interval=None) as job:
+        await holding.reached.wait()
+        job.stop_soon()
+        await settle()
+        holding.released.set()
+    assert max(holding.seen) < 899 or held > 800
+    await pipeline(None).run(store=tmp_path)
+
+    assert Counter(target.committed) == Counter((v % 4, v // 4 + 1) for v in range(900))
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+async def test_several_splits_go_on_each_from_its_own_position(tmp_path: Path, parallelism: int) -> None:
+    """T97: what has ended is not asked for again."""
+    target, holding = Target(), Holding(1_200)
+
+    def pipeline(source: Shelves, sink: Any) -> Pipeline:
+        made = Pipeline("t")
+        stream = made.source(source, name="in", parallelism=parallelism)
+        stream.sink(sink, name="hold")
+        stream.key_by(lambda v: v // 1_000).count(name="n", parallelism=1).sink(target, name="out")
+        return made
+
+    first = shelves()
+    async with pipeline(first, holding).run(store=tmp_path, checkpoint_interval=None) as job:
+        await holding.reached.wait()
+        job.stop_soon()
+        await settle()
+        holding.released.set()
+    at = positions(tmp_path, 1)
+    second = shelves()
+    await pipeline(second, str).run(store=tmp_path)
+
+    began: dict[str, object] = {}
+    for split, after in second.taken:
+        began.setdefault(split, after)
+    assert began == {split: place for split, (place, finished) in at.items() if not finished}
+    if parallelism == 1:
+        assert (at["c"], at["e"]) == ((None, True), (0, False)), "their first turns came before the second one of b"
+    counts = Counter(v // 1_000 for v in everything(first))
+    assert Counter(target.committed) == Counter((k, n + 1) for k, count in counts.items() for n in range(count))
+
+
+async def test_failures_at_any_place_lose_and_double_nothing(tmp_path: Path) -> None:
+    """A split that cannot be taken from, a commit that fails; checkpoints come all the time."""
+    source, target = shelves(), Target()
+    for split, at in (("a", 16), ("d", 100), ("b", 300)):
+        source.fail_at[split, at] = ConnectionError(f"{split} {at}")
+    target.crash_before_commit = OSError("target down")
+    pipeline = Pipeline("t")
+    pipeline.source(source, name="in").key_by(lambda v: v % 5).count(name="n").sink(target, name="out")
+    summary = await pipeline.run(store=tmp_path, checkpoint_interval=0.001, restart=Restart.fixed_delay(20, delay=0))
+
+    assert summary.restarts == 4
+    counts = Counter(v % 5 for v in everything(source))
+    assert Counter(target.committed) == Counter((k, n + 1) for k, count in counts.items() for n in range(count))
+
+
+async def test_parked_source_takes_nothing_more_but_takes_checkpoints(tmp_path: Path) -> None:
+    """A stop that has to be tried again must not let new records in."""
+    seen: list[int] = []
+    pipeline = Pipeline("t")
+    pipeline.source(range(10**9), name="in").sink(seen.append, name="out")
+    built = await Deploying(pipeline, tmp_path).build()
+    source = subtask_of(built, "in")
+
+    async def start() -> None:
+        """Begin at once."""
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(source.run, lambda: None, start)
+        group.start_soon(source.snapshots.run)
+        source.begin()  # type: ignore[attr-defined]
+        await until(lambda: len(seen) > 1_000)
+        source.mailbox.tell(TriggerCheckpoint(CheckpointId(1), stop=True))
+        await until(lambda: built.coordinator._messages)
+        taken = len(seen)
+        source.mailbox.tell(AbortCheckpoint(CheckpointId(1), None))
+        source.mailbox.tell(TriggerCheckpoint(CheckpointId(2), stop=True))
+        await until(lambda: len(built.coordinator._messages) == 2)
+        first, second = built.coordinator._messages
+        assert isinstance(first, Acked)
+        assert isinstance(second, Acked)
+        assert first.report.positions == second.report.positions
+        assert first.report.positions["0"].position == seen[-1] == taken - 1
+        assert len(seen) == taken
+        group.cancel_scope.cancel()
+    await built.close()
+
+
+async def test_host_has_its_turns_while_a_long_sequence_is_taken() -> None:
+    """Nothing waits between two pieces, so it is the burst that ends a turn."""
+    pipeline = Pipeline("t")
+    pipeline.source(range(10**9), name="in").map(abs).sink(str)
+    turns = 0
+    async with pipeline.run() as job:
+        while job.summary().records_in < 2_000_000:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+    assert turns > 5
+
+
+# ---- errors
+
+
+async def test_split_that_cannot_be_taken_from_is_named_with_its_position() -> None:
+    source = Shelves({"a": range(100)})
+    source.fail_at["a", 16] = ConnectionError("gone")
+
+    with pytest.raises(JobFailed) as failed:
+        await reading(source).run()
+
+    error = failed.value.__cause__
+    assert isinstance(error, UserCodeError)
+    assert (error.operator, error.subtask, error.position) == ("in", 0, ("a", 15))
+    assert str(error).startswith(
+        "source in (subtask 0) raised ConnectionError while reading split 'a' after position 15"
+    )
+
+
+async def test_sequence_that_has_become_shorter_is_refused_at_restore(tmp_path: Path) -> None:
+    holding = Holding(50)
+    async with reading(list(range(100)), sink=holding).run(store=tmp_path, checkpoint_interval=None) as job:
+        await holding.reached.wait()
+        job.stop_soon()
+        await settle()
+        holding.released.set()
+
+    with pytest.raises(
+        (JobFailed, RestoreError), match=r"after element \d+ of a sequence that now has 10: restore with"
+    ):
+        await reading(list(range(10)), sink=Holding(50)).run(store=tmp_path)
+
+
+@any_kind
+async def test_error_in_a_later_piece_names_its_record(kind: Callable[[range], Sequence[int]]) -> None:
+    """The batch is the whole sequence: its place is counted from the piece."""
+
+    def fail(value: int) -> int:
+        if value == 70:
+            raise ValueError("no")
+        return value
+
+    pipeline = Pipeline("t")
+    pipeline.source(kind(range(100)), name="in").map(fail, name="bad").sink(str)
+    with pytest.raises(JobFailed) as failed:
+        await pipeline.run(restart=Restart.never())
+
+    error = failed.value.__cause__
+    assert isinstance(error, UserCodeError)
+    assert (error.operator, error.record) == ("bad", 70)
+    assert f"at record {70 - SLICE_RECORDS_FIRST + 1} of a batch, of type int" in str(error)
