@@ -29,6 +29,14 @@ class StoreError(ActorstreamError):
     """
 
 
+class DataLossError(StoreError):
+    """Records of a log that were acknowledged are damaged, missing or removed: trying again cannot help.
+
+    Readers stop with this error in front of what is lost: they never skip it. The job is not restarted. Put the
+    file back from a copy.
+    """
+
+
 class StoreInUseError(StoreError):
     """Another live process holds the store; nothing was changed."""
 

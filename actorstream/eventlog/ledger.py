@@ -31,8 +31,7 @@ from typing import TYPE_CHECKING, TypeVar
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
 from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import CodecError, StoreError
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import CodecError, DataLossError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,9 +16,8 @@ from __future__ import annotations
 from struct import Struct, unpack_from
 from typing import TYPE_CHECKING, NamedTuple
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
-from actorstream.eventlog.loss import DataLossError
 
 if TYPE_CHECKING:
     from actorstream.model.world import FileSystem

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_hexdigest
 
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError
 from actorstream.eventlog.progress import Progress
 from actorstream.eventlog.segment import digest_of
 

@@ -32,6 +32,7 @@ R = TypeVar("R")
 
 _CHECK_READERS_S = 60.0
 _WORK_BYTES_MIN = 1024 * 1024
+_WORK_BYTES_MAX = 32 * 1024 * 1024
 _WORK_FOR_A_BYTE = 4
 """A file grows by at most so much for a byte of records: what was sealed is digested before the next one is full."""
 
@@ -143,7 +144,7 @@ class OpenLog:
                 self._commit_locked(list(requests), size)
             finally:
                 lock.release()
-            self._work_beside(max(_WORK_BYTES_MIN, _WORK_FOR_A_BYTE * size))
+            self._work_beside(min(max(_WORK_BYTES_MIN, _WORK_FOR_A_BYTE * size), _WORK_BYTES_MAX))
         return True
 
     def _commit_locked(self, pending: list[Request[object]], size: int) -> None:

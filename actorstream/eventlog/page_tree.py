@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorstream.errors import StoreError
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.meta_pages import NO_ROOT, meta_of, truncated
 from actorstream.eventlog.pages import BRANCH, EXTENT_BYTES, HEADER, LEAF, LEAF_OF_LARGE, Pages, extents
 from actorstream.eventlog.progress import Progress

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_64_digest
 
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,7 +19,7 @@ import re
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.digests import Digests
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import (
@@ -38,7 +38,6 @@ from actorstream.eventlog.ledger import (
     sealed_in,
     unpack_offsets,
 )
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.meta_pages import check_whole, newest_meta
 from actorstream.eventlog.once_a_boot import SealedProofs
 from actorstream.eventlog.page_tree import prove_trees

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xxhash import xxh3_128
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import (
     BIRTH,
@@ -35,7 +35,6 @@ from actorstream.eventlog.ledger import (
     unpack_offsets,
     value_of,
 )
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.meta_pages import check_whole
 from actorstream.eventlog.page_tree import prove_trees
 from actorstream.eventlog.proofs import add_to_proof, load_proof

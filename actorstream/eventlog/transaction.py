@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from actorstream.errors import FencedError, RestoreError, StoreError
+from actorstream.errors import DataLossError, FencedError, RestoreError, StoreError
 from actorstream.eventlog.ledger import (
     COMMITTED,
     CONSUMERS,
@@ -37,7 +37,6 @@ from actorstream.eventlog.ledger import (
     unpack_offsets,
     value_of,
 )
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.records import TIME_BYTES, rows_of
 from actorstream.eventlog.retention import removable
 

@@ -158,44 +158,55 @@ class ChainRunner:
                     await exchange.wait_credit()
                 finally:
                     self._pace.wake()
+        statistics.backpressured_seconds += clock() - began
         timed = timestamps is not None and self.chain.needs_timestamps
-        working = clock()
-        statistics.backpressured_seconds += working - began
         part: StepPart = "whole"
-        records = count
+        records, seconds = count, 0.0
         if self._state is not None and self._state.looks_ahead:
             if self.chain.keyed_inside:
-                lists = await self._before_key(values, timestamps, start, count, timed=timed)
+                seconds, lists = await self._before_key(values, timestamps, start, count, timed=timed)
                 values, keys, timestamps = lists
                 start, count, part = 0, len(values), "after key"
-                if not count:
-                    return
-            if keys is not None:
+            if keys:
                 await self._fetch(keys[start : start + count])
         # Only now: while we waited, a subscription may have had the step written anew.
         compiled = self._step_for(part, timed=timed)
-        self._step = compiled.step
-        results = compiled.step.run(values, keys, timestamps, start, count)
-        seconds = clock() - working
-        statistics.busy_seconds += seconds
-        self._fit(records, seconds)
+        took, results = self._run(compiled.step, values, keys, timestamps, start, count)
+        self._fit(records, seconds + took)
         await self._deliver(compiled, results)
         if self.after_piece is not None:
             self.after_piece()
 
+    def _run(
+        self,
+        step: Step,
+        values: Sequence[object],
+        keys: Sequence[object] | None,
+        timestamps: Sequence[int] | None,
+        start: int,
+        count: int,
+    ) -> tuple[float, tuple[Result, ...]]:
+        """Run a step; give the seconds that it took, and what it gave."""
+        self._step = step
+        clock = self._pace.clock.monotonic
+        began = clock()
+        results = step.run(values, keys, timestamps, start, count)
+        seconds = clock() - began
+        self._statistics.busy_seconds += seconds
+        return seconds, results
+
     async def _before_key(
         self, values: Sequence[object], timestamps: Sequence[int] | None, start: int, count: int, *, timed: bool
-    ) -> Lists:
+    ) -> tuple[float, Lists]:
         """Run the part before the key, deliver what it gives to others, and give what comes to the key."""
         compiled = self._step_for("before key", timed=timed)
-        self._step = compiled.step
-        results = compiled.step.run(values, None, timestamps, start, count)
+        seconds, results = self._run(compiled.step, values, None, timestamps, start, count)
         await self._deliver(compiled, results)
         index = next(index for index, outlet in enumerate(compiled.step.outlets) if outlet.kind == "keyed")
         lists = cast("Lists", results[index])
         if lists.keys:
             self.keys.all(lists.keys)
-        return lists
+        return seconds, lists
 
     async def _fetch(self, keys: Sequence[object]) -> None:
         """Bring what the layers hold of these keys into memory, in a thread, if it is worth one."""

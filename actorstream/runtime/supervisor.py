@@ -14,7 +14,16 @@ import anyio
 from xxhash import xxh3_64_hexdigest
 
 from actorstream.codec.values import SELF_DESCRIBING
-from actorstream.errors import CodecError, FencedError, JobFailed, PlanError, RestoreError, StoreError, UserCodeError
+from actorstream.errors import (
+    CodecError,
+    DataLossError,
+    FencedError,
+    JobFailed,
+    PlanError,
+    RestoreError,
+    StoreError,
+    UserCodeError,
+)
 from actorstream.protocol.restart import GiveUp, RestartAfter, RestartState
 from actorstream.runtime.attempt import Attempt
 from actorstream.runtime.building import build
@@ -109,7 +118,7 @@ class Supervisor:
 
     async def _after(self, failure: Exception, context: JobContext) -> None:
         self._refuse_requests(f"the attempt failed: {failure}")
-        if isinstance(failure, FencedError | RestoreError | PlanError) or not self.opened.is_set():
+        if isinstance(failure, FencedError | RestoreError | PlanError | DataLossError) or not self.opened.is_set():
             # Trying again cannot help: somebody else owns the job, or it never came up.
             raise _job_failed(f"{type(failure).__name__}: {failure}", failure)
         now_us = int(context.world.clock.monotonic() * 1e6)

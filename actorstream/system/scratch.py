@@ -132,7 +132,7 @@ class ScratchFiles:
         """Remove a temporary folder."""
         self._inner.remove_tree(path)
 
-    def lock(self, path: str, /) -> FileLock | None:  # noqa: ARG002
+    def lock(self, path: str, /) -> FileLock | None:
         """Take the lock: there is nobody else."""
         return _Held()
 

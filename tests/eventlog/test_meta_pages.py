@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream.errors import StoreError
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.meta_pages import check_whole
 from actorstream.eventlog.page_tree import prove_trees
 from actorstream.state.lmdb_env import create_building, open_segment

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 from xxhash import xxh3_128_hexdigest
 
+from actorstream.errors import DataLossError
 from actorstream.eventlog.ledger import Sealed
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.once_a_boot import SealedProofs
 from actorstream.system.files import RealFiles
 from tests.eventlog.setting import CountingFiles

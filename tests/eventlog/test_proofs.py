@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.folder import LogSettings
 from actorstream.eventlog.log import EventLog
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.meta_pages import check_whole
 from actorstream.eventlog.page_tree import prove_trees
 from actorstream.eventlog.pages import EXTENT_BYTES, STRANGE

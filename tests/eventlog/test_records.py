@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError
 from actorstream.eventlog.records import decode_time, encode_time, read_rows, record_key, rows_of
 
 

@@ -10,11 +10,10 @@ import anyio
 import pytest
 from xxhash import xxh3_128_hexdigest
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog.folder import LogSettings
 from actorstream.eventlog.ledger import Birth
 from actorstream.eventlog.log import EventLog
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.row import SegmentRow
 from actorstream.eventlog.segment import build
 from actorstream.system.current import current_world, use_world

@@ -7,14 +7,15 @@ long past are. What is asked for is what grows with size: arithmetic, formats, l
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from actorstream.errors import DataLossError
 from actorstream.eventlog.log import EventLog
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.positions import LogPosition
 from actorstream.eventlog.row import SegmentRow
 from actorstream.system.files import RealFiles
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 HUNDRED_MILLION = 10**8
 FIRSTS = [HUNDRED_MILLION - 4_000, (1 << 32) - 7, (1 << 48) - 1]
-SEGMENTS, PIECE = 120, 60
+SEGMENTS, PIECE = 100, 60
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -33,21 +34,27 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-async def long_log(path: Path) -> EventLog[int]:
+async def fill(path: Path) -> None:
     """Fill many segments, each sealed by hand; records are the numbers of their order, one a second."""
-    document = begin_at(path, FIRSTS, segment=999_900)
+    document = begin_at(path, FIRSTS, segment=999_950)
     rolling = SegmentRow(RealFiles(), str(path), document.id, len(FIRSTS))
-    log = EventLog(int, path, timestamp=lambda n: EPOCH + timedelta(seconds=n), settings=SMALL)
-    for segment in range(SEGMENTS):
-        await log.extend(range(segment * PIECE, (segment + 1) * PIECE))
-        await anyio.to_thread.run_sync(rolling.roll_over, 1 << 20, segment)
+    async with EventLog(int, path, timestamp=lambda n: EPOCH + timedelta(seconds=n), settings=SMALL) as log:
+        for segment in range(SEGMENTS):
+            await log.extend(range(segment * PIECE, (segment + 1) * PIECE))
+            await anyio.to_thread.run_sync(rolling.roll_over, 1 << 20, segment)
     rolling.close()
-    return log
 
 
-async def test_hundreds_of_segments_and_offsets_beyond_a_hundred_million_are_one_dense_log(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "log"
+    anyio.run(fill, path)
+    return path
+
+
+async def test_hundreds_of_segments_and_offsets_beyond_a_hundred_million_are_one_dense_log(long_log: Path) -> None:
     """Every record once, in order, at the offset it was given; found by position and by time in any segment."""
-    log = await long_log(tmp_path / "log")
+    log = EventLog(int, long_log)
     count, share = SEGMENTS * PIECE, SEGMENTS * PIECE // 3
     summary = await log.summary()
     assert (summary.segments, summary.records) == (SEGMENTS + 1, count)
@@ -73,9 +80,11 @@ async def test_hundreds_of_segments_and_offsets_beyond_a_hundred_million_are_one
     await log.aclose()
 
 
-async def test_a_long_log_is_opened_written_and_its_past_removed_as_a_short_one_is(tmp_path: Path) -> None:
+async def test_a_long_log_is_opened_written_and_its_past_removed_as_a_short_one_is(
+    tmp_path: Path, long_log: Path
+) -> None:
     """A new process finds the ends, goes on there, and retention takes all segments that nobody needs."""
-    await (await long_log(tmp_path / "log")).aclose()
+    shutil.copytree(long_log, tmp_path / "log")
     log = EventLog(int, tmp_path / "log", retention=0, settings=SMALL)
     share = SEGMENTS * PIECE // 3
     await log.register_consumer("job", "", {0: FIRSTS[0] + share // 2, 1: FIRSTS[1] + share, 2: FIRSTS[2] + share})

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorstream.errors import StoreError
+from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog import ledger
-from actorstream.eventlog.loss import DataLossError
 from actorstream.eventlog.records import Read, encode_time, record_key
 from actorstream.eventlog.row import begin_row, segment_path
 from actorstream.eventlog.segment import End, Segment, open_newest

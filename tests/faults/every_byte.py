@@ -1,7 +1,7 @@
 """One bit of a small store or log is flipped, then it is used; and the next one, in the same process, if it lives.
 
     whole job    restore, a pending commit, work, checkpoints: on a copy                    50 ms
-    store        documents and layers, as a restore reads them                               5 ms
+    store        documents and layers, as a restore reads them                               5 ms, or 25
     input        read everything; append; read everything                                    7 ms
     output       open a sink's writer; commit a staged file, twice; read everything         10 ms
 
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeVar
 from actorstream import ActorstreamError, JobFailed
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import StoreError
+from actorstream.eventlog.meta_pages import newest_meta
 from actorstream.protocol.recovery import RestoreFrom, decide
 from actorstream.runtime.restoring import restore
 from actorstream.state.layer import LayerFile
@@ -41,6 +42,10 @@ T = TypeVar("T")
 DEADLINE_SECONDS = 10.0
 DIED = "died"
 RIGHT = ""
+_NOTED_EACH = 4
+"""A file is noted as proved only when it was left alone for some 20 ms: not before every flip."""
+_NUMBERS = (80, 128, 136)
+"""Where a meta page has the root of the free pages, the root of all rows, the last page."""
 
 
 class Verdict(NamedTuple):
@@ -99,12 +104,14 @@ class Store:
 
     async def on(self, damage: Damage) -> None:
         path = join(self._folder, damage.file)
+        if path in self._layers and damage.at % _NOTED_EACH == 0:
+            self._note()
         was = self._files.read(path)
         damage.do(self._folder)
         try:
             assert self._read() == self._content
         finally:
-            self._put_back(path, was)
+            write(path, was)
 
     def _directory(self) -> CheckpointDirectory:
         return CheckpointDirectory(self._files, self._root)
@@ -122,11 +129,6 @@ class Store:
             return {name: [list(layer.scan(b"")) for _, run in runs for layer in run] for name, runs in stacks}
         finally:
             restored.close()
-
-    def _put_back(self, path: str, was: bytes) -> None:
-        Path(path).write_bytes(was)
-        if path in self._layers:
-            self._note()
 
     def _note(self) -> None:
         """Have the layers noted as proved, which they are not while they have just been changed."""
@@ -201,6 +203,10 @@ class Output(_OfOneLog):
             await _read_all(log, expected(NUMBERS)[: STEPS[1]])
 
 
+def write(path: str, data: bytes) -> None:
+    Path(path).write_bytes(data)
+
+
 USES: dict[str, type[Use]] = {"job": WholeJob, "store": Store, "input": Input, "output": Output}
 
 
@@ -234,6 +240,19 @@ def flips(file: str, data: bytes, of_used: int, of_unused: int) -> Iterable[Dama
     for step, unused in ((of_used, False), (of_unused, True)):
         places = [at for at, byte in enumerate(data) if (byte == 0) is unused]
         yield from (Damage(file, "flipped", at) for at in places[::step])
+
+
+def ways_to_pages(file: str, folder: str) -> list[Damage]:
+    """Give every bit of an LMDB file by which LMDB finds pages to read, or to write into.
+
+    In both meta pages the roots of the two trees and the number of the last page; and the list of free pages.
+    """
+    meta = newest_meta(RealFiles(), join(folder, file))
+    free = meta.roots[0] * meta.page_size
+    places = [page * meta.page_size + at + byte for page in (0, 1) for at in _NUMBERS for byte in (0, 1)]
+    data = RealFiles().read(join(folder, file))
+    places += [at for at in range(free, free + meta.page_size) if data[at]]
+    return [Damage(file, "flipped", at, bit) for at in places for bit in range(8)]
 
 
 if __name__ == "__main__":

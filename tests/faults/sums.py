@@ -43,11 +43,15 @@ class Sum(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What is done to one file, named relative to the folder; `at` is the new size, or the byte to flip a bit of."""
+    """What is done to one file, named relative to the folder.
+
+    `at` is the new size, or the byte to flip a bit of: `bit`, or if that is negative one that depends on the place.
+    """
 
     file: str
     kind: Kind
     at: int = 0
+    bit: int = -1
 
     def do(self, folder: str) -> None:
         path = join(folder, self.file)
@@ -60,7 +64,7 @@ class Damage(NamedTuple):
                 file.seek(self.at)
                 (byte,) = file.read(1)
                 file.seek(self.at)
-                file.write(bytes((byte ^ (1 << self.at % 8),)))
+                file.write(bytes((byte ^ (1 << (self.at % 8 if self.bit < 0 else self.bit)),)))
 
 
 WRONG = -1

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from actorstream import ActorstreamError, JobFailed, Restart, Settings
 from tests.faults.lives import go_on as go_on
-from tests.faults.sums import JOB, NUMBERS, committed, expected, extend, later, numbers_log, running, sums_in
+from tests.faults.sums import NUMBERS, committed, expected, extend, later, numbers_log, running, sums_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,15 +79,6 @@ async def replace_by_copy(folder: str, place: str) -> list[object]:
     except ActorstreamError as error:
         return [*said_by(error), False]
     return ["", "", await sums_in(folder) == expected(NUMBERS + later(came))]
-
-
-async def lose_checkpoints(folder: str) -> bool:
-    """Delete all checkpoints of a running job for good; tell whether it makes new ones."""
-    async with running(folder) as (job, sink):
-        await committed(sink, len(NUMBERS))
-        shutil.rmtree(join(folder, "store", JOB, "checkpoints"))
-        made = await job.checkpoint()
-    return made > 0
 
 
 async def lose_for_good(folder: str, place: str, manner: Manner, tolerated: int) -> list[object]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from actorstream import errors
-from actorstream.eventlog.loss import DataLossError
+from actorstream.errors import DataLossError
 from tests.faults.machine import require, tracing_problem
 from tests.faults.strace import Injection, hit, injected
 from tests.faults.warm import Warm

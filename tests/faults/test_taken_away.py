@@ -112,12 +112,6 @@ def test_a_job_that_may_try_again_goes_on_when_the_folder_is_back(
     assert exact
 
 
-def test_checkpoints_that_are_deleted_under_a_running_job_are_made_anew(lives: Warm, folder: str) -> None:
-    """The state is in the process: the next checkpoint is complete without those before it."""
-    assert lives.result("lose_checkpoints", folder) is True
-    assert lives.result("go_on", folder) is True
-
-
 @pytest.mark.parametrize("place", ["store", "sums"])
 def test_a_copy_in_the_place_of_a_folder_in_use_loses_nothing_silently(lives: Warm, folder: str, place: str) -> None:
     """LMDB goes on writing into files that have no name any more, and says nothing."""

@@ -227,7 +227,6 @@ async def test_nothing_that_comes_to_the_key_leaves_nothing_to_do(tmp_path: Path
     assert (running.statistics.records_in, running.statistics.records_delivered) == (5, 0)
 
 
-@pytest.mark.xfail(reason="what is waited for between the two parts counts as work, and makes pieces small")
 async def test_waiting_between_the_two_parts_is_no_work(tmp_path: Path) -> None:
     """A slow sink before the key, or a slow disk behind it: the next piece is as large as this one's work allows."""
 

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorstream.model.ids import LayerName, OperatorNumber
-from actorstream.model.key_groups import KeyGroupRange
+from actorstream.model.ids import LayerName
 from actorstream.runtime import merging
-from actorstream.runtime.compactor import LAYERS_AIM, LAYERS_MAX, MERGED_MIN, Compactor, StackedRun, choose, pieces_of
+from actorstream.runtime.compactor import LAYERS_AIM, LAYERS_MAX, MERGED_MIN, StackedRun, choose, pieces_of
 from actorstream.state import lmdb_env
-from actorstream.state.entries import VALUE_TAG, Slots, expiring, head_of
 from actorstream.state.layer import Layer
 from actorstream.state.lmdb_env import open_layer
-from actorstream.state.stack import LayerStack
 from actorstream.system.current import current_world
+from tests.runtime.compacting import FIVE, HIGH, LOW, Bench, HeldOffload, at_work
 from tests.runtime.doubles import until
 from tests.state.rig import ALL, Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from actorstream.model.world import World
+    from actorstream.model.key_groups import KeyGroupRange
 
-FIVE = OperatorNumber(5)
-LOW, HIGH = KeyGroupRange(0, 4), KeyGroupRange(4, 8)
+
 MIB = 1 << 20
 
 
@@ -127,106 +122,6 @@ def test_chosen_layers_are_contiguous_everywhere(sized: Callable[[int], Layer], 
 
 
 # ---- a merge beside a running job
-
-
-class HeldOffload:
-    """Threads that give their result only when they may."""
-
-    def __init__(self, world: World) -> None:
-        self.busy = 0
-        self.may_return = anyio.Event()
-        self.called = 0
-        self._offload = world.offload
-
-    async def run(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call, then wait."""
-        with anyio.CancelScope(shield=True):
-            result = await self._offload.run(fn, *args, **kwargs)
-            self.called += 1
-            await self.may_return.wait()
-        await checkpoint()
-        return result
-
-
-class Bench:
-    """Two stacks over shared layers, of values 0 to 9 under keys 0 to 9, and their compactor at work.
-
-    What is there at first is what the restored manifest lists. `held` is what actors were told.
-    """
-
-    def __init__(
-        self, folder: Path, world: World | None = None, *, layers: int = LAYERS_AIM + 2, **options: Any
-    ) -> None:
-        self.shelf = Shelf(folder)
-        self.world = world or current_world()
-        self.stacks = [LayerStack.covering(LOW), LayerStack.covering(HIGH)]
-        self.held: list[bool] = []
-        for value in range(layers):
-            self.push(value)
-        self.compactor = Compactor(
-            self.world,
-            str(folder),
-            self.shelf.name,
-            [(FIVE, stack) for stack in self.stacks],
-            hold=self.held.append,
-            **options,
-        )
-        self.values = self.read()
-
-    def push(self, value: int) -> None:
-        slots = Slots()
-        part = [
-            slots.entry(head_of(FIVE, group, 1), b"%d" % key, b"", b"\x00%d" % value)
-            for group in (0, 5)
-            for key in {value, 7}
-        ]
-        with self.shelf.layer(part) as layer:
-            for stack in self.stacks:
-                stack.push(layer)
-
-    def freeze_early(self, value: int) -> None:
-        """Push a layer that no manifest lists, and say so as an actor does."""
-        self.push(value)
-        for stack in self.stacks:
-            self.compactor.on_pushed(stack)
-        self.values = self.read()
-
-    def read(self) -> list[bytes | None]:
-        found = []
-        for stack, group in zip(self.stacks, (0, 5), strict=True):
-            for key in range(20):
-                values = (layer.get(head_of(FIVE, group, 1) + b"%d" % key) for layer in stack.layers_for(group))
-                found.append(next((value for value in values if value is not None), None))
-        return found
-
-    def listed(self) -> frozenset[LayerName]:
-        """Name what a manifest of now lists."""
-        return frozenset(layer.file.name for s in self.stacks for _, run in s.runs() for layer in run)
-
-    def complete(self) -> None:
-        self.compactor.on_complete(self.listed())
-
-    def names(self) -> list[str]:
-        return sorted(path.name for path in self.shelf.folder.iterdir())
-
-    @property
-    def depths(self) -> list[int]:
-        return [stack.layers for stack in self.stacks]
-
-
-@asynccontextmanager
-async def at_work(bench: Bench) -> AsyncIterator[Bench]:
-    """Run the compactor of a bench for the block."""
-    async with anyio.create_task_group() as group:
-        group.start_soon(bench.compactor.run)
-        try:
-            yield bench
-        finally:
-            if isinstance(bench.world.offload, HeldOffload):
-                bench.world.offload.may_return.set()  # what it holds is not cut short by a test that fails
-        group.cancel_scope.cancel()
-    for stack in bench.stacks:
-        stack.release()
 
 
 @pytest.fixture(params=["in a thread", "in a child"])
@@ -391,124 +286,3 @@ async def test_end_of_the_attempt_during_a_call_closes_and_removes_its_file(tmp_
         stack.release()
     assert bench.names() == before
     assert len(lmdb_env._open_envs) == opened
-
-
-# ---- back-pressure
-
-
-async def test_records_wait_while_a_stack_is_over_24_layers(tmp_path: Path) -> None:
-    """They go on when the merge is done; no manifest lists any of the layers, and no checkpoint is needed."""
-    offload = HeldOffload(current_world())
-    async with at_work(Bench(tmp_path, replace(current_world(), offload=offload), layers=0)) as bench:
-        for value in range(LAYERS_MAX + 2):
-            bench.freeze_early(value % 10)
-        await until(lambda: offload.called)
-        assert bench.held == [True]
-        offload.may_return.set()
-        await until(lambda: bench.held == [True, False])
-        assert max(bench.depths) <= LAYERS_AIM
-        assert bench.read() == bench.values
-
-
-async def test_stack_that_grows_during_a_merge_makes_records_wait(tmp_path: Path) -> None:
-    """The merge began when there was no need to: what comes meanwhile counts too."""
-    offload = HeldOffload(current_world())
-    async with at_work(Bench(tmp_path, replace(current_world(), offload=offload))) as bench:
-        bench.complete()
-        await until(lambda: offload.called)
-        for value in range(LAYERS_MAX - 10):
-            bench.freeze_early(value % 10)
-        assert bench.held == []
-        bench.freeze_early(3)
-        assert bench.held == [True]
-        offload.may_return.set()
-        await until(lambda: bench.held == [True, False])
-        assert bench.read() == bench.values
-
-
-async def test_merge_that_fails_lets_records_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A full disk must not stop the job for ever; the next push tries again."""
-    async with at_work(Bench(tmp_path, layers=LAYERS_MAX)) as bench:
-        path = tmp_path / sorted(bench.names())[3]
-        aside = path.rename(tmp_path / "aside")
-        bench.freeze_early(1)
-        await until(lambda: bench.held == [True, False])
-        assert "layers stay unmerged" in caplog.text
-        assert bench.depths == [25, 25]
-        aside.replace(path)
-        bench.freeze_early(2)
-        await until(lambda: bench.held == [True, False, True, False])
-        assert max(bench.depths) <= LAYERS_AIM
-        assert bench.read() == bench.values
-
-
-async def test_end_of_the_attempt_lets_records_go_on(tmp_path: Path) -> None:
-    """What ends must not leave actors that close their operators waiting."""
-    offload = HeldOffload(current_world())
-    bench = Bench(tmp_path, replace(current_world(), offload=offload), layers=LAYERS_MAX)
-    async with anyio.create_task_group() as group:
-        group.start_soon(bench.compactor.run)
-        bench.freeze_early(1)
-        await until(lambda: offload.called)
-        group.cancel_scope.cancel()
-        offload.may_return.set()
-    assert bench.held == [True, False]
-    for stack in bench.stacks:
-        stack.release()
-
-
-# ---- who deletes
-
-
-async def test_layers_that_no_manifest_ever_lists_are_removed_after_two_checkpoints(tmp_path: Path) -> None:
-    """After one, a report from before the merge may still be on its way; what a manifest lists is retention's."""
-    async with at_work(Bench(tmp_path, layers=2)) as bench:
-        restored = bench.names()
-        for value in range(LAYERS_AIM):
-            bench.freeze_early(value)
-        before = bench.names()
-        await until(lambda: bench.depths == [1, 1])
-        merged = set(bench.names()) - set(before)
-        assert set(before) < set(bench.names())
-        bench.complete()
-        await until(lambda: not bench.compactor._due)
-        assert set(before) < set(bench.names())
-        bench.complete()
-        await until(lambda: set(bench.names()) == {*restored, *merged})
-        assert bench.read() == bench.values
-
-
-@pytest.mark.parametrize("completions", [0, 1])
-async def test_layers_that_a_late_report_lists_are_left_to_retention(tmp_path: Path, completions: int) -> None:
-    """The subtask had reported before the merge, its manifest comes after it."""
-    async with at_work(Bench(tmp_path, layers=0)) as bench:
-        for value in range(LAYERS_AIM + 1):
-            bench.freeze_early(value)
-        late = bench.listed()
-        await until(lambda: bench.depths == [1, 1])
-        for _ in range(completions):
-            bench.complete()
-        bench.compactor.on_complete(late)
-        for _ in range(3):
-            bench.complete()
-        await until(lambda: not bench.compactor._due)
-    assert set(late) < set(bench.names())
-
-
-async def test_values_that_have_expired_go_by_the_clock_that_was_given(tmp_path: Path) -> None:
-    """A replay runs on the records' clock: the machine's would take what is still there."""
-    now = 100
-    async with at_work(Bench(tmp_path, layers=0, now_us=lambda: now)) as bench:
-        slots = Slots()
-        part = [slots.entry(head_of(FIVE, 0, 1), b"%d" % at, b"", expiring(VALUE_TAG, at)) for at in (99, 100, 101)]
-        with bench.shelf.layer(part) as layer:
-            bench.stacks[0].push(layer)
-        for value in range(LAYERS_AIM):
-            bench.freeze_early(value)
-        await until(lambda: bench.depths == [1, 1])
-        layer = bench.stacks[0].layers_for(0)[0]
-        assert [layer.get(head_of(FIVE, 0, 1) + b"%d" % at) is not None for at in (99, 100, 101)] == [
-            False,
-            False,
-            True,
-        ]

@@ -173,12 +173,12 @@ _ALONE: dict[str, Any] = {"job": "around", "sessions": (Session(1, stop_after=0.
 def _after_key_twice() -> Sequence[AbstractContextManager[object]]:
     real = ChainRunner._before_key
 
-    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> Lists:
-        lists = await real(self, *piece, timed=timed)
+    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> tuple[float, Lists]:
+        seconds, lists = await real(self, *piece, timed=timed)
         compiled = self._step_for("after key", timed=timed)
         results = compiled.step.run(lists.values, lists.keys, lists.timestamps, 0, len(lists.values))
         await self._deliver(compiled, results)
-        return lists
+        return seconds, lists
 
     return [patch.object(ChainRunner, "_before_key", before_key)]
 
@@ -190,7 +190,7 @@ def _before_key_not_delivered() -> Sequence[AbstractContextManager[object]]:
     async def nothing(self: ChainRunner, compiled: Any, results: Any) -> None:
         """Lose it."""
 
-    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> Lists:
+    async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> tuple[float, Lists]:
         with patch.object(ChainRunner, "_deliver", nothing):
             return await real_before(self, *piece, timed=timed)
 
@@ -297,6 +297,7 @@ def _two_freezes() -> Sequence[AbstractContextManager[object]]:
         if generation.encoded:  # its entries are in the file of the one before
             layer = shared.pop(id(self))
         else:
+            await self._pace.offload.run(dict)  # as turns pass while a large one is encoded
             layer = await self._writer.write(self._subtask, encode(self, generation))
         if any(later.generation is not None and later.generation.encoded for later in list(self._queue)[1:]):
             layer.retain()

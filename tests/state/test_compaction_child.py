@@ -88,15 +88,15 @@ def endless(shelf: Shelf) -> Merge:
 
 def test_ctrl_c_is_for_the_parent(endless: Merge) -> None:
     """The terminal sends it to the whole group; the parent ends the child, when it wants to."""
-    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, bufsize=0) as running:
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as running:
         assert running.stdin is not None
+        assert running.stderr is not None
         running.stdin.write(line(endless))
         # Whoever opens the pipe for writing waits until the child reads: now it is at work.
         with Path(endless.sources[0].path).open("wb"):
             running.send_signal(signal.SIGINT)
-            with pytest.raises(subprocess.TimeoutExpired):
-                running.wait(0.2)
-            running.kill()
+        assert running.wait(10) == 1
+        assert b"StoreError" in running.stderr.read(), "it read on to the end of the pipe"
 
 
 def test_end_of_the_parent_is_its_end_and_its_file_goes(endless: Merge) -> None:
