@@ -34,6 +34,9 @@ def run(  # noqa: PLR0913  (the options of a command)
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Go on although a process that hangs holds the store: it is fenced.")
     ] = False,
+    state_memory: Annotated[
+        int | None, typer.Option(min=1, metavar="MIB", help="MiB that keyed state may take in memory; default 256.")
+    ] = None,
     interval: Annotated[float, typer.Option(min=0.001, help="Seconds between checkpoints.")] = 1.0,
     parallelism: Annotated[int, typer.Option(min=1, help="Subtasks of operators that do not say their own.")] = 1,
 ) -> None:
@@ -48,6 +51,8 @@ def run(  # noqa: PLR0913  (the options of a command)
         options["restore"] = restore
     if accept_duplicates:
         options["accept_duplicates"] = True
+    if state_memory is not None:
+        options["state_memory"] = state_memory << 20
     with Progress(program.name, Console(stderr=True)) as progress:
         try:
             summary = run_until_stopped(lambda: program.run(**options), progress.show, every_seconds=_SHOW_SECONDS)

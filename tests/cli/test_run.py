@@ -172,3 +172,14 @@ def lines(process: subprocess.Popen[str], count: int) -> list[str]:
 def newest(shell: Shell) -> Manifest:
     view = StoreView(current_world().files, str(shell.folder / "store" / "words"))
     return view.read(CheckpointId(view.checkpoint_ids()[-1]))
+
+
+def test_memory_for_state_is_given_in_mib(shell: Shell) -> None:
+    shell.write("bounded.py", BOUNDED)
+    process = shell.process("run", "bounded:pipeline", "--state-memory", "1")
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+
+    refused = shell("run", "bounded:pipeline", "--state-memory", "0")
+    assert refused.status == 2
+    assert "--state-memory" in refused.err

@@ -19,7 +19,7 @@ from tests.faults.scarce import Report
 from tests.faults.warm import Warm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.faults.scarce import Scarce
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(120)]
 
 PAGE = 4096
+ALWAYS: Mapping[Scarce, int] = {"bytes": 6 * PAGE, "names": 3}
+"""Below that it is a matter of luck whether all can be written: what the job deletes makes room too."""
 MANY = 7_000
 """With so many records at once a new segment is begun."""
 
@@ -42,7 +44,7 @@ def rooms(scarce: Scarce) -> Iterator[int]:
 
 
 def reports(prepared: Path, place: str, scarce: Scarce, more: int) -> list[Report]:
-    """Run until everything can be written; give what came of each run in which not."""
+    """Run until everything can surely be written; give what came of each run in which it could not."""
     found: list[Report] = []
     with Warm("tests.faults.scarce", prepared.parent, within=namespace()) as warm:
         for room in rooms(scarce):
@@ -52,13 +54,14 @@ def reports(prepared: Path, place: str, scarce: Scarce, more: int) -> list[Repor
             about = f"{scarce} {room}: {report}"
             assert report.problems == [], about
             assert report.exact, about
-            if not (report.refused or report.restarts or report.failed_checkpoints):
+            if report.refused or report.restarts or report.failed_checkpoints:
+                found.append(report)
+            elif room >= ALWAYS[scarce]:
                 break
-            found.append(report)
     return found
 
 
-@pytest.mark.parametrize(("scarce", "least"), [("bytes", 4), ("names", 3)])
+@pytest.mark.parametrize(("scarce", "least"), [("bytes", 2), ("names", 2)])
 def test_checkpoints_fail_while_the_store_is_full_and_the_job_goes_on(
     prepared: Path, scarce: Scarce, least: int
 ) -> None:
@@ -68,7 +71,7 @@ def test_checkpoints_fail_while_the_store_is_full_and_the_job_goes_on(
     assert all(report.failed_checkpoints and not report.restarts for report in found), found
 
 
-@pytest.mark.parametrize(("scarce", "least"), [("bytes", 8), ("names", 2)])
+@pytest.mark.parametrize(("scarce", "least"), [("bytes", 6), ("names", 1)])
 def test_a_job_whose_output_finds_no_room_tries_again_until_there_is_some(
     prepared: Path, scarce: Scarce, least: int
 ) -> None:
@@ -78,7 +81,7 @@ def test_a_job_whose_output_finds_no_room_tries_again_until_there_is_some(
     assert all(report.restarts for report in found), found
 
 
-@pytest.mark.parametrize(("scarce", "least"), [("bytes", 8), ("names", 2)])
+@pytest.mark.parametrize(("scarce", "least"), [("bytes", 6), ("names", 1)])
 def test_an_append_to_a_full_log_is_refused_and_leaves_nothing(prepared: Path, scarce: Scarce, least: int) -> None:
     """The job reads on, and the same append succeeds once there is room."""
     found = reports(prepared, "numbers", scarce, MANY)

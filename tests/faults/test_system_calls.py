@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from actorstream import errors
-from actorstream.errors import DataLossError
 from tests.faults.machine import require, tracing_problem
 from tests.faults.strace import Injection, hit, injected
 from tests.faults.warm import Warm
@@ -31,7 +29,7 @@ LMDB_FILES = (
     *(f"{log}/segments/000001.lmdb{end}" for log in ("numbers", "sums") for end in ("", "-lock")),
     *(f"store/sums/layers/{attempt}-0-{number}.lmdb" for attempt in (1, 2, 3) for number in (1, 2)),
 )
-OURS = {kind.__name__ for kind in (errors.StoreError, errors.RestoreError, DataLossError)}
+OURS = {"StoreError", "DataLossError", "RestoreError"}
 
 
 @pytest.fixture(scope="module")
