@@ -30,7 +30,7 @@ from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
 from actorstream.system.current import current_world
 from actorstream.system.log import log
-from actorstream.system.scratch import ScratchFiles
+from actorstream.system.scratch import InlineOffload, ScratchFiles
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actorstream.api.options import RunOptions
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.ids import JobId
+    from actorstream.model.world import Offload
 
 
 class Run:
@@ -162,14 +163,16 @@ class Run:
 
     async def _body(self) -> None:
         world, offload = self._world, self._world.offload
+        documents: Offload = offload
         name, temporary = self._plan.graph.name, None
         if self._store is None:
             temporary = world.files.temporary(f"actorstream-{world.random.token()}")
+            documents = InlineOffload()
             world = replace(world, files=ScratchFiles(world.files, os.path.join(temporary, name, "layers")))
         root = os.path.join(self._store or temporary or "", name)
         directory = CheckpointDirectory(world.files, root)
         try:
-            job = await offload.run(_open, directory, world.random.token(), take_over=self._take_over)
+            job = await documents.run(_open, directory, world.random.token(), take_over=self._take_over)
             await self._supervisor.run(
                 JobContext(
                     plan=self._plan,
@@ -181,6 +184,7 @@ class Run:
                     layers_folder=os.path.join(root, "layers"),
                     statistics=self._statistics,
                     answer=self._supervisor.answer,
+                    documents=documents,
                     durable=self._store is not None,
                 )
             )

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.numbers import Numbers
     from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.ids import JobId
-    from actorstream.model.world import World
+    from actorstream.model.world import Offload, World
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
     from actorstream.runtime.job_settings import JobSettings
@@ -60,7 +60,10 @@ HOST = "0"
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """What every attempt of one run has in common. `durable`: the store stays when the process ends."""
+    """What every attempt of one run has in common.
+
+    `documents` carries out what touches documents of the store only. `durable`: the store stays when the process ends.
+    """
 
     plan: Plan
     settings: JobSettings
@@ -71,6 +74,7 @@ class JobContext:
     layers_folder: str
     statistics: JobStatistics
     answer: Callable[[int, CheckpointId | None, str | None], None]
+    documents: Offload
     durable: bool = True
 
 
@@ -116,7 +120,7 @@ async def build(context: JobContext) -> Built:
         StoreError: A file of it is missing or damaged.
     """
     offload = context.world.offload
-    claim = await offload.run(_claim, context.directory)
+    claim = await context.documents.run(_claim, context.directory)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
         if chain.stateful is not None and isinstance(chain.stateful.spec, ProcessSpec):
@@ -348,6 +352,7 @@ class _Builder:
         )
         return CoordinatorActor(
             world=context.world,
+            documents=context.documents,
             protocol=protocol,
             directory=context.directory,
             manifests=ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.ids import CheckpointId, LayerName, SubtaskId
-    from actorstream.model.world import World
+    from actorstream.model.world import Offload, World
     from actorstream.protocol.coordinator import Coordinator
     from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.restoring import ManifestWriter
@@ -53,6 +53,7 @@ class CoordinatorActor:
         self,
         *,
         world: World,
+        documents: Offload,
         protocol: Coordinator[SnapshotReport],
         directory: CheckpointDirectory,
         manifests: ManifestWriter,
@@ -66,6 +67,7 @@ class CoordinatorActor:
     ) -> None:
         """Take the protocol and everything that its effects reach."""
         self._world = world
+        self._documents = documents
         self._protocol = protocol
         self._directory = directory
         self._manifests = manifests
@@ -191,7 +193,7 @@ class CoordinatorActor:
 
     async def _try_publish(self, manifest: Manifest) -> Exception | None:
         try:
-            await self._world.offload.run(self._directory.publish, manifest)
+            await self._documents.run(self._directory.publish, manifest)
         except (FencedError, PublishUnknownError):
             raise
         except (OSError, StoreError) as error:

@@ -49,6 +49,7 @@ class Deploying:
             layers_folder=str(store / "layers"),
             statistics=JobStatistics(),
             answer=lambda *answer: self.answers.append(answer),
+            documents=world.offload,
         )
 
     async def build(self) -> Built:

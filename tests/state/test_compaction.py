@@ -18,7 +18,7 @@ from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import OperatorNumber
 from actorstream.model.key_groups import KeyGroupRange, key_group_of, range_of
 from actorstream.state import compaction, entries
-from actorstream.state.compaction import Merge, Merged, Piece, Source, merge
+from actorstream.state.compaction import Merge, Piece, Source, merge
 from actorstream.state.entries import CLEAR_TAG, TOMBSTONE_TAG, VALUE_TAG, Slots, head_of
 from actorstream.state.layer import LayerFile, open_checked
 from actorstream.state.memtable import MISSING
@@ -80,32 +80,42 @@ def source_of(shelf: Shelf, file: LayerFile) -> Source:
     return Source(shelf.path(file), file.name, file.size, file.digest, file.entries)
 
 
-def task_for(shelf: Shelf, picks: Sequence[Pick]) -> Merge:
+def task_for(shelf: Shelf, picks: Sequence[Pick], now_us: int | None = None) -> Merge:
     layers = list(dict.fromkeys(layer for *_, old in picks for layer in old))
     pieces = [
         Piece(operator, *groups, [layers.index(layer) for layer in old], bottom=old[-1] is stacked(stack, groups)[-1])
         for operator, stack, groups, old in picks
     ]
-    return Merge([source_of(shelf, layer.file) for layer in layers], pieces, f"{shelf.folder}/{shelf.name()}")
+    return Merge([source_of(shelf, layer.file) for layer in layers], pieces, f"{shelf.folder}/{shelf.name()}", now_us)
 
 
 def stacked(stack: LayerStack, groups: KeyGroupRange) -> tuple[Layer, ...]:
     return stack.layers_for(groups.start)
 
 
-def compact(shelf: Shelf, picks: Sequence[Pick]) -> Merged:
+def compact(shelf: Shelf, picks: Sequence[Pick]) -> Layer | None:
     """Merge into one layer what is picked in each stack, and put it there."""
-    task = task_for(shelf, picks)
+    layer = merged_layer(shelf, picks)
+    replace_picked(picks, layer)
+    return layer
+
+
+def merged_layer(shelf: Shelf, picks: Sequence[Pick], now_us: int | None = None) -> Layer | None:
+    """Merge into one layer what is picked in each stack; None where nothing is left."""
+    task = task_for(shelf, picks, now_us)
     merged = merge(shelf.files, task)
-    layer = None
-    if merged.name is not None:
-        file = LayerFile(task_name(task), merged.size, merged.digest, merged.entries)
-        layer = open_checked(shelf.files, task.target, file)
+    if merged.name is None:
+        return None
+    file = LayerFile(task_name(task), merged.size, merged.digest, merged.entries)
+    return open_checked(shelf.files, task.target, file)
+
+
+def replace_picked(picks: Sequence[Pick], layer: Layer | None) -> None:
+    """Put a layer where the picked ones stand; takes over the caller's count of it."""
     for _, stack, groups, old in picks:
         stack.replace(old, layer, within=groups)
     if layer is not None:
         layer.release()
-    return merged
 
 
 def task_name(task: Merge) -> LayerName:
@@ -330,7 +340,8 @@ def test_entries_that_no_stack_refers_to_never_enter_t134(shelf: Shelf) -> None:
 
     merged = compact(shelf, [*whole(states[0]), *whole(states[1])])
 
-    assert merged.entries == len(groups)
+    assert merged is not None
+    assert merged.file.entries == len(groups)
     assert states[0].stack.layers_for(0) == states[1].stack.layers_for(4)
     for state in states:
         fresh = state_over(LayerStack(state.stack.runs()), key_groups=state.stack.key_groups)
@@ -349,7 +360,7 @@ def test_where_nothing_is_left_there_is_no_file(shelf: Shelf) -> None:
     shelf.checkpoint(state)
     names = sorted(path.name for path in shelf.folder.iterdir())
 
-    assert compact(shelf, whole(state)) == Merged(None)
+    assert compact(shelf, whole(state)) is None
     assert state.stack.runs() == [(ALL, ())]
     assert sorted(path.name for path in shelf.folder.iterdir()) == names
 
