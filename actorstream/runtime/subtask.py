@@ -97,7 +97,7 @@ class Subtask:
         self.snapshots = Snapshots(
             identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
         )
-        deployment.gate.stand_behind(self.mailbox.arrival.wake)
+        deployment.gate.stand_behind(self._go_on)
         if state is not None:
             deployment.budget.join(state)
             self.runner.after_piece = self._relieve
@@ -247,6 +247,9 @@ class Subtask:
         self._overfull = False
         if self.state is not None:
             self.deployment.pushed(self.state.stack)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self.mailbox.arrival.wake()
 
     def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:

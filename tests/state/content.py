@@ -30,6 +30,8 @@ MAP_KEYS: list[Any] = [
     *(1, 1.0, True, -2, "m", "", b"m", ("t", 2)),  # the first three are three (T137)
     *(LONG, LONG + "a", LONG + "x", LONG.encode() + b"x", (LONG, 3)),
 ]
+LONG_KEYS: list[Any] = ["a", (LONG, 1), LONG, *_TOGETHER]
+LONG_MAP_KEYS: list[Any] = [1, LONG, LONG + "a", LONG + "x", LONG.encode() + b"x", (LONG, 3)]
 BOUNDS: list[Any] = [None, *MAP_KEYS, 0, "n", b"", LONG[:150], LONG[:210], LONG + "b"]
 
 EXPIRES = 100

@@ -77,6 +77,19 @@ class Handling(Machine):
             for value in pair:
                 change_in_place(value, extra)
 
+    @rule(at=AT)
+    def look_and_spoil(self, at: int) -> None:
+        """What a query is given is its own, and nothing counts as written."""
+        key = self.key(at)
+        state = self.owner(key).state
+        dirty = [table.dirty for table in state._tables]
+        if self.width:
+            change_in_place(state.rows.peek(key), 3)
+        for table in state.maps.values():
+            for _, value in table.peek(key):
+                change_in_place(value, 3)
+        assert [table.dirty for table in state._tables] == dirty
+
     # ---- rows --------------------------------------------------------------------------------------------------------
 
     @rows_only

@@ -36,7 +36,7 @@ from actorstream.state.missing import MISSING
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
 from actorstream.testing.faults import Fault
-from tests.state.content import KEYS, MAP_KEYS, Content, expiry_of, group_of
+from tests.state.content import KEYS, LONG_KEYS, LONG_MAP_KEYS, MAP_KEYS, Content, expiry_of, group_of
 from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, encode_all, state_over
 from tests.state.storing import store_at_once, store_in_a_group
 from tests.state.test_compaction import merged_layer, replace_picked
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 OTHER_MAP = StateColumn(StateNumber(4), "words", "map", SELF_DESCRIBING)
 OPERATOR = OperatorNumber(5)
 INDEX, FEW, SEED = st.integers(0, 2), st.integers(1, 4), st.integers(0, 1 << 32)
+PICKS = st.lists(st.integers(0, 15), min_size=2, max_size=5, unique=True)
 BACK = st.sampled_from((0, 0, 0, 1, 2))  # manifests
 FAULT = st.builds(Fault, st.integers(1, 5), st.sampled_from(("EIO", "ENOSPC")))
 Manifest: TypeAlias = "list[tuple[KeyGroupRange, tuple[LayerFile, ...]]]"
@@ -101,22 +102,26 @@ class Machine(RuleBasedStateMachine):
     columns: ClassVar[Sequence[StateColumn]] = (ROW, OTHER_ROW, MAP, OTHER_MAP)
     expiring: ClassVar[bool] = False
     """Values that say so expire: merges are told the time."""
+    long: ClassVar[bool] = False
+    """Keys are over 200 bytes, most of them."""
     grouped: ClassVar[bool] = False
     """Layers are written by a `LayerWriter`, all that waits at once."""
 
     @initialize(
-        keys=st.lists(st.sampled_from(KEYS), min_size=2, max_size=5, unique=True),
-        map_keys=st.lists(st.sampled_from(MAP_KEYS), min_size=2, max_size=5, unique_by=repr),
+        keys=PICKS,
+        map_keys=PICKS,
         budget_bytes=st.sampled_from((1, 4_000, 1 << 30)),
         parallelism=st.integers(1, 3),
         before=st.lists(SEED, max_size=4),
         cold=st.booleans(),
     )
     def start(  # noqa: PLR0913  (a rule's arguments)
-        self, keys: list[object], map_keys: list[object], budget_bytes: int, parallelism: int, before: list[int], cold: bool
+        self, keys: list[int], map_keys: list[int], budget_bytes: int, parallelism: int, before: list[int], cold: bool
     ) -> None:
         """Begin in the middle: with some layers, in which the same keys are written, deleted and cleared."""
-        self.keys, self.map_keys = keys, map_keys
+        all_keys, all_map_keys = (LONG_KEYS, LONG_MAP_KEYS) if self.long else (KEYS, MAP_KEYS)
+        self.keys = [all_keys[number % len(all_keys)] for number in keys]
+        self.map_keys = [all_map_keys[number % len(all_map_keys)] for number in map_keys]
         self.width = sum(column.kind == "value" for column in self.columns)
         self.map_names = [column.name for column in self.columns if column.kind == "map"]
         self.shelf = Shelf(Path(mkdtemp()))

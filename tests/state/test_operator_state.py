@@ -77,11 +77,21 @@ class Expiring(Handling):
     expiring = True
 
 
+class Long(Handling):
+    columns = (ROW, MAP)
+    long = True
+
+
+class OneDigest(Long):
+    """All long keys have the same digest, so that only whole keys tell them apart (T130)."""
+
+
 class Grouped(Handling):
     columns = (ROW, MAP, OTHER_MAP)
     grouped = True
 
 
+EXAMPLES = int(__import__("os").environ.get("EX", "40"))
 def run(machine: type[Handling], examples: int) -> None:
     how = settings(
         max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
@@ -89,6 +99,8 @@ def run(machine: type[Handling], examples: int) -> None:
     run_state_machine_as_test(machine, settings=how)  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.parametrize("machine", [Rows, WideRows, Maps, Handling, Expiring, Grouped])
-def test_state_holds_what_plain_dicts_do(machine: type[Handling]) -> None:
-    run(machine, 60)
+@pytest.mark.parametrize("machine", [Rows, WideRows, Maps, Handling, Expiring, Grouped, Long, OneDigest])
+def test_state_holds_what_plain_dicts_do(machine: type[Handling], monkeypatch: pytest.MonkeyPatch) -> None:
+    if machine is OneDigest:
+        monkeypatch.setattr(entries, "digest_of", lambda part: bytes(16))
+    run(machine, EXAMPLES)
