@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,10 +69,21 @@ def text(before: str, value: int) -> str:
     return f"{value:07d}" * 12 + before[-1:]
 
 
-async def until(seen: list[object], count: int) -> None:
-    async with asyncio.timeout(25):
-        while len(seen) < count:
-            await asyncio.sleep(0.001)
+class Seen(list[Any]):
+    """A sink that can be waited for."""
+
+    def __init__(self) -> None:
+        self._more = asyncio.Event()
+
+    def take(self, value: object) -> None:
+        self.append(value)
+        self._more.set()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(25):
+            while len(self) < count:
+                self._more.clear()
+                await self._more.wait()
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
@@ -80,14 +91,14 @@ async def test_state_larger_than_its_memory_is_exact(parallelism: int) -> None:
     """Without a checkpoint: what is changed goes to disk early, and comes back when it is asked for."""
     chance = random.Random(parallelism)
     values = [chance.randrange(KEYS) for _ in range(4 * KEYS)]
-    feed, seen = Feed(), cast("list[tuple[int, str]]", [])
+    feed, seen = Feed(), Seen()
     pipeline = Pipeline("bounded")
     texts = pipeline.source(feed.read).key_by(lambda n: n).fold("", text, name="texts")
-    texts.sink(seen.append)
+    texts.sink(seen.take)
 
     async with pipeline.run(checkpoint_interval=None, parallelism=parallelism, state_memory=MEMORY) as job:
         feed.give(values)
-        await until(cast("list[object]", seen), len(values))
+        await seen.until(len(values))
         built = built_of(job)
         read = built.deployment.budget.statistics()
         assert read.evicted > KEYS
@@ -106,13 +117,13 @@ async def test_state_larger_than_its_memory_is_exact(parallelism: int) -> None:
 async def test_restored_state_larger_than_its_memory_goes_on_exactly(tmp_path: Path) -> None:
     """Every key is cold at first: they are fetched ahead, by a thread."""
 
-    async def run(stop: int) -> list[tuple[int, int]]:
-        sums: list[tuple[int, int]] = []
+    async def run(stop: int) -> Seen:
+        sums = Seen()
         pipeline = Pipeline("restored")
         keyed = pipeline.source(Numbers(stop), name="numbers").key_by(lambda n: n % KEYS)
-        keyed.fold(0, lambda total, n: total + n, name="sums").sink(sums.append)
+        keyed.fold(0, lambda total, n: total + n, name="sums").sink(sums.take)
         async with pipeline.run(store=tmp_path, checkpoint_interval=None, state_memory=MEMORY) as job:
-            await until(cast("list[object]", sums), stop - Numbers.read_before)
+            await sums.until(stop - Numbers.read_before)
             Numbers.read_before = stop
             subtask = next(iter(built_of(job).subtasks.values()))
             assert subtask.state is not None
@@ -127,33 +138,33 @@ async def test_restored_state_larger_than_its_memory_goes_on_exactly(tmp_path: P
 
 
 async def test_actors_behind_a_closed_gate_take_checkpoints_and_no_records() -> None:
-    feed, seen = Feed(), cast("list[object]", [])
+    feed, seen = Feed(), Seen()
     pipeline = Pipeline("gated")
-    pipeline.source(feed.read).key_by(lambda n: n).count().sink(seen.append)
+    pipeline.source(feed.read).key_by(lambda n: n).count().sink(seen.take)
 
     async with pipeline.run(checkpoint_interval=None) as job:
         feed.give([1, 2])
-        await until(seen, 2)
+        await seen.until(2)
         gate = built_of(job).deployment.gate
         gate.hold(True)
         feed.give([3])
         assert await job.checkpoint() > 0
         assert len(seen) == 2
         gate.hold(False)
-        await until(seen, 3)
+        await seen.until(3)
         feed.end()
         await job.wait()
 
 
 async def test_actor_waits_while_two_generations_are_on_their_way() -> None:
     """The disk has to catch up: what is changed must not pile up in memory."""
-    feed, seen = Feed(), cast("list[object]", [])
+    feed, seen = Feed(), Seen()
     pipeline = Pipeline("waiting")
-    pipeline.source(feed.read).key_by(lambda n: n).count().sink(seen.append)
+    pipeline.source(feed.read).key_by(lambda n: n).count().sink(seen.take)
 
     async with pipeline.run(checkpoint_interval=None) as job:
         feed.give([1])
-        await until(seen, 1)
+        await seen.until(1)
         (subtask,) = built_of(job).subtasks.values()
         assert subtask.state is not None
         frozen = []
@@ -166,7 +177,7 @@ async def test_actor_waits_while_two_generations_are_on_their_way() -> None:
         for generation in frozen:
             assert generation is not None
             subtask.snapshots.submit_early(generation)
-        await until(seen, 2)
+        await seen.until(2)
         assert not subtask.held
         feed.end()
         await job.wait()
