@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _REMEDIES = {
+    errno.ENOENT: "it was removed or moved: put it back from a copy",
+    errno.EMFILE: "allow this process more open files (ulimit -n)",
     errno.ENOSPC: "free space on the disk, then start again",
     errno.EDQUOT: "free space in the quota, then start again",
     errno.EACCES: "give this user access to the folder",

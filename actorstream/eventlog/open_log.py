@@ -192,6 +192,10 @@ class OpenLog:
     def _segment_with_room(self, size: int) -> Segment:
         segment = self.row.newest()
         used = self.world.files.size(segment.path)
+        if not segment.env.in_place():
+            raise StoreError(
+                f"{segment.path} was replaced by another file while in use: stop, put it back, start again"
+            )
         if used + room_for(self.partitions, size) <= segment.env.map_size:
             return segment
         return self._roll_over(size)

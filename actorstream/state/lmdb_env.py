@@ -14,9 +14,11 @@ use (`meminit`): files are copied and sent on, and must not carry our heap.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import lmdb
@@ -24,13 +26,28 @@ import lmdb
 from actorstream.errors import InvariantError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
 KEY_BYTES_MAX = 511
 MAX_READERS = 1024
 _PAGE = 4096
+_LOCK_FILE_BYTES = 64 * (MAX_READERS + 2)
+"""How long LMDB makes a lock file: 64 bytes a reader, and 128 of its own."""
+_REMEDIES = {
+    errno.ENOENT: "its folder was removed or moved: put it back from a copy",
+    errno.ENOSPC: "free some space on the disk",
+    errno.EDQUOT: "free some space in the quota",
+    errno.EROFS: "mount the disk for writing",
+    errno.EACCES: "give this user the right to read and write it",
+    errno.EPERM: "the file or folder is protected: make it writable",
+    errno.EMFILE: "allow this process more open files (ulimit -n)",
+    errno.ENFILE: "allow this machine more open files",
+    errno.ENOMEM: "allow this process more memory or maps (vm.max_map_count)",
+    # LMDB calls a short write so.
+    errno.EIO: "the disk is full or fails: free some space, or restore the file from a copy",
+}
 _open_envs: dict[tuple[int, int], Env] = {}
 _registry_lock = threading.Lock()
 
@@ -45,10 +62,13 @@ class Env:
     Each `open_*` is paired with one `close`; the last one closes the file.
     """
 
-    def __init__(self, path: str, env: lmdb.Environment) -> None:
-        """Wrap an environment that was just opened."""
+    def __init__(self, path: str, env: lmdb.Environment, reopen: Callable[[], lmdb.Environment] | None = None) -> None:
+        """Wrap an environment that was just opened, and that `reopen` opens again."""
         self.path = path
         self._env = env
+        self._reopen = reopen
+        self._inside = 0
+        self._gate = threading.Lock()
         self._pid = os.getpid()
         self._users = 1
         self._identity: tuple[int, int] | None = None
@@ -67,8 +87,34 @@ class Env:
             InvariantError: The environment was carried over a fork.
         """
         self._refuse_forked()
-        with self._lmdb_errors(), self._env.begin(write=write, buffers=False) as txn:
-            yield txn
+        with self._gate:
+            self._inside += 1
+        try:
+            with self._lmdb_errors(), self._begun(write=write) as txn:
+                yield txn
+        finally:
+            with self._gate:
+                self._inside -= 1
+
+    def _begun(self, *, write: bool) -> Transaction:
+        try:
+            return self._env.begin(write=write, buffers=False)
+        except lmdb.PanicError:
+            # After a meta page that could not be written LMDB refuses everything until it is opened anew.
+            with self._gate:
+                if self._inside > 1 or self._reopen is None:
+                    raise
+                self._env.close()
+                self._env = self._reopen()
+            return self._env.begin(write=write, buffers=False)
+
+    def in_place(self) -> bool:
+        """Tell whether the name still leads to this file: LMDB goes on writing into one that was replaced."""
+        try:
+            status = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        return self._identity == (status.st_dev, status.st_ino)
 
     def begin_reading(self) -> Transaction:
         """Begin a read transaction that stays open: for an immutable layer only, where it holds nothing back.
@@ -136,9 +182,7 @@ class Env:
         except lmdb.MapFullError as error:
             raise MapFullError(f"{self.path}: its map of {self.map_size} bytes is full") from error
         except lmdb.Error as error:
-            raise StoreError(
-                f"{self.path}: LMDB says {error}; check the disk, or restore the file from a copy"
-            ) from error
+            raise StoreError(f"{self.path}: LMDB says {error}; {_remedy(error)}") from error
 
     def _unmap(self) -> None:
         """Close the file. A view of what was mapped would read wild memory: it is refused from now on."""
@@ -195,7 +239,10 @@ def _shared(path: str, **options: object) -> Env:
             if known is not None and known._pid == os.getpid():  # noqa: SLF001
                 known._users += 1  # noqa: SLF001
                 return known
-        env = Env(path, _open(path, **options))
+        if not options["readonly"]:
+            _back_lock_file(f"{path}-lock")
+        reopen = partial(_open, path, **options)
+        env = Env(path, reopen(), reopen)
         status = os.stat(path)
         env._identity = (status.st_dev, status.st_ino)  # noqa: SLF001
         _open_envs[env._identity] = env  # noqa: SLF001
@@ -206,4 +253,24 @@ def _open(path: str, **options: object) -> lmdb.Environment:
     try:
         return lmdb.open(path, subdir=False, mode=0o600, max_dbs=0, **options)  # type: ignore[arg-type]
     except lmdb.Error as error:
-        raise StoreError(f"{path}: LMDB cannot open it: {error}") from error
+        raise StoreError(f"{path}: LMDB cannot open it: {error}; {_remedy(error)}") from error
+
+
+def _back_lock_file(path: str) -> None:
+    """Give a lock file its blocks before LMDB maps it: a write to a hole of it ends the process where the disk is full.
+
+    Only while it is not open here: closing any descriptor of it would drop LMDB's locks.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, _LOCK_FILE_BYTES)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be made: {error.strerror}; {_remedy(error)}") from error
+
+
+def _remedy(error: lmdb.Error | OSError) -> str:
+    code = error.errno if isinstance(error, OSError) else error.code
+    return _REMEDIES.get(code or 0, "check the disk, or restore the file from a copy")
