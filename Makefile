@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
 
-.PHONY: demo test verify check bench lock clean
+.PHONY: demo test verify sweep check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
 	$(BIN)/actorstream demo
@@ -16,10 +16,12 @@ demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-verify: $(READY)  ## what takes too long for `make test`: more seeds, sweeps without gaps, ten minutes under load
+verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest tests/simulation
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
+
+sweep: $(READY)  ## sweeps without gaps, for hours: every byte of a store flipped, every system call failed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify
 
 check: $(READY)  ## formatting, lint, types, layers, spelling
 	$(BIN)/ruff format --check .

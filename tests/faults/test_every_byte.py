@@ -1,6 +1,6 @@
 """One bit of every byte of a store and a log: the right result or our own error, no wrong value, no dead process.
 
-`make test` takes a part of the bytes, `make verify` all (but of the zeros that fill lock files, and of what the whole
+`make test` takes a part of the bytes, `make sweep` all (but of the zeros that fill lock files, and of what the whole
 job is started with again).
 """
 
@@ -76,7 +76,7 @@ def check(use: str, pristine: Path, scratch: Path, wanted: Sequence[Damage]) -> 
 
 
 def steps(of_used: int, of_unused: int, least: tuple[int, int] = (1, 1)) -> pytest.MarkDecorator:
-    """Take every so manieth byte of those that hold something, and of the zeros; `make verify` takes `least`."""
+    """Take every so manieth byte of those that hold something, and of the zeros; `make sweep` takes `least`."""
     part = pytest.param(of_used, of_unused, id="a part", marks=pytest.mark.timeout(120))
     marks = [pytest.mark.verify, pytest.mark.timeout(3_600)]
     return pytest.mark.parametrize(("of_used", "of_unused"), [part, pytest.param(*least, id="all", marks=marks)])
