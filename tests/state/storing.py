@@ -1,4 +1,4 @@
-"""Bringing encoded generations into layers: into one file by hand, or through the layer writer, with a fault or none."""
+"""Bringing encoded generations into layers: one file by hand, or the layer writer, with a fault or none."""
 
 from __future__ import annotations
 
