@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import product
 from random import Random
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.state.missing import MISSING
-from tests.state.content import MAP_KEYS, VALUES, between, change_in_place, coded
+from tests.state.content import VALUES, between, change_in_place, coded
 from tests.state.machine import Machine
 from tests.state.rig import read
 from tests.state.steps import step
@@ -176,17 +177,19 @@ class Handling(Machine):
         self.hand_out(self.key(at), table.get(self.key(at), self.map_key(map_at)), expected, extra)
 
     @step(4, needs="map_names")
-    def ask_for_all_entries(self, name: int, at: int) -> None:
+    def ask_for_all_entries(self) -> None:
         """One by one, which is not as scans do."""
-        table, model = self.table(name, self.key(at))
-        for map_key in MAP_KEYS:
-            assert table.contains(self.key(at), map_key) == (encode_key(map_key) in model)
+        for name, key in product(range(len(self.map_names)), self.keys):
+            table, model = self.table(name, key)
+            for map_key in self.map_keys:
+                assert table.contains(key, map_key) == (encode_key(map_key) in model)
 
-    @step(4, needs="map_names")
-    def scan(self, name: int, at: int, start: object, stop: object, reverse: bool) -> None:
-        table, model = self.table(name, self.key(at))
-        expected = [(each, model[each]) for each in between(model, start, stop, reverse=reverse)]
-        assert coded(list(table.items(self.key(at), start, stop, reverse=reverse))) == expected
+    @step(5, needs="map_names")
+    def scan(self, start: object, stop: object) -> None:
+        for name, key, reverse in product(range(len(self.map_names)), self.keys, (False, True)):
+            table, model = self.table(name, key)
+            expected = [(each, model[each]) for each in between(model, start, stop, reverse=reverse)]
+            assert coded(list(table.items(key, start, stop, reverse=reverse))) == expected
 
     @step(4, needs="map_names")
     def walk(self, name: int, at: int, start: object, reverse: bool, extra: int | None, seed: int) -> None:

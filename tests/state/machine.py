@@ -225,8 +225,9 @@ class Machine(RuleBasedStateMachine):
         replace_picked(picks, layer)
         if until >= 0:
             self.now = max(self.now, until)
-            for subtask in self.subtasks:
-                subtask.drop_reads()  # a read has no clock: it would bring back what has expired
+            for subtask in self.subtasks:  # nothing in memory knows of an expiry: what has one is to be read anew
+                subtask.drop_reads()
+            self.evict(None, limit=4, all_of_it=True)
         self.check_durable(self.subtasks)
 
     # ---- subtasks ----------------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ class Machine(RuleBasedStateMachine):
         content = Content()
         for subtask, steps in zip(self.subtasks, back, strict=False):
             runs, at_barrier = subtask.manifests[-1 - steps % len(subtask.manifests)]
-            listed += runs
+            listed[:0] = runs  # a manifest promises no order
             content.rows |= at_barrier.rows
             content.maps |= at_barrier.maps
         self.end()

@@ -29,7 +29,7 @@ from tests.state.rig import MAP, OTHER_ROW, ROW
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LARGE = [
+SMALL = [
     (operator_state, "_SETTLE_AT_ONCE", 0),
     (operator_state, "_LOOK_AT", 1),
     (epochs, "CLEAN_ENTRIES_MAX", 2),
@@ -55,7 +55,7 @@ LARGE = [
 def everything_is_large() -> Iterator[None]:
     """Let a handful of entries be too many for one dict, one slice, one read, one transaction."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name, value in LARGE:
+        for module, name, value in SMALL:
             patch.setattr(module, name, value)
         yield
 
@@ -78,7 +78,7 @@ class Expiring(Handling):
 
 
 class OneDigest(Handling):
-    """All long keys have the same digest, so that only whole keys tell them apart (T130)."""
+    """All long keys have the same digest: only whole keys tell them apart."""
 
     columns = (ROW, MAP)
     long = True
@@ -89,16 +89,21 @@ class Grouped(Handling):
     grouped = True
 
 
-EXAMPLES = 40
-
-
 def run(machine: type[Handling], examples: int) -> None:
     how = settings(max_examples=examples, stateful_step_count=6, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=how)
 
 
-@pytest.mark.parametrize("machine", [Rows, WideRows, Maps, Expiring, Grouped, OneDigest])
-def test_state_holds_what_plain_dicts_do(machine: type[Handling], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # to make a failing history short takes its time
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=[pytest.mark.verify, pytest.mark.timeout(3_600)])])
+@pytest.mark.parametrize(
+    ("machine", "examples"), [(Rows, 60), (WideRows, 50), (Maps, 40), (Expiring, 40), (OneDigest, 30), (Grouped, 15)]
+)
+def test_state_holds_what_plain_dicts_do_t130_t134_t135(
+    machine: type[Handling], examples: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes a table, a layer or a merge forgets one of its states; a history of many steps meets it."""
     if machine is OneDigest:
         monkeypatch.setattr(entries, "digest_of", lambda part: bytes(16))
-    run(machine, EXAMPLES)
+    run(machine, examples * times)
