@@ -17,7 +17,7 @@ test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load
-	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest tests/simulation
+	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 
 sweep: $(READY)  ## sweeps without gaps, for hours: every byte of a store flipped, every system call failed

@@ -189,26 +189,33 @@ class CheckpointDirectory(StoreView):
 
     def _carry_out(self, retirement: Retirement) -> list[str]:
         for checkpoint in retirement.checkpoints:
-            folder = self._folder(checkpoint)
             # `completed` first: alone it would say that the manifest was lost.
             self._files.unlink(self._path(checkpoint, COMPLETED))
             self._files.unlink(self._path(checkpoint, MANIFEST))
-            # No manifest may come back after a power cut whose layers are gone.
-            self._files.sync_dir(folder)
             self._known.pop(checkpoint, None)
+        self._remove_unpublished()
         for name in retirement.layers:
             self._files.unlink(join(self._layers, name))
         return [join("checkpoints", str(checkpoint)) for checkpoint in retirement.checkpoints] + [
             join("layers", name) for name in retirement.layers
         ]
 
-    def _tidy(self, left: Sequence[Published]) -> None:
-        """Remove what does no harm but would grow: emptied folders, drafts, claims that void nothing."""
+    def _remove_unpublished(self) -> None:
+        """Remove the folders of old checkpoints that have no manifest, or none any more.
+
+        No manifest may come back after a power cut whose layers or claim are gone. So a folder is synced first, also
+        one that we find without a manifest: whoever removed that may have died before its own sync.
+        """
         for checkpoint in self.checkpoint_ids():
             if checkpoint < (self._durable or 0) and not self._is_published(checkpoint):
-                for name in names_in(self._files, self._folder(checkpoint)):
-                    discard(self._files, self._path(checkpoint, name))
-                discard(self._files, self._folder(checkpoint))
+                folder = self._folder(checkpoint)
+                for name in names_in(self._files, folder):
+                    discard(self._files, join(folder, name))
+                self._files.sync_dir(folder)
+                discard(self._files, folder)
+
+    def _tidy(self, left: Sequence[Published]) -> None:
+        """Remove claims that void nothing, once every manifest says whose it is."""
         if all(manifest.layers is not None for manifest in left):
             self._lease.tidy(min(manifest.attempt for manifest in left))
 

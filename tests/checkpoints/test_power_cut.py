@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 STEPS_TO_THE_FOLDER_SYNC = 10
+STEPS_OF_A_DELETION = 8
 
 
 class History:
@@ -37,7 +38,7 @@ class History:
         self.used: set[int] = set()
         self.possible: set[int] = set()
 
-    def live(self, files: AttachedFiles, checkpoints: int) -> None:
+    def live(self, files: AttachedFiles, checkpoints: int, *, keep: int = 2) -> None:
         """Run one attempt: recover, then publish and retire."""
         directory = CheckpointDirectory(files, f"{self.disk.root}/job")
         assert directory.open(JOB) == JOB
@@ -51,7 +52,7 @@ class History:
             directory.publish(manifest_of(claim, checkpoint, layers))
             self.used.add(checkpoint)
             self.completed = checkpoint
-            directory.retire(keep=2, in_use=[entry.name for entry in layers])
+            directory.retire(keep=keep, in_use=[entry.name for entry in layers])
         directory.close()
 
     def _recover(self, directory: CheckpointDirectory) -> list[LayerEntry]:
@@ -126,6 +127,23 @@ def test_any_row_of_crashes_and_disk_errors_loses_no_completed_checkpoint() -> N
                     disk.kill()
             history.live(disk.attach(), 2)
     assert failures > 120
+
+
+def test_what_a_killed_process_had_removed_by_half_does_not_come_back_without_its_claim() -> None:
+    """Killed between the removal of a manifest and its sync; the next attempt tidies up, then the power goes."""
+    with temporary_disk() as disk:
+        files = disk.attach()
+        History(disk).live(files, 2, keep=1)
+    for number in range(files.operations - STEPS_OF_A_DELETION, files.operations + 1):
+        for seed in range(36, 62):
+            with temporary_disk() as disk:
+                history = History(disk)
+                with pytest.raises(SimulatedCrash):
+                    history.live(disk.attach(crash_at=number), 2, keep=1)
+                disk.kill()
+                history.live(disk.attach(), 1, keep=1)
+                disk.power_cut(random.Random(seed))
+                history.live(disk.attach(), 1)
 
 
 def test_a_publish_of_unknown_outcome_is_settled_by_recovery_once_and_for_all() -> None:

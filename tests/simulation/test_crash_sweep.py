@@ -29,21 +29,17 @@ def length() -> tuple[int, int]:
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_step(length: tuple[int, int], power: bool) -> None:
     """Between any two steps of the loop the process may be killed, or the machine may lose its power."""
-    crashed = 0
     for step in range(1 + power, length[0], stride(23)):
         story = run_plan(plan_of(Session(2, crash_step=step, power=power), Session(2, power=True)))
-        crashed += story.outcomes[0].crash is not None
-    assert crashed >= length[0] // stride(23)
+        assert story.outcomes[0].crash is not None
 
 
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_change_of_the_disk(length: tuple[int, int], power: bool) -> None:
     """Also in the middle of what a thread does: a write by half, a link without its sync."""
-    crashed = 0
     for operation in range(1 + power, length[1], stride(4)):
         story = run_plan(plan_of(Session(2, crash_operation=operation, power=power), Session(2, power=True)))
-        crashed += story.outcomes[0].crash is not None
-    assert crashed >= length[1] // stride(4)
+        assert story.outcomes[0].crash is not None
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
