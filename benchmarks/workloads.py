@@ -9,8 +9,9 @@ everything bound to local names.
     q2  a filter                    kc-ckpt  kc with a durable checkpoint every second
                                     kp  kc as a KeyedProcess with a ValueState
 
-    wc-builtin  wc, words by `str.split`
-    sum-field   kc, key and price named by `itemgetter`: the plan may write `bid[0]` where the loop calls a function
+    sum-field    kc, key and price named by `itemgetter`: the plan may write `bid[0]` where the loop calls a function
+    count-field  how many bids of each auction so far, key by `itemgetter`
+    wc-builtin   wc, words by `str.split`: nothing is left to write out, the loop calls no more functions than the plan
 """
 
 from __future__ import annotations
@@ -137,6 +138,18 @@ def _plain_running_sum(bids: list[Bid]) -> list[Any]:
     return out
 
 
+def _plain_count(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, key = out.append, auction_of
+    counts: dict[int, int] = {}
+    get = counts.get
+    for bid in bids:
+        k = key(bid)
+        counts[k] = count = get(k, 0) + 1
+        put((k, count))
+    return out
+
+
 # ---- the pipelines
 
 
@@ -170,6 +183,10 @@ def _word_count_builtin(pipeline: Pipeline, lines: list[Any], put: Callable[[Any
 
 def _sum_by_field(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
     pipeline.source(bids).key_by(itemgetter(0)).sum(itemgetter(2), name="totals").sink(put)
+
+
+def _count_by_field(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).key_by(itemgetter(0)).count(name="counts").sink(put)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +226,7 @@ WORKLOADS = (
     Workload("kc", _bids_of, _plain_running_sum, _running_sum, 0.80),
     Workload("kc-ckpt", _bids_of, _plain_running_sum, _running_sum, 0.70, durable_seconds=1.0),
     Workload("kp", _bids_of, _plain_running_sum, _running_sum_process, 0.60),
-    Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 1.00),
     Workload("sum-field", _bids_of, _plain_running_sum, _sum_by_field, 1.00),
+    Workload("count-field", _bids_of, _plain_count, _count_by_field, 1.00),
+    Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 0.70),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from actorstream.api.run import Run
@@ -26,7 +27,13 @@ def run(pipeline: Pipeline, **options: Unpack[RunOptions]) -> Summary:
 
     Raises:
         JobFailed: Restarts are used up.
+        PlanError: An event loop runs already in this thread.
     """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise PlanError(
+            "run() is for scripts, and an event loop runs here already: in async code, `await pipeline.run(...)`"
+        )
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(pipeline, options))
 

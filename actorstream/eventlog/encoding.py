@@ -28,7 +28,7 @@ _ROW_BYTES = 44
 """What LMDB and the envelope add to a record."""
 
 _REMEMBERED = frozenset((str, int, bytes))
-_KNOWN_KEYS_MAX = 8_192
+KNOWN_KEYS_MAX = 65_536
 
 
 class Encoded(NamedTuple):
@@ -66,7 +66,7 @@ class RecordEncoder(Generic[T]):
         self._timestamp = timestamp
         self._what = what
         self._turn = 0
-        self._known: dict[Hashable, int] = {}
+        self._known = _KnownPartitions(partitions)
 
     def encode(self, values: Sequence[T], now_us: int) -> Encoded:
         """Encode a slice.
@@ -95,25 +95,33 @@ class RecordEncoder(Generic[T]):
             start, self._turn = self._turn, (self._turn + len(bodies)) % count
             dealt = {(start + i) % count: bodies[i::count] for i in range(min(count, len(bodies)))}
             return dealt_partitions(start, len(bodies), count), dealt
-        key = self._key
-        partitions = self._partitions_of([key(value) for value in values])
+        partitions = self._partitions_of(list(map(self._key, values)))
         sorted_out: list[list[bytes]] = [[] for _ in range(count)]
+        put = [part.append for part in sorted_out]
         for partition, body in zip(partitions, bodies, strict=True):
-            sorted_out[partition].append(body)
+            put[partition](body)
         return in_array(partitions), {number: part for number, part in enumerate(sorted_out) if part}
 
     def _partitions_of(self, keys: list[Hashable]) -> list[int]:
         """Give the partition of each key.
 
-        Those of keys seen lately are remembered: 0.05 µs instead of 0.2. Only of types whose equal keys have equal
+        Those of keys seen lately are remembered: 0.05 µs instead of 0.4. Only of types whose equal keys have equal
         bytes, also beside each other: 1, 1.0 and True are one key to a dict, and three here.
         """
-        count = self._partitions
         if not _REMEMBERED.issuperset(map(type, keys)):
-            return [key_group_of(encode_key(key), count) for key in keys]
-        if len(self._known) > _KNOWN_KEYS_MAX:
-            self._known = {}
-        known = self._known
-        for key in [key for key in keys if key not in known]:
-            known[key] = key_group_of(encode_key(key), count)
-        return [known[key] for key in keys]
+            return [key_group_of(encode_key(key), self._partitions) for key in keys]
+        if len(self._known) > KNOWN_KEYS_MAX:
+            self._known.clear()
+        return list(map(self._known.__getitem__, keys))
+
+
+class _KnownPartitions(dict["Hashable", int]):
+    """The partition of each key seen lately; another key's is worked out when it is asked for."""
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__()
+        self._partitions = partitions
+
+    def __missing__(self, key: Hashable) -> int:
+        partition = self[key] = key_group_of(encode_key(key), self._partitions)
+        return partition

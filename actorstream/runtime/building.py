@@ -137,7 +137,7 @@ async def build(context: JobContext) -> Built:
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
         await retaining.before_reading()
-        splits = await _assign_splits(context.plan, restored)
+        splits = await _assign_splits(context.plan, restored, durable=context.durable)
         return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
     finally:
         restored.close()
@@ -167,7 +167,9 @@ def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Re
             return Restored()
 
 
-async def _assign_splits(plan: Plan, restored: Restored) -> dict[SubtaskId, dict[str, SplitPosition]]:
+async def _assign_splits(
+    plan: Plan, restored: Restored, *, durable: bool
+) -> dict[SubtaskId, dict[str, SplitPosition]]:
     """Ask every source for its splits and deal them to its subtasks, restored positions with them."""
     assigned: dict[SubtaskId, dict[str, SplitPosition]] = {}
     for chain in plan.chains:
@@ -176,6 +178,8 @@ async def _assign_splits(plan: Plan, restored: Restored) -> dict[SubtaskId, dict
         known = restored.splits.get(chain.head.name, {})
         with _blaming(chain.head.name, "when it was asked for its splits"):
             found = list(await chain.head.spec.source.splits())
+        if not durable and known and all(place.finished for place in known.values()):
+            found = list(known)  # it has ended: a split that is new would meet subtasks that have let go of their state
         missing = sorted(split for split, place in known.items() if split not in found and not place.finished)
         if missing:
             raise RestoreError(
@@ -237,6 +241,7 @@ class _Builder:
             restored_tokens=restored.tokens,
             tell=self._tell,
             pushed=self._pushed,
+            durable=context.durable,
         )
 
     def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:

@@ -162,17 +162,18 @@ class ChainRunner:
         timed = timestamps is not None and self.chain.needs_timestamps
         part: StepPart = "whole"
         records, seconds = count, 0.0
-        if self._state is not None and self._state.looks_ahead:
+        ahead = self._state is not None and self._state.looks_ahead
+        if ahead:
             if self.chain.keyed_inside:
                 seconds, lists = await self._before_key(values, timestamps, start, count, timed=timed)
                 values, keys, timestamps = lists
                 start, count, part = 0, len(values), "after key"
             if keys:
-                await self._fetch(keys[start : start + count])
+                seconds += await self._fetch(keys[start : start + count])
         # Only now: while we waited, a subscription may have had the step written anew.
         compiled = self._step_for(part, timed=timed)
         took, results = self._run(compiled.step, values, keys, timestamps, start, count)
-        self._fit(records, seconds + took)
+        self._fit(records, seconds + took, fetched=ahead)
         await self._deliver(compiled, results)
         if self.after_piece is not None:
             self.after_piece()
@@ -208,11 +209,18 @@ class ChainRunner:
             self.keys.all(lists.keys)
         return seconds, lists
 
-    async def _fetch(self, keys: Sequence[object]) -> None:
-        """Bring what the layers hold of these keys into memory, in a thread, if it is worth one."""
+    async def _fetch(self, keys: Sequence[object]) -> float:
+        """Bring what the layers hold of these keys into memory, in a thread, if it is worth one.
+
+        Returns:
+            For how many seconds this held the loop.
+        """
+        clock = self._pace.clock.monotonic
+        began = clock()
         cold = self._state.missing(keys) if self._state is not None else None
+        seconds = clock() - began
         if cold is None:
-            return
+            return seconds
         self._pace.rest()
         try:
             await self._pace.offload.run(cold.read)
@@ -221,7 +229,9 @@ class ChainRunner:
             raise
         finally:
             self._pace.wake()
+        began = clock()
         cold.settle()
+        return seconds + clock() - began
 
     async def _deliver(self, compiled: _Compiled, results: tuple[Result, ...]) -> None:
         statistics = self._statistics
@@ -252,13 +262,20 @@ class ChainRunner:
             self._called_with = None
         self.calling = None
 
-    def _fit(self, records: int, seconds: float) -> None:
-        """Choose how many records the next piece may have, from what this one cost."""
-        burst = self._pace.share()
-        if seconds > burst:
-            self.slice = max(1, int(records * burst / seconds))
-        elif records >= self.slice < self._slice_max and seconds < burst / 4:
+    def _fit(self, records: int, seconds: float, *, fetched: bool) -> None:
+        """Choose how many records the next piece may have, from what this one cost.
+
+        Half as many where state was `fetched`: what one piece found in memory, the next may have to read.
+        """
+        limit = self._pace.share() / (2 if fetched else 1)
+        if seconds > limit:
+            self.slice = max(1, int(records * limit / seconds))
+        elif records >= self.slice < self._slice_max and seconds < limit / 4:
             self.slice = min(self._slice_max, self.slice * 4)
+
+    def expect_slower(self) -> None:
+        """Make the next piece a quarter as long: right after a freeze every key is looked for among the older ones."""
+        self.slice = max(1, self.slice // 4)
 
     def blame(self, error: Exception) -> Exception:
         """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself.

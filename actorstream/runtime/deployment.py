@@ -27,7 +27,7 @@ class Deployment:
 
     `restored_tokens` holds, by sink operator and the subtask that wrote them, the
     tokens that the restored checkpoint carries. `tell` reaches the coordinator, `pushed` the
-    compactor: a layer was put on this stack.
+    compactor: a layer was put on this stack. `durable`: the store stays when the process ends.
     """
 
     world: World
@@ -41,6 +41,7 @@ class Deployment:
     restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
     tell: Callable[[CoordinatorMessage], None]
     pushed: Callable[[LayerStack], None]
+    durable: bool
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

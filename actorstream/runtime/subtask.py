@@ -238,6 +238,7 @@ class Subtask:
         if budget.relieve(state):
             generation = state.freeze()
             if generation is not None:
+                self.runner.expect_slower()
                 self.snapshots.submit_early(generation)
         # Where writes fail, what was changed comes back: then a batch is taken with each new try only.
         self._overfull = budget.over and state.dirty_bytes() > budget.limit_bytes
@@ -309,7 +310,11 @@ class Subtask:
             await port.pre_commit(checkpoint)
         self.runner.calling = None
         self._send(Barrier(checkpoint))
-        generation = self.state.freeze() if self.state is not None else None
+        generation = None
+        # Without a store only this process restores, and what has ended stays so: nobody would read the state.
+        if self.state is not None and (self.deployment.durable or not self._ended):
+            generation = self.state.freeze()
+            self.runner.expect_slower()
         self.snapshots.submit(checkpoint, generation, self.report())
 
     def report(self) -> SnapshotReport:

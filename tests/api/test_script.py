@@ -28,6 +28,14 @@ async def test_collect_gives_everything_in_order() -> None:
     assert await collect(counted) == [("a", 1), ("b", 1), ("b", 2)]
 
 
+async def test_run_is_refused_where_a_loop_runs_already() -> None:
+    pipeline = Pipeline("t")
+    pipeline.source([1]).sink(print)
+
+    with pytest.raises(PlanError, match=r"await pipeline\.run"):
+        actorstream.run(pipeline)
+
+
 async def test_collect_can_be_called_again_and_leaves_the_pipeline_as_it_was() -> None:
     pipeline = Pipeline("t")
     numbers = pipeline.source([1, 2, 3])
