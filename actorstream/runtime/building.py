@@ -167,9 +167,7 @@ def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Re
             return Restored()
 
 
-async def _assign_splits(
-    plan: Plan, restored: Restored, *, durable: bool
-) -> dict[SubtaskId, dict[str, SplitPosition]]:
+async def _assign_splits(plan: Plan, restored: Restored, *, durable: bool) -> dict[SubtaskId, dict[str, SplitPosition]]:
     """Ask every source for its splits and deal them to its subtasks, restored positions with them."""
     assigned: dict[SubtaskId, dict[str, SplitPosition]] = {}
     for chain in plan.chains:
