@@ -37,11 +37,11 @@ class SequenceSource(Generic[T_co]):
 
     async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, T_co]]:
         """Yield what follows `after`, in slices."""
-        while (taken := self.take(split, after, FETCH_RECORDS)) is not None:
+        while (taken := self.take_in_memory(split, after, FETCH_RECORDS)) is not None:
             yield Fetched(taken.values[taken.start : taken.start + taken.length], taken.position)
             after = taken.position
 
-    def take(self, split: str, after: int | None, count: int, /) -> Taken[int, T_co] | None:
+    def take_in_memory(self, split: str, after: int | None, count: int, /) -> Taken[int, T_co] | None:
         """Show up to `count` records that follow position `after`; None at the end.
 
         Raises:

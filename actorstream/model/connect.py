@@ -58,7 +58,7 @@ class Taken(NamedTuple, Generic[Pos_co, T_co]):
 class InMemorySource(Protocol[T_co, Pos]):
     """A source whose records are all there: its actor takes them when it wants some, so no task reads ahead."""
 
-    def take(self, split: str, after: Pos | None, count: int, /) -> Taken[Pos, T_co] | None:
+    def take_in_memory(self, split: str, after: Pos | None, count: int, /) -> Taken[Pos, T_co] | None:
         """Give at most `count` records that follow `after`; None at the end. Never waits."""
         ...
 

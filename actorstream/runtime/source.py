@@ -140,7 +140,7 @@ class SourceSubtask(Subtask):
         """Do one piece of a split in memory: what fits into a burst, with no copy."""
         source = cast("InMemorySource[object, object]", self._in_memory)
         try:
-            taken = source.take(split, self.positions[split].position, self.runner.slice)
+            taken = source.take_in_memory(split, self.positions[split].position, self.runner.slice)
         except Exception as error:
             raise self.blame_read(split, error) from error
         if taken is None:

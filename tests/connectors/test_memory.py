@@ -56,7 +56,7 @@ def test_taking_goes_on_right_after_any_position(
     position = None if after < 0 else min(after, length - 1) if length else None
     start = 0 if position is None else position + 1
     got: list[int] = []
-    while (taken := source.take("0", position, count)) is not None:
+    while (taken := source.take_in_memory("0", position, count)) is not None:
         assert 0 < taken.length <= count
         # What takes from it sets its iterator to a place.
         iter(taken.values).__setstate__(taken.start)  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def test_taking_goes_on_right_after_any_position(
 
 @pytest.mark.parametrize("values", [[1, 2, 3], (1, 2, 3), range(1, 4)])
 def test_what_can_be_read_where_it_is_is_not_copied(values: Sequence[int]) -> None:
-    taken = SequenceSource(values).take("0", None, 2)
+    taken = SequenceSource(values).take_in_memory("0", None, 2)
 
     assert taken is not None
     assert taken.values is values
@@ -88,7 +88,7 @@ class Backwards(list[int]):
 
 def test_sequence_of_the_users_own_kind_is_read_by_its_own_indexes() -> None:
     """Its iterator need not be one that can be set to a place."""
-    taken = SequenceSource(Backwards([1, 2, 3])).take("0", 0, 5)
+    taken = SequenceSource(Backwards([1, 2, 3])).take_in_memory("0", 0, 5)
 
     assert taken == ([2, 1], 0, 2, 2)
 

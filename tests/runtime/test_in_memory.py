@@ -20,7 +20,7 @@ from actorstream.protocol.restart import Restart
 from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX
 from actorstream.runtime.messages import AbortCheckpoint, Acked, TriggerCheckpoint
 from tests.runtime.deploying import Deploying, subtask_of
-from tests.runtime.doubles import Target, settle, until
+from tests.runtime.doubles import Splits, Target, settle, until
 from tests.runtime.test_source import positions, reading
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Shelves:
         raise AssertionError("a source in memory is taken from, not read")
         yield
 
-    def take(self, split: str, after: int | None, count: int, /) -> Taken[int, int] | None:
+    def take_in_memory(self, split: str, after: int | None, count: int, /) -> Taken[int, int] | None:
         """Show at most `count` records."""
         self.taken.append((split, after))
         values = self.records[split]
@@ -81,6 +81,23 @@ def test_double_is_a_source_in_memory() -> None:
 
 
 # ---- what is taken
+
+
+class Lending(Splits[int]):
+    """A source of somebody's, with a method of that somebody."""
+
+    def take(self, title: str) -> str:
+        """Have nothing to do with us."""
+        raise AssertionError(title)
+
+
+async def test_a_method_of_the_users_is_not_taken_for_ours() -> None:
+    found: list[int] = []
+    pipeline = Pipeline("t")
+    pipeline.source(Lending({"a": [1, 2, 3]})).sink(found.append)
+    await pipeline.run()
+
+    assert found == [1, 2, 3]
 
 
 @any_kind
