@@ -63,7 +63,8 @@ def _text_chain(plan: Plan, chain: Chain) -> Iterator[str]:
     waiting = [(chain.head, "  ")]
     while waiting:
         node, indent = waiting.pop()
-        yield indent + ": ".join([node.name, *_words(node.spec)])
+        keyed = " (keyed)" if chain.keyed_inside and node is chain.stateful else ""
+        yield indent + ": ".join([node.name, *_words(node.spec)]) + keyed
         for exchange in chain.outputs:
             if exchange.sender == node.id:
                 yield f"{indent}  ={_partitioning(exchange.partitioning)}=> {plan.chain_of[exchange.receiver].name}"
@@ -81,7 +82,8 @@ def _mermaid(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
             yield f'    n{node.id}["{"<br>".join([node.name, *map(_escape, _words(node.spec))])}"]'
         for node in chain.nodes:
             for child in chain.children[node.id]:
-                yield f"    n{node.id} --> n{child.id}"
+                arrow = "== keyed ==>" if chain.keyed_inside and child is chain.stateful else "-->"
+                yield f"    n{node.id} {arrow} n{child.id}"
         yield "  end"
     for chain in plan.chains:
         for exchange in chain.outputs:

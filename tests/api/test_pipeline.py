@@ -121,7 +121,7 @@ not durable unless run with store=...
 chain source-0, 1 subtask
   source-0: source SequenceSource: replayable
     flat_map-1: flat_map
-      count-2: count
+      count-2: count (keyed)
         sink-3: sink print: at least once
 """
 

@@ -11,7 +11,7 @@ from actorstream.errors import PlanError
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import CallSpec, SinkSpec
 from actorstream.graph.render import describe, function_name, sink_guarantee
-from tests.graph.building import COUNT, KEYED, MAP, REBALANCE, SOURCE, Building, reading
+from tests.graph.building import CALL, COUNT, KEYED, MAP, REBALANCE, SOURCE, Building, reading
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -100,6 +100,15 @@ def test_text_names_every_operator_partitioning_and_guarantee() -> None:
 def test_mermaid_says_the_same() -> None:
     """Golden, too: the drawing is pasted into Markdown pages."""
     assert describe(example(), store=False, format="mermaid") == MERMAID
+
+
+def test_a_key_inside_a_chain_is_shown() -> None:
+    """With one subtask each there is no exchange, but records still come by key."""
+    graph = Building().add("in", SOURCE).add("n", COUNT, ("in", KEYED)).add("out", CALL, "n").graph
+    plan = plan_graph(graph, has_store=True)
+
+    assert "\n    n: count (keyed)\n" in describe(plan, store=True, format="text")
+    assert "\n    n0 == keyed ==> n1\n" in describe(plan, store=True, format="mermaid")
 
 
 def test_a_job_without_a_store_is_called_not_durable() -> None:
