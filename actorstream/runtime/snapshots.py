@@ -49,11 +49,12 @@ _STEP_SECONDS = 0.0005
 
 @dataclass(slots=True)
 class _Frozen:
-    """What was frozen at one moment; `checkpoint` None: early, for no barrier."""
+    """What was frozen at one moment; `checkpoint` None: early, for no barrier; `ended`: nothing comes after it."""
 
     checkpoint: CheckpointId | None
     generation: Generation | None
     report: SnapshotReport
+    ended: bool = False
 
 
 class Snapshots:
@@ -85,9 +86,11 @@ class Snapshots:
         """How many generations were submitted, and are neither durable nor taken back."""
         return sum(frozen.generation is not None for frozen in self._queue)
 
-    def submit(self, checkpoint: CheckpointId, generation: Generation | None, report: SnapshotReport) -> None:
-        """Take over what the barrier froze; `report` lacks only the stacks."""
-        self._queue.append(_Frozen(checkpoint, generation, report))
+    def submit(
+        self, checkpoint: CheckpointId, generation: Generation | None, report: SnapshotReport, *, ended: bool = False
+    ) -> None:
+        """Take over what the barrier froze; `report` lacks only the stacks. `ended`: the subtask computes no more."""
+        self._queue.append(_Frozen(checkpoint, generation, report, ended))
         self._arrival.wake()
 
     def submit_early(self, generation: Generation) -> None:
@@ -123,17 +126,17 @@ class Snapshots:
         if state is None:
             return frozen.report
         if generation is not None:
-            state.on_written(generation, await self._make_durable(generation))
+            state.on_written(generation, await self._make_durable(generation, calm=frozen.ended))
         stacks = tuple((run, tuple(layers)) for run, layers in state.stack.runs())
         return replace(frozen.report, stacks=stacks, entries=generation.entries if generation is not None else 0)
 
-    async def _make_durable(self, generation: Generation) -> Layer | None:
+    async def _make_durable(self, generation: Generation, *, calm: bool) -> Layer | None:
         writer, share = self._writer, self._writer.encoding
         parts: list[list[Entry]] = []
         try:
             if await self._encode_small(generation, parts):
                 return await writer.write(self._subtask, parts) if generation.entries else None
-            async with writer.streaming, writer.stream(self._subtask) as stream:
+            async with writer.streaming, writer.stream(self._subtask, calm=calm) as stream:
                 while parts:
                     share.let_go(len(parts[0]))
                     await stream.send(parts.pop(0))

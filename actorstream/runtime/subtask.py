@@ -315,7 +315,7 @@ class Subtask:
         if self.state is not None and (self.deployment.durable or not self._ended):
             generation = self.state.freeze()
             self.runner.expect_slower()
-        self.snapshots.submit(checkpoint, generation, self.report())
+        self.snapshots.submit(checkpoint, generation, self.report(), ended=self._ended)
 
     def report(self) -> SnapshotReport:
         """Give this subtask's part of a snapshot taken now, but for the stacks."""

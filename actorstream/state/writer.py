@@ -133,10 +133,16 @@ class LayerWriter:
             raise type(submission.outcome)(str(submission.outcome)) from submission.outcome
         return submission.outcome
 
-    def stream(self, owner: Hashable) -> LayerStream:
-        """Begin a layer of one owner's, given run by run; the writer holds little of it at a time."""
+    def stream(self, owner: Hashable, *, calm: bool = False) -> LayerStream:
+        """Begin a layer of one owner's, given run by run; the writer holds little of it at a time.
+
+        Args:
+            owner: Whose it is, for the log.
+            calm: The owner computes no more, so a thread would not starve beside it, and starting a child, which
+                takes 0.1 to 0.2 s, is not worth it. One that runs already is used all the same.
+        """
         log.debug("layer streamed", owner=str(owner))
-        return self._stream(through_child=True)
+        return self._stream(through_child=not calm or self._process is not None)
 
     async def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """End the child, if there is one: kill it after `seconds`. Call it when nobody writes any more."""

@@ -246,6 +246,19 @@ async def test_small_freezes_stay_in_a_thread_until_a_child_runs_anyway(tmp_path
     await writer.close()
 
 
+async def test_owner_that_computes_no_more_needs_no_child(tmp_path: Path) -> None:
+    """The last freeze of a short job: starting a child takes longer than writing. One that runs is used."""
+    writer = writer_in(tmp_path, child=True)
+    for calm, running in [(True, False), (False, True), (True, True)]:
+        written = 0 if writer._process is None else writer._process.written
+        async with writer.stream("large", calm=calm) as stream:
+            await stream.send(entry("b")[0])
+            (await stream.finish()).release()
+        assert (writer._process is not None) == running
+        assert writer._process is None or writer._process.written == written + 1
+    await writer.close()
+
+
 async def test_starved_thread_is_followed_by_a_child(tmp_path: Path) -> None:
     """Somebody spins on `sleep(0)`: no thread gets its turn (SPEED: a 10 ms job took 2.5 s)."""
     writer = writer_in(tmp_path, child=True, clock=SlowClock())
