@@ -164,12 +164,13 @@ class Run:
     async def _body(self) -> None:
         world, offload = self._world, self._world.offload
         documents: Offload = offload
-        name, temporary = self._plan.graph.name, None
+        name, temporary, scratch = self._plan.graph.name, "", None
         if self._store is None:
             temporary = world.files.temporary(f"actorstream-{world.random.token()}")
             documents = InlineOffload()
-            world = replace(world, files=ScratchFiles(world.files, os.path.join(temporary, name, "layers")))
-        root = os.path.join(self._store or temporary or "", name)
+            scratch = ScratchFiles(world.files, temporary, os.path.join(temporary, name, "layers"))
+            world = replace(world, files=scratch)
+        root = os.path.join(self._store or temporary, name)
         directory = CheckpointDirectory(world.files, root)
         try:
             job = await documents.run(_open, directory, world.random.token(), take_over=self._take_over)
@@ -191,7 +192,7 @@ class Run:
         finally:
             self._supervisor.opened.set()
             directory.close()
-            if temporary is not None:
+            if scratch is not None and not scratch.remove_unused():
                 await offload.run(world.files.remove_tree, temporary)
 
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from actorstream.model.world import Offload, World
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
+    from actorstream.protocol.recovery import ManifestFact
     from actorstream.runtime.job_settings import JobSettings
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport
     from actorstream.runtime.statistics import JobStatistics
@@ -119,7 +120,6 @@ async def build(context: JobContext) -> Built:
         RestoreError: The newest checkpoint cannot be restored, or not into this plan.
         StoreError: A file of it is missing or damaged.
     """
-    offload = context.world.offload
     claim = await context.documents.run(_claim, context.directory)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
@@ -132,7 +132,7 @@ async def build(context: JobContext) -> Built:
         for chain in context.plan.chains
         if chain.stateful is not None
     }
-    restored = await offload.run(_restore, context, columns)
+    restored = await _restore(context, columns)
     store = context.root if context.durable else None
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
@@ -147,24 +147,35 @@ def _claim(directory: CheckpointDirectory) -> Claim:
     return directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
 
 
-def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
+async def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
+    """Open what the newest checkpoint lists, in a thread; where there is none, nothing needs one."""
     directory, settings = context.directory, context.settings
-    manifests = directory.manifests()
     # What a person asked for is where the run begins; once it has a checkpoint of its own, that is the newest.
     wanted = settings.restore if not context.statistics.checkpoints else None
-    match decide(manifests, directory.claims(), restore=wanted, accept_duplicates=settings.accept_duplicates):
+    manifests, claims = await context.documents.run(lambda: (directory.manifests(), directory.claims()))
+    match decide(manifests, claims, restore=wanted, accept_duplicates=settings.accept_duplicates):
         case RestoreFrom(checkpoint):
-            manifest = directory.load(checkpoint)
-            check_restorable(manifest, context.plan, columns)
-            good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
-            kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
-            restored = restore(context.world.files, directory, manifest)
-            restored.kept = kept
-            return restored
+            return await context.world.offload.run(_open, context, columns, manifests, checkpoint)
         case Refuse(reason):
             raise RestoreError(reason)
         case _:
             return Restored()
+
+
+def _open(
+    context: JobContext,
+    columns: Mapping[str, Sequence[Column]],
+    manifests: Sequence[ManifestFact],
+    checkpoint: CheckpointId,
+) -> Restored:
+    directory = context.directory
+    manifest = directory.load(checkpoint)
+    check_restorable(manifest, context.plan, columns)
+    good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
+    kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+    restored = restore(context.world.files, directory, manifest)
+    restored.kept = kept
+    return restored
 
 
 async def _assign_splits(plan: Plan, restored: Restored, *, durable: bool) -> dict[SubtaskId, dict[str, SplitPosition]]:
@@ -366,6 +377,7 @@ class _Builder:
             compact=compactor.on_complete,
             retained=settings.retained,
             statistics=context.statistics,
+            durable=context.durable,
         )
 
 

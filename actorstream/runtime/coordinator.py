@@ -64,6 +64,7 @@ class CoordinatorActor:
         compact: Callable[[frozenset[LayerName]], None],
         retained: int,
         statistics: JobStatistics,
+        durable: bool,
     ) -> None:
         """Take the protocol and everything that its effects reach."""
         self._world = world
@@ -79,6 +80,8 @@ class CoordinatorActor:
         self._positions: dict[CheckpointId, dict[str, dict[str, SplitPosition]]] = {}
         self._retained = retained
         self._statistics = statistics
+        self._durable = durable
+        self._final: CheckpointId | None = None
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
         self._started_us: dict[CheckpointId, int] = {}
@@ -181,6 +184,7 @@ class CoordinatorActor:
             await self._carry_out(self._protocol.on_publish_failed(self._now_us(), checkpoint, reason))
             return
         self._positions[checkpoint] = positions
+        self._final = checkpoint if final else None
         statistics = self._statistics
         statistics.checkpoints += 1
         statistics.last_checkpoint_id = checkpoint
@@ -203,7 +207,8 @@ class CoordinatorActor:
     async def _retire(self, checkpoint: CheckpointId) -> None:
         """Delete what nobody needs any more; a disk that refuses is asked again after the next checkpoint."""
         try:
-            await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
+            if self._durable or checkpoint != self._final:  # without a store everything goes when the job has ended
+                await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
         except FencedError:
             raise

