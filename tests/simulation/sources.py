@@ -57,7 +57,7 @@ class Pile:
         raise AssertionError("a job takes from it")
         yield
 
-    def take(self, split: str, after: int | None, count: int, /) -> Taken[int, Event] | None:
+    def take_in_memory(self, split: str, after: int | None, count: int, /) -> Taken[int, Event] | None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         rng = loop.environment

@@ -24,7 +24,7 @@ def test_state_and_output_are_exactly_once_whatever_ends_the_process(job: str) -
         ends.update(str(outcome.result or "crashed") for outcome in story.outcomes)
         cuts += story.cuts
     assert min(ends["finished"], ends["crashed"], ends["stopped"]) > 0, "the plans must reach all ends"
-    assert cuts >= ends.total(), "there must be checkpoints to look at"
+    assert cuts >= ends.total() // 2, "there must be checkpoints to look at, more than now and then"
 
 
 def test_one_seed_is_one_run() -> None:
