@@ -68,6 +68,7 @@ class Env:
         self._env = env
         self._reopen = reopen
         self._inside = 0
+        self._lost = False
         self._gate = threading.Lock()
         self._pid = os.getpid()
         self._users = 1
@@ -99,13 +100,15 @@ class Env:
     def _begun(self, *, write: bool) -> Transaction:
         try:
             return self._env.begin(write=write, buffers=False)
-        except lmdb.PanicError:
+        except lmdb.Error as error:
             # After a meta page that could not be written LMDB refuses everything until it is opened anew.
             with self._gate:
-                if self._inside > 1 or self._reopen is None:
+                if self._reopen is None or self._inside > 1 or not (self._lost or isinstance(error, lmdb.PanicError)):
                     raise
+                self._lost = True
                 self._env.close()
                 self._env = self._reopen()
+                self._lost = False
             return self._env.begin(write=write, buffers=False)
 
     def in_place(self) -> bool:
@@ -143,7 +146,8 @@ class Env:
     @property
     def map_size(self) -> int:
         """Give the size of the map in bytes."""
-        return int(self._env.info()["map_size"])
+        with self._lmdb_errors(), self._gate:
+            return int(self._env.info()["map_size"])
 
     def enlarge(self, map_size: int) -> None:
         """Make the map larger, outside of transactions; the file takes only what is used."""
@@ -152,11 +156,13 @@ class Env:
     @property
     def last_transaction(self) -> int:
         """Give the number of the newest committed transaction, also another process's: costs 2 µs."""
-        return int(self._env.info()["last_txnid"])
+        with self._lmdb_errors(), self._gate:  # not while another thread opens it anew
+            return int(self._env.info()["last_txnid"])
 
     def clear_dead_readers(self) -> int:
         """Free the reader slots of processes that died inside a read; give how many there were."""
-        return int(self._env.reader_check())
+        with self._lmdb_errors(), self._gate:
+            return int(self._env.reader_check())
 
     def close(self) -> None:
         """Give up one use; the last one closes the file."""

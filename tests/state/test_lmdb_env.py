@@ -6,6 +6,7 @@ import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
+import lmdb
 import pytest
 
 from actorstream.errors import InvariantError, StoreError
@@ -140,3 +141,51 @@ def test_file_may_be_opened_while_another_thread_closes_it(tmp_path: Path, monke
     with ThreadPoolExecutor(1) as threads:
         open_segment(path, map_size=MAP_SIZE).close()
         opened[0].result().close()
+
+
+class Panicked:
+    """An environment whose meta page could not be written: LMDB refuses everything until it is opened anew."""
+
+    def __init__(self, real: lmdb.Environment) -> None:
+        self.close, self.info = real.close, real.info
+
+    def begin(self, **_: object) -> None:
+        """Refuse."""
+        raise lmdb.PanicError("MDB_PANIC")
+
+
+def panic(env: Env) -> None:
+    env._env = Panicked(env._env)  # type: ignore[assignment]
+
+
+def test_panicked_environment_is_opened_anew(tmp_path: Path) -> None:
+    env = open_segment(str(tmp_path / "segment"), map_size=MAP_SIZE)
+    with env.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+    panic(env)
+    with env.transaction() as txn:
+        assert txn.get(b"k") == b"v"
+    assert env.last_transaction == 1
+    env.close()
+
+
+def test_environment_that_could_not_be_opened_anew_says_so_in_our_words_and_is_tried_again(tmp_path: Path) -> None:
+    """The disk is still full at that moment; a reader looks for new records meanwhile."""
+    path = tmp_path / "segment"
+    env = open_segment(str(path), map_size=MAP_SIZE)
+    with env.transaction(write=True) as txn:
+        txn.put(b"k", b"v")
+    panic(env)
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="segment"), env.transaction():
+            pass
+        with pytest.raises(StoreError, match="segment"):
+            _ = env.last_transaction
+    path.rmdir()
+    (tmp_path / "away").rename(path)
+    with env.transaction() as txn:
+        assert txn.get(b"k") == b"v"
+    assert env.last_transaction == 1
+    env.close()
