@@ -5,7 +5,6 @@ from __future__ import annotations
 from copy import deepcopy
 from itertools import product
 from random import Random
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from tests.state.content import VALUES, between, change_in_place, coded
 from tests.state.machine import Machine
 from tests.state.rig import read
 from tests.state.steps import step
+from tests.state.subtasks import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,11 +130,9 @@ class Handling(Machine):
             keys = [key for key in self.keys if subtask.owns(key)]
             begun = subtask.state.missing(keys) if len(subtask.reads) < 2 else None
             if begun is not None:
-                thread = Thread(target=begun.read)
-                subtask.reads.append((begun, thread))
+                subtask.reads.append(Reading(begun))
                 if at_once:
-                    thread.start()
-                    thread.join()
+                    subtask.reads[-1].wait()
 
     @step(5, needs="width")
     def fetch(self, index: int | None) -> None:
@@ -198,7 +196,8 @@ class Handling(Machine):
         random = Random(seed)
         walk = table.items(self.key(at), start, reverse=reverse)
         for expected in list(between(model, start, None, reverse=reverse)):
-            map_key, value = next(walk)
+            map_key, value = next(walk, (None, MISSING))
+            assert value is not MISSING
             assert encode_key(map_key) == expected
             self.hand_out(self.key(at), value, model[expected], extra)
             if not self.goes_on(walk, name, at, random):
@@ -229,5 +228,5 @@ class Handling(Machine):
         if what not in {"delete", "clear"} and list(model) == before:
             return True
         with pytest.raises(RuntimeError, match="changed size"):
-            next(walk)
+            next(walk, None)
         return False

@@ -20,10 +20,11 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, ClassVar
 
-from hypothesis import strategies as st
+import pytest
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from actorstream.codec.values import SELF_DESCRIBING
+from actorstream.errors import InvariantError
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import range_of
 from actorstream.state.budget import WAITING_MAX, Budget, BudgetStatistics
@@ -35,7 +36,7 @@ from actorstream.state.stack import LayerStack
 from actorstream.testing.faults import Fault
 from tests.state.content import KEYS, LONG_KEYS, LONG_MAP_KEYS, MAP_KEYS, Content, expiry_of
 from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, state_over
-from tests.state.steps import HISTORY, SEED, step, take_a_step
+from tests.state.steps import HISTORY, SALT, step, take_a_step
 from tests.state.storing import store_at_once, store_in_a_group
 from tests.state.subtasks import Subtask
 from tests.state.test_compaction import merged_layer, replace_picked
@@ -46,12 +47,12 @@ if TYPE_CHECKING:
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer
+    from actorstream.state.lmdb_env import Env
     from tests.state.subtasks import Flight, Manifest
     from tests.state.test_compaction import Pick
 
 OTHER_MAP = StateColumn(StateNumber(4), "words", "map", SELF_DESCRIBING)
 OPERATOR = OperatorNumber(5)
-PICKS = st.lists(st.integers(0, 15), min_size=1, max_size=4, unique=True)
 
 
 class Machine(RuleBasedStateMachine):
@@ -65,27 +66,16 @@ class Machine(RuleBasedStateMachine):
     grouped: ClassVar[bool] = False
     """Layers are written by a `LayerWriter`, all that waits at once."""
 
-    @initialize(
-        keys=PICKS,
-        map_keys=PICKS,
-        budget_bytes=st.sampled_from((1, 4_000, 1 << 30)),
-        parallelism=st.sampled_from((1, 1, 2, 3)),
-        layers=st.lists(SEED, max_size=3),
-        history=HISTORY,
-    )
-    def start(
-        self,
-        keys: list[int],
-        map_keys: list[int],
-        budget_bytes: int,
-        parallelism: int,
-        layers: list[int],
-        history: list[int],
-    ) -> None:
+    @initialize(salt=SALT, history=HISTORY)
+    def start(self, salt: int, history: str) -> None:
         """Begin with some layers, of the same keys, and a history."""
-        all_keys, all_map_keys = (LONG_KEYS, LONG_MAP_KEYS) if self.long else (KEYS, MAP_KEYS)
-        self.keys = [all_keys[number % len(all_keys)] for number in keys]
-        self.map_keys = [all_map_keys[number % len(all_map_keys)] for number in map_keys]
+        random = Random(salt)
+        self.keys, self.map_keys = [
+            random.sample(among, random.randint(1, 4))
+            for among in ((LONG_KEYS, LONG_MAP_KEYS) if self.long else (KEYS, MAP_KEYS))
+        ]
+        budget_bytes, parallelism = random.choice((1, 4_000, 1 << 30)), random.choice((1, 1, 2, 3))
+        layers = [random.getrandbits(32) for _ in range(random.randint(0, 3))]
         self.width = sum(column.kind == "value" for column in self.columns)
         self.map_names = [column.name for column in self.columns if column.kind == "map"]
         self.shelf = Shelf(Path(mkdtemp()))
@@ -96,8 +86,8 @@ class Machine(RuleBasedStateMachine):
         for seed in layers:
             self.write_much(seed)
             self.write_all(None, keep=0)
-        for seed in history:
-            take_a_step(self, Random(seed))
+        for letter in history:
+            take_a_step(self, Random(f"{salt}{letter}"))
             self.all_is_well()
 
     def open(self, runs: Sequence[tuple[KeyGroupRange, tuple[Layer, ...]]], parallelism: int, content: Content) -> None:
@@ -137,8 +127,7 @@ class Machine(RuleBasedStateMachine):
     @step(6)
     def evict(self, index: int | None, limit: int, all_of_it: bool) -> None:
         for subtask in self.some(index):
-            while subtask.state.evict(limit, 1 << 30) and all_of_it:
-                pass
+            subtask.evict(limit, all_of_it=all_of_it)
 
     @step(6)
     def relieve(self, index: int | None) -> None:
@@ -187,12 +176,28 @@ class Machine(RuleBasedStateMachine):
             for flight in subtask.flights[at : at + 1]:
                 subtask.take_back(flight)
 
+    @step(2)
+    def write_out_of_turn(self, index: int | None) -> None:
+        """What is not the oldest, or not wholly in a layer, is refused, and can be written later."""
+        for subtask in self.some(index):
+            for oldest in subtask.flights[:1]:
+                if oldest.generation.entries or not oldest.generation.encoded:
+                    with pytest.raises(InvariantError, match="not wholly in a layer"):
+                        subtask.state.on_written(oldest.generation, None)
+            for newer in subtask.flights[1:2]:
+                newer.encode_the_rest(3)
+                (layer,) = store_at_once(self.shelf, [(subtask, self.parts_of(newer))], None)
+                assert layer is not None
+                with layer, pytest.raises(InvariantError, match="in the order in which they were frozen"):
+                    subtask.state.on_written(newer.generation, layer)
+
     @step(3)
     def write_all(self, index: int | None, keep: int) -> None:
         for subtask in self.some(index):
             subtask.freeze()
-            while subtask.flights[keep:]:
+            for _ in subtask.flights[keep:]:
                 self.store([subtask], 3)
+            assert len(subtask.flights) <= keep
 
     @step(4)
     def write_and_evict(self, index: int | None, keep: int) -> None:
@@ -215,7 +220,11 @@ class Machine(RuleBasedStateMachine):
                     picks.append((OPERATOR, subtask.state.stack, groups, layers[start : start + 1 + more]))
         if picks:
             until = -1 if now is None or not self.expiring else max(now, self.now)
-            self.merging = picks, merged_layer(self.shelf, picks, None if until < 0 else until), until
+            layer = merged_layer(self.shelf, picks, None if until < 0 else until)
+            self.merging = picks, layer, until
+            for _, value in layer.scan(b"") if layer else ():
+                expires = take_apart(value).expires
+                assert expires is None or expires > until
 
     @step(6, needs="merging")
     def end_merge(self) -> None:
@@ -287,17 +296,20 @@ class Machine(RuleBasedStateMachine):
         users: Counter[Layer] = Counter()
         for subtask in self.subtasks:
             users.update(subtask.layers)
-            for begun, _ in subtask.reads:
-                assert begun._pinned is not None
-                users.update(begun._pinned._held)
+            for reading in subtask.reads:
+                assert reading.begun._pinned is not None
+                users.update(reading.begun._pinned._held)
         if self.merging is not None and self.merging[1] is not None:
             users[self.merging[1]] += 1
         assert {layer: layer._users for layer in users} == users
         assert self.open_names() == sorted(layer.file.name for layer in users)
 
     def open_names(self) -> list[str]:
-        paths = [Path(env.path) for env in _open_envs.values()]
-        return sorted(path.name for path in paths if path.parent == self.shelf.folder)
+        return sorted(env.path.rpartition("/")[2] for env in self.open_envs())
+
+    def open_envs(self) -> list[Env]:
+        folder = f"{self.shelf.folder}/"
+        return [env for env in _open_envs.values() if env.path.startswith(folder)]
 
     def teardown(self) -> None:
         if not hasattr(self, "subtasks"):
@@ -310,6 +322,9 @@ class Machine(RuleBasedStateMachine):
                 self.end()
                 self.check_budget()
         finally:
+            for env in self.open_envs():  # what a failure left: the next history must not pay for it
+                env._users = 1
+                env.close()
             rmtree(self.shelf.folder)
 
 

@@ -45,19 +45,27 @@ POOLS: dict[str, Sequence[object]] = {
 }
 """What an argument of a step is drawn from, by its name; any other is a yes or no."""
 
-SEED = st.integers(0, 1 << 32)
-HISTORY = st.integers(0, 160).flatmap(lambda steps: st.lists(SEED, min_size=steps, max_size=steps))
+SALT = st.integers(0, 1 << 64)
+LETTERS = "".join(map(chr, range(0x100, 0x200)))
+LEAST = (0, 10, 40, 80, 120)
+STEPS_MAX = 160
+HISTORY = st.sampled_from(LEAST).flatmap(lambda least: st.text(LETTERS, min_size=least, max_size=STEPS_MAX))
+"""A history, drawn as a text, which hypothesis can shrink: each letter, with a salt, is the seed of one step."""
 
 _weights: dict[str, int] = {}
 _needs: dict[str, str] = {}
+_pools: dict[str, dict[str, Sequence[object]]] = {}
 
 
 def step(weight: int, needs: str = "columns") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a method a rule and a step, for machines of which the attribute `needs` is true."""
 
     def make(method: Callable[..., None]) -> Callable[..., None]:
-        _weights[method.__name__], _needs[method.__name__] = weight, needs
-        strategies: dict[str, Any] = {name: st.sampled_from(pool) for name, pool in pools_of(method).items()}
+        name = method.__name__
+        pools = {argument: POOLS.get(argument, (False, True)) for argument in signature(method).parameters}
+        del pools["self"]
+        _weights[name], _needs[name], _pools[name] = weight, needs, pools
+        strategies: dict[str, Any] = {argument: st.sampled_from(pool) for argument, pool in pools.items()}
         decorate: Any = rule(**strategies)
         made: Callable[..., None] = precondition(lambda machine: bool(getattr(machine, needs)))(decorate(method))
         return made
@@ -69,11 +77,6 @@ def take_a_step(machine: object, random: Random) -> None:
     """Call some step with some arguments."""
     names = [name for name in _weights if getattr(machine, _needs[name])]
     (name,) = random.choices(names, [_weights[name] for name in names])
-    method = getattr(machine, name)
-    arguments = {argument: random.choice(pool) for argument, pool in pools_of(method).items()}
+    arguments = {argument: random.choice(pool) for argument, pool in _pools[name].items()}
     note(f"  {name}({', '.join(f'{argument}={value!r}' for argument, value in arguments.items())})")
-    method(**arguments)
-
-
-def pools_of(method: Callable[..., None]) -> dict[str, Sequence[object]]:
-    return {name: POOLS.get(name, (False, True)) for name in signature(method).parameters if name != "self"}
+    getattr(machine, name)(**arguments)

@@ -66,7 +66,10 @@ async def _in_a_group(shelf: Shelf, owned: Sequence[Owned], files: FaultyFiles) 
         except StoreError:
             assert files.fired is not None
 
-    async with anyio.create_task_group() as group:
-        for at, (owner, parts) in enumerate(owned):
-            group.start_soon(submit, at, owner, parts)
+    try:
+        async with anyio.create_task_group() as group:
+            for at, (owner, parts) in enumerate(owned):
+                group.start_soon(submit, at, owner, parts)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return layers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,11 +11,10 @@ from actorstream.state.map_changes import MapEpoch
 from actorstream.state.missing import MISSING
 from actorstream.state.stack import LayerStack
 from tests.state.content import group_of
-from tests.state.rig import encode_all, state_over
+from tests.state.rig import state_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from threading import Thread
+    from collections.abc import Callable, Iterable, Sequence
 
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.state.cold_read import ColdRead
@@ -34,15 +34,32 @@ class Flight:
     content: Content
     parts: list[list[Entry]] = field(default_factory=list)
 
-    def encode(self, limit: int) -> None:
+    def encode(self, limit: int) -> bool:
         """Encode a slice."""
         part = self.generation.encode(limit)
         assert len(part) <= limit
         self.parts.append(part)
+        return True
 
     def encode_the_rest(self, limit: int) -> None:
         """Encode what is left, by slices."""
-        self.parts += encode_all(self.generation, limit)
+        while_true(lambda: not self.generation.encoded and self.encode(limit))
+        assert self.generation.encode(limit) == []
+
+
+@dataclass(eq=False)
+class Reading:
+    """A cold read, and whether its thread has ended."""
+
+    begun: ColdRead
+    over: bool = False
+
+    def wait(self) -> None:
+        """Let a thread do it, and wait for that."""
+        if not self.over:
+            self.over = True
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(self.begun.read).result()
 
 
 @dataclass(eq=False)
@@ -55,7 +72,7 @@ class Subtask:
     durable: Content
     manifests: list[tuple[Manifest, Content]] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
-    reads: list[tuple[ColdRead, Thread]] = field(default_factory=list)
+    reads: list[Reading] = field(default_factory=list)
     held: list[tuple[object, object]] = field(default_factory=list)
 
     @property
@@ -91,13 +108,15 @@ class Subtask:
             assert self.flights.pop(0) is flight
             self.durable = flight.content
 
+    def evict(self, limit: int, *, all_of_it: bool) -> None:
+        """Drop clean entries, once or as long as there are any."""
+        while_true(lambda: self.state.evict(limit, 1 << 30) and all_of_it)
+
     def end_read(self, *, drop: bool) -> None:
         """Let the oldest cold read's thread end, and take what it found, or not."""
-        begun, thread = self.reads.pop(0)
-        if thread.ident is None:
-            thread.start()
-        thread.join()
-        begun.drop() if drop else begun.settle()
+        reading = self.reads.pop(0)
+        reading.wait()
+        reading.begun.drop() if drop else reading.begun.settle()
 
     def drop_reads(self) -> None:
         """Give all cold reads up."""
@@ -133,10 +152,17 @@ class Subtask:
     def end(self) -> None:
         """Let go of everything, memory by slices."""
         self.drop_reads()
-        while self.state.dismantle(3):
-            pass
+        while_true(lambda: self.state.dismantle(3))
         assert self.state.statistics().keys_in_memory == 0
         self.state.stack.release()
+
+
+def while_true(call: Callable[[], object]) -> None:
+    """Call again and again, as long as it gives something. With a bug that might be for ever."""
+    for _ in range(1_000):
+        if not call():
+            return
+    raise AssertionError("what comes by slices has no end")
 
 
 def entries_of(epoch: Iterable[object]) -> list[object]:
