@@ -10,6 +10,8 @@ import pytest
 from tests.state import mutants, mutants_of_layers
 from tests.state.mutation import MUTANTS, Mutant
 
+pytestmark = pytest.mark.timeout(120)  # one takes 14 s, where nothing else runs
+
 HISTORIES_MAX = 400
 SEED = 1
 ALL = (mutants, mutants_of_layers)  # importing them enters their mutants
