@@ -51,7 +51,7 @@ class StateEntry:
     """One state of an operator: its number in layer keys, and the schema its values were written with."""
 
     number: int
-    kind: Literal["value", "map"]
+    kind: Literal["value", "map", "timers", "slices"]
     fingerprint: str
     shape: object
 

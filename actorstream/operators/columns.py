@@ -23,7 +23,7 @@ class Column:
     """One state of an operator."""
 
     name: str
-    kind: Literal["value", "map"]
+    kind: Literal["value", "map", "timers", "slices"]
     codec: Codec[Any]
 
 

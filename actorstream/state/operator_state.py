@@ -33,6 +33,7 @@ from actorstream.state.key_space import KeySpace
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
 from actorstream.state.missing import MISSING
+from actorstream.state.timers import TimerTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 _SETTLE_AT_ONCE = 5_000  # entries, about 1 ms
 _LOOK_AT = 100  # entries of a layer
+_STATE_AT = HEAD_BYTES - 2
+StateKind: TypeAlias = Literal["value", "map", "timers", "slices"]
 _Frozen: TypeAlias = "tuple[Epochs[Any], Part[Any]]"
 
 
@@ -58,7 +61,7 @@ class StateColumn:
 
     number: StateNumber
     name: str
-    kind: Literal["value", "map"]
+    kind: StateKind
     codec: Codec[Any]
 
 
@@ -171,8 +174,11 @@ class OperatorState:
         values = [column for column in columns if column.kind == "value"]
         self.rows = RowTable(values, self._space)
         self.maps = {column.name: MapTable(column, self._space) for column in columns if column.kind == "map"}
+        timers = [TimerTable(column.number, self._space) for column in columns if column.kind == "timers"]
+        self.timers = timers[0] if timers else None
+        self._keyed_heads = frozenset(column.number.to_bytes(2) for column in columns if column.kind != "timers")
         self._has_rows = bool(values)
-        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values()]
+        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values(), *timers]
         self._waiting: list[Generation] = []
         self._cold_reads = ColdReads(self.rows, stack)
         self._budget: Budget | None = None
@@ -188,6 +194,8 @@ class OperatorState:
             for layer in layers:
                 entries = layer.scan(operator, groups.start.to_bytes(2), groups.end.to_bytes(2))
                 for entry_key, value in islice(entries, _LOOK_AT):
+                    if entry_key[_STATE_AT:HEAD_BYTES] not in self._keyed_heads:
+                        continue
                     wholes = take_apart(value)
                     if wholes.live[0] == VALUE:
                         with suppress(CodecError):  # an Enum that the program has no more
@@ -195,11 +203,13 @@ class OperatorState:
         return MISSING
 
     def clear_key(self, key: object) -> None:
-        """Forget a key: its row and all its maps."""
+        """Forget a key: its row, all its maps and its timers."""
         if self._has_rows:
             self.rows.live[key] = MISSING
         for table in self.maps.values():
             table.clear(key)
+        if self.timers is not None:
+            self.timers.clear(key)
 
     def freeze(self) -> Generation | None:
         """Begin a new epoch in every table; None if nothing was written and nothing failed waits.

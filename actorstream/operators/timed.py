@@ -1,0 +1,102 @@
+"""What windows and joins are to the chain that they run in: operators that wait for time to pass.
+
+    record ──on_element──> results now, None, or LATE          due        ──fire──>        results, in order of time
+                                                               clock_due  ──fire_clock──>
+
+The chain calls `fire` before a record as soon as the watermark has reached `due`, so `on_element` finds nothing
+undone that lies at or before the watermark it is given. That is what makes batches invisible: it is as if every
+record were followed by its watermark.
+
+A definition is what the user's words become; one object of it serves every subtask, which opens its own operator.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorstream.model.world import Clock
+    from actorstream.operators.columns import Column
+    from actorstream.state.operator_state import OperatorState
+
+
+class Lateness(Enum):
+    """A record's state is gone already."""
+
+    LATE = "late"
+
+
+LATE: Final = Lateness.LATE
+
+Emitted: TypeAlias = "tuple[object, int]"
+"""A result, and its event time in microseconds."""
+
+Given: TypeAlias = "Sequence[Emitted] | Lateness | None"
+
+
+class TimedOperator(Protocol):
+    """One subtask's operator. Times are int microseconds; nothing here waits.
+
+    Attributes:
+        due: The event time at or after which `fire` has something to do; `TIME_MAX`: nothing. May be too early.
+        clock_due: The same for the clock.
+    """
+
+    due: int
+    clock_due: int
+
+    def on_element(self, key: object, value: object, timestamp: int, watermark: int, /) -> Given:
+        """Take a record in; give what is emitted at once.
+
+        LATE where the record comes after the state that it needs was dropped: nothing was done with it.
+        """
+        ...
+
+    def on_other(self, key: object, value: object, timestamp: int, watermark: int, /) -> Given:
+        """Take in a record of the second input, where there is one."""
+        ...
+
+    def fire(self, watermark: int, limit: int, /) -> Sequence[Emitted]:
+        """Do what is due up to and including `watermark`, in order of time, and give the results.
+
+        It stops after about `limit` results, or as many steps: then `due` is still at or below `watermark`,
+        and it is called again.
+        """
+        ...
+
+    def fire_clock(self, now_us: int, watermark: int, limit: int, /) -> Sequence[Emitted]:
+        """Do what the clock has made due: all that is before `now_us` (T28); bounded as `fire`."""
+        ...
+
+
+class TimedDefinition(Protocol):
+    """What a window or join is, for all its subtasks.
+
+    `kind` is the word for names and drawings; `inputs` 1 or 2; `event_time`: records need timestamps.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The user's word."""
+        ...
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs there are."""
+        ...
+
+    @property
+    def event_time(self) -> bool:
+        """Whether records need timestamps."""
+        ...
+
+    def columns(self, operator: str, /) -> list[Column]:
+        """Give the states that it keeps; PlanError where something cannot be stored."""
+        ...
+
+    def open(self, operator: str, state: OperatorState, clock: Clock, /) -> TimedOperator:
+        """Make one subtask's operator over its state, going on with what is in it."""
+        ...
