@@ -83,6 +83,10 @@ class MissingTimestampError(ActorstreamError):
     """A record's event time was asked for, and its source gives none."""
 
 
+class TimestampError(ActorstreamError):
+    """A time that a function of the pipeline gave is none: None, naive, NaN, of a wrong type or unit, or far off."""
+
+
 class JobFailed(ActorstreamError):  # noqa: N818  (the public name, see docs)
     """Restarts are used up. The `__cause__` says why; notes hold what failed beside it."""
 

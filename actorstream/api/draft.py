@@ -36,6 +36,7 @@ class Draft:
     max_parallelism: int
     keyed: Callable[[Origin], KeyedStream[Any, Any]]
     nodes: list[Node] = field(default_factory=list)
+    side_outputs: set[tuple[NodeId, str]] = field(default_factory=set)
 
     def add(self, spec: Spec, inputs: tuple[Edge, ...], options: Options, name: str | None = None) -> Origin:
         """Add an operator.
@@ -90,7 +91,23 @@ class Origin:
 
     def through(self, partitioning: Partitioning) -> Origin:
         """Give the same records, distributed anew; this takes the place of what was said before."""
-        return replace(self, inputs=tuple(Edge(edge.source, partitioning) for edge in self.inputs))
+        return replace(self, inputs=tuple(replace(edge, partitioning=partitioning) for edge in self.inputs))
+
+    def side(self, output: str) -> Origin:
+        """Give the records of a side output of the operator behind the stream."""
+        self.draft.side_outputs.update((edge.source, output) for edge in self.inputs)
+        return replace(self, inputs=tuple(Edge(edge.source, Forward(), output) for edge in self.inputs))
+
+    def beside(self, other: Origin) -> Origin:
+        """Give the inputs of an operator that tells two apart: this stream is the first, `other` the second.
+
+        Raises:
+            PlanError: It belongs to another pipeline.
+        """
+        both = self.joined([other])
+        first = len(self.inputs)
+        inputs = [replace(edge, side=int(number >= first)) for number, edge in enumerate(both.inputs)]
+        return replace(both, inputs=tuple(inputs))
 
     def joined(self, others: Sequence[Origin]) -> Origin:
         """Give the records of this stream and of `others`.

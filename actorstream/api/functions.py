@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import get_origin
+from typing import TYPE_CHECKING, get_origin
 
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.graph.render import function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def is_async(fn: object) -> bool:
@@ -39,8 +42,8 @@ def require_plain(fn: object, operator: str) -> None:
         )
 
 
-def process_spec(op: object) -> ProcessSpec:
-    """Make the spec of a process from its class, or from a function that builds one.
+def process_spec(op: object, handlers: Sequence[str] = ("on_element",)) -> ProcessSpec:
+    """Make the spec of a process from its class, or from a function that builds one; `handlers`: one for each input.
 
     Raises:
         PlanError: `op` is an instance, no process class, or its handler is async.
@@ -50,17 +53,20 @@ def process_spec(op: object) -> ProcessSpec:
         built = built.func
     built = get_origin(built) or built  # Average[int] is Average
     owner = built if isinstance(built, type) else None
-    if not callable(op) or (owner is None and hasattr(op, "on_element")):
+    first = handlers[0]
+    base = "KeyedProcess" if len(handlers) == 1 else "KeyedCoProcess"
+    if not callable(op) or (owner is None and hasattr(op, first)):
         kind = type(op).__name__
         raise PlanError(
             f"process was given the object {op!r}, which all subtasks would share: pass the class {kind}, or a "
             f"function that builds one for each subtask, as in process(lambda: {kind}(...), name=...)"
         )
-    if owner is not None and not hasattr(owner, "on_element"):
-        raise PlanError(f"process({owner.__name__}): the class has no on_element; derive it from KeyedProcess")
-    if owner is not None and is_async(getattr(owner, "on_element", None)):
-        raise PlanError(
-            f"process({owner.__name__}): on_element is async, which is not supported yet; make it a plain method that "
-            "returns a list or yields"
-        )
-    return ProcessSpec(op, owner)
+    if owner is not None and not hasattr(owner, first):
+        raise PlanError(f"process({owner.__name__}): the class has no {first}; derive it from {base}")
+    for handler in (*handlers, "on_timer"):
+        if owner is not None and is_async(getattr(owner, handler, None)):
+            raise PlanError(
+                f"process({owner.__name__}): {handler} is async, which is not supported yet; make it a plain method "
+                "that returns a list or yields"
+            )
+    return ProcessSpec(op, owner, len(handlers))

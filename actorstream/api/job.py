@@ -53,7 +53,7 @@ class Job:
         self._statistics = statistics
         self._world = world
         self._started = world.clock.monotonic()
-        self._subscriptions: list[tuple[tuple[NodeId, ...], Subscription[Any]]] = []
+        self._subscriptions: list[tuple[tuple[tuple[NodeId, str], ...], Subscription[Any]]] = []
         supervisor.on_built = self._attach_all
         supervisor.on_ended = self._finish_subscriptions
 
@@ -223,9 +223,9 @@ class Job:
         `buffer` elements are unread; `drop_oldest` loses the oldest; `error` ends the subscription with StoreError.
         """
         self._raise_if_failed()
-        nodes = tuple(edge.source for edge in stream.origin.inputs)
+        nodes = tuple((edge.source, edge.output) for edge in stream.origin.inputs)
         mine, theirs = self._plan.graph.nodes, stream.origin.draft.nodes
-        for node in nodes:
+        for node, _ in nodes:
             if node >= len(mine) or mine[node] is not theirs[node]:
                 raise PlanError("the stream is not of this job: it is another pipeline's, or was added after run()")
         subscription: Subscription[T] = Subscription(
@@ -250,10 +250,10 @@ class Job:
         for nodes, subscription in self._subscriptions:
             self._attach(built, nodes, subscription)
 
-    def _attach(self, built: Built, nodes: tuple[NodeId, ...], subscription: Subscription[Any]) -> None:
+    def _attach(self, built: Built, nodes: tuple[tuple[NodeId, str], ...], subscription: Subscription[Any]) -> None:
         for subtask in built.subtasks.values():
             for node in nodes:
-                if any(member.id == node for member in subtask.chain.nodes):
+                if any(member.id == node[0] for member in subtask.chain.nodes):
                     subtask.runner.taps.setdefault(node, []).append(subscription.push)
                     subtask.runner.compile()
 

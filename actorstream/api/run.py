@@ -229,6 +229,7 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         checkpoint_pause_us=resolved.checkpoint_pause_us,
         tolerated_failures=resolved.tolerated_failures,
         retained=resolved.retained,
+        timers_at_end=resolved.timers_at_end,
         burst_us=resolved.burst_us,
         state_memory=options.get("state_memory", STATE_MEMORY),
         restore=CheckpointId(options["restore"]) if "restore" in options else None,

@@ -13,13 +13,15 @@ import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from actorstream.errors import PlanError
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from actorstream.runtime.deployment import TimersAtEnd
 
 _PREFIX = "ACTORSTREAM_"
 _FILE = "actorstream.toml"
@@ -34,6 +36,7 @@ class SettingValues(TypedDict, total=False):
     tolerated_failures: int
     retained: int
     burst: timedelta | float
+    timers_at_end: TimersAtEnd
 
 
 class Settings:
@@ -45,6 +48,8 @@ class Settings:
         tolerated_failures: So many checkpoints in a row may fail before the job does; default 3, negative: any number.
         retained: How many checkpoints are kept; default 3.
         burst: How long an actor works before others have their turn; default 5 ms.
+        timers_at_end: What becomes of processing-time timers and windows that are still to come when all input has
+            ended: "fire" them then (the default), "drop" them, or "wait" for their time.
 
     Raises:
         PlanError: A name is unknown, or a value is out of its range.
@@ -103,6 +108,7 @@ class ResolvedSettings:
     tolerated_failures: int = 3
     retained: int = 3
     burst_us: int = 5_000
+    timers_at_end: TimersAtEnd = "fire"
 
 
 def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
@@ -132,9 +138,12 @@ _BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000)}
 _LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
 
 
-def _read(where: str, given: Mapping[str, object]) -> dict[str, int]:
+_WORDS = {"timers_at_end": ("fire", "drop", "wait")}
+
+
+def _read(where: str, given: Mapping[str, object]) -> dict[str, Any]:
     """Check one layer; give it under the names of `ResolvedSettings`."""
-    values: dict[str, int] = {}
+    values: dict[str, Any] = {}
     for name, value in given.items():
         if name in _LEAST_US:
             values[f"{name}_us"] = duration_us(value, f"{where}: {name}", least_us=_LEAST_US[name])
@@ -143,8 +152,12 @@ def _read(where: str, given: Mapping[str, object]) -> dict[str, int]:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise PlanError(f"{where}: {name} is {value!r}, expected a whole number from {least} to {most}")
             values[name] = value
+        elif name in _WORDS:
+            if value not in _WORDS[name]:
+                raise PlanError(f"{where}: {name} is {value!r}, expected one of {', '.join(map(repr, _WORDS[name]))}")
+            values[name] = value
         else:
-            known = ", ".join(sorted([*_LEAST_US, *_BOUNDS]))
+            known = ", ".join(sorted([*_LEAST_US, *_BOUNDS, *_WORDS]))
             raise PlanError(f"{where}: there is no setting {name!r}; known are {known}")
     return values
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
 from actorstream.api.functions import is_async, require_plain
+from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec
+from actorstream.graph.nodes import AssignSpec, CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec
 from actorstream.graph.render import function_name
 from actorstream.model.connect import Sink
 
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
     from actorstream.api.draft import Origin
     from actorstream.api.keyed import KeyedStream
-    from actorstream.api.options import Options
+    from actorstream.api.options import Duration, Options
+    from actorstream.api.time import Time, WatermarkAlignment
+    from actorstream.operators.generators import WatermarkGenerator
+    from actorstream.operators.keyed_process import OutputTag
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -83,6 +87,70 @@ class Stream(Generic[T_co]):
             PlanError: A stream belongs to another pipeline.
         """
         return Stream(self.origin.joined([other.origin for other in others]))
+
+    @overload
+    def assign_timestamps(
+        self,
+        fn: Callable[[T_co], Time],
+        *,
+        out_of_orderness: Duration = 0.0,
+        idle_timeout: Duration | None = 30.0,
+        alignment: WatermarkAlignment | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[T_co]: ...
+    @overload
+    def assign_timestamps(
+        self,
+        fn: Callable[[T_co], Time],
+        *,
+        watermarks: Callable[[], WatermarkGenerator[T_co]],
+        idle_timeout: Duration | None = 30.0,
+        alignment: WatermarkAlignment | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[T_co]: ...
+    def assign_timestamps(
+        self,
+        fn: Callable[[T_co], Time],
+        *,
+        out_of_orderness: Duration = 0.0,
+        watermarks: Callable[[], WatermarkGenerator[T_co]] | None = None,
+        idle_timeout: Duration | None = 30.0,
+        alignment: WatermarkAlignment | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[T_co]:
+        """Say when each record happened, and let watermarks follow: from here on windows, joins and timers go by that.
+
+        Say it at the source: there each split has a watermark of its own, so that reading one of them ahead makes no
+        record of another late.
+
+        Args:
+            fn: Gives a record's event time: an aware datetime, or Unix seconds.
+            out_of_orderness: By how much a record may come after one with a later time and still be in time.
+            watermarks: Makes a generator of your own for each split, instead.
+            idle_timeout: A split that gives nothing for so long holds nobody back; None: it does so for ever.
+            alignment: Do not read on in what is far ahead of others.
+            options: Name, parallelism, new_chain.
+
+        Raises:
+            PlanError: `fn` is async, a duration makes no sense, or an option is misspelt.
+            TimestampError: While it runs: `fn` gives no time, a naive datetime, or one that is far off.
+        """
+        require_plain(fn, "assign_timestamps")
+        what = "assign_timestamps"
+        if watermarks is not None and out_of_orderness:
+            raise PlanError(f"{what}: give out_of_orderness or watermarks, not both: a generator of your own decides")
+        spec = AssignSpec(
+            fn,
+            duration_us(out_of_orderness, f"{what}: out_of_orderness"),
+            watermarks,
+            None if idle_timeout is None else duration_us(idle_timeout, f"{what}: idle_timeout", least_us=1),
+            None if alignment is None else (alignment.group, alignment.max_drift_us),
+        )
+        return Stream(self.origin.then(spec, options))
+
+    def side_output(self, tag: OutputTag[R]) -> Stream[R]:
+        """Give what a handler or window before this gave to a side output with `emit_to`."""
+        return Stream(self.origin.side(tag.name))
 
     def key_by(self, fn: Callable[[T_co], K]) -> KeyedStream[K, T_co]:
         """Send all records of one key to one subtask, where the next operator keeps state for it.

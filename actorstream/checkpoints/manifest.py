@@ -85,6 +85,36 @@ class PendingToken:
     token: bytes
 
 
+class PartTimeEntry(NamedTuple):
+    """Where the watermark generator of a split or channel stood."""
+
+    generator: bytes
+    watermark: int
+    idle: bool
+
+
+class ToldEntry(NamedTuple):
+    """What those behind an exchange had been told."""
+
+    watermark: int
+    idle: bool
+
+
+class TimeEntry(NamedTuple):
+    """How far event time had come in one subtask.
+
+    `assigned` is by operator, `parts` by operator, then split or channel, `told` by exchange.
+    """
+
+    chain: str
+    subtask: int
+    entering: int
+    after: int
+    assigned: dict[str, int]
+    parts: dict[str, dict[str, PartTimeEntry]]
+    told: dict[str, ToldEntry]
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One checkpoint. `digest` is written by `seal`; leave it empty."""
@@ -103,6 +133,7 @@ class Manifest:
     sources: dict[str, dict[str, SplitEntry]] = field(default_factory=dict)
     sinks: list[PendingToken] = field(default_factory=list)
     duration_us: int = 0
+    times: list[TimeEntry] = field(default_factory=list)
     digest: str = ""
 
 

@@ -1,9 +1,10 @@
 """One channel item as bytes, so that a channel may cross a process boundary.
 
-    version 1 | kind 1 | length of body 4 | xxh32 of kind, length and body 4 | body
+    version 2 | kind 1 | length of body 4 | xxh32 of kind, length and body 4 | body
 
-    kind  0 Batch  [values, timestamps, keys, origin]   1 Barrier      checkpoint
-          3 EndOfInput  (empty)                         2 CancelBarrier  checkpoint
+    kind  0 Batch  [values, timestamps, keys, origin, marks, watermark]
+          1 Barrier  checkpoint    2 CancelBarrier  checkpoint    3 EndOfInput  (empty)
+          4 Watermark  time        5 Idle  (empty)
 
 The body is self-describing: it carries whatever the records are. The checksum
 makes any flipped bit an error and not another record.
@@ -20,13 +21,14 @@ from actorstream.codec.self_describing import SELF_DESCRIBING
 from actorstream.errors import CodecError
 from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
-from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
+from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
 
 if TYPE_CHECKING:
     from actorstream.model.signals import ChannelItem
 
-_VERSION: Final = 1
-_BATCH, _BARRIER, _CANCEL_BARRIER, _END_OF_INPUT = range(4)
+_VERSION: Final = 2
+_BATCH, _BARRIER, _CANCEL_BARRIER, _END_OF_INPUT, _WATERMARK, _IDLE = range(6)
+_EMPTY: Final[dict[int, ChannelItem]] = {_END_OF_INPUT: EndOfInput(), _IDLE: Idle()}
 _head = Struct(">BBII")
 _summed = Struct(">BI")
 
@@ -36,16 +38,20 @@ def encode_item(item: ChannelItem) -> bytes:
 
     Raises:
         CodecError: a record in it cannot be encoded; names its place, as in `value[0][17].price`
-            (0 values, 1 timestamps, 2 keys, 3 origin).
+            (0 values, 1 timestamps, 2 keys, 3 origin, 4 marks, 5 watermark).
     """
     match item:
         case Batch():
-            content = [item.values, item.timestamps, item.keys, item.origin]
+            content = [item.values, item.timestamps, item.keys, item.origin, item.marks, item.watermark]
             return _framed(_BATCH, SELF_DESCRIBING.encode(content))
         case Barrier(checkpoint):
             return _framed(_BARRIER, SELF_DESCRIBING.encode(checkpoint))
         case CancelBarrier(checkpoint):
             return _framed(_CANCEL_BARRIER, SELF_DESCRIBING.encode(checkpoint))
+        case Watermark(time_us):
+            return _framed(_WATERMARK, SELF_DESCRIBING.encode(time_us))
+        case Idle():
+            return _framed(_IDLE, b"")
         case EndOfInput():
             return _framed(_END_OF_INPUT, b"")
 
@@ -57,20 +63,22 @@ def decode_item(data: bytes) -> ChannelItem:
         CodecError: `data` is cut short, too long, damaged, or of a newer version.
     """
     kind, body = _unframed(data)
-    if kind == _END_OF_INPUT:
+    if kind in _EMPTY:
         if body:
-            raise CodecError(f"an end of input carries {len(body)} bytes: the frame is damaged")
-        return EndOfInput()
+            raise CodecError(f"a signal without content carries {len(body)} bytes: the frame is damaged")
+        return _EMPTY[kind]
     content = SELF_DESCRIBING.decode(body)
     if kind == _BATCH:
         return _batch(content)
+    if kind == _WATERMARK and type(content) is int:
+        return Watermark(content)
     if type(content) is not int or content < 1:
         raise CodecError(f"a barrier names {content!r:.50} as its checkpoint: the frame is damaged")
     if kind == _BARRIER:
         return Barrier(CheckpointId(content))
     if kind == _CANCEL_BARRIER:
         return CancelBarrier(CheckpointId(content))
-    raise CodecError(f"a frame has kind {kind}, expected 0 to 3: it is damaged")
+    raise CodecError(f"a frame has kind {kind}, expected 0 to 5: it is damaged")
 
 
 def _framed(kind: int, body: bytes) -> bytes:
@@ -97,12 +105,20 @@ def _sum(kind: int, body: bytes) -> int:
 
 def _batch(content: object) -> Batch:
     match content:
-        case [list(values), list() | None as timestamps, list() | None as keys, tuple() | None as origin]:
-            if _as_long(timestamps, values) and _as_long(keys, values) and (origin is None or len(origin) == 2):
-                return Batch(values, timestamps, keys, origin)
+        case [
+            list(values),
+            list() | None as timestamps,
+            list() | None as keys,
+            tuple() | None as origin,
+            list() | None as marks,
+            int() | None as watermark,
+        ]:
+            columns = timestamps, keys, marks
+            if all(_as_long(column, values) for column in columns) and (origin is None or len(origin) == 2):
+                return Batch(values, timestamps, keys, origin, marks, watermark)
         case _:
             pass
-    raise CodecError("a batch is not four parts of one length: the frame is damaged")
+    raise CodecError("a batch is not six parts, its columns of one length: the frame is damaged")
 
 
 def _as_long(column: list[object] | None, values: list[object]) -> bool:

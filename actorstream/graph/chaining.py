@@ -14,7 +14,9 @@ inputs from elsewhere.
 
 A keyed edge distributes, so it ends a chain, but from one subtask to one there
 is nothing to distribute: then the operator joins, unless the chain has an
-operator with state already (a snapshot is of one operator's state).
+operator with state already (a snapshot is of one operator's state), or times are
+assigned behind a flat_map: an operator that waits for time would find the watermark
+moved in the middle of a record, where its actor cannot stop.
 """
 
 from __future__ import annotations
@@ -23,7 +25,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from actorstream.graph.checks import check_graph
-from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, Rebalance, StatefulSpec
+from actorstream.graph.nodes import (
+    AssignSpec,
+    FlatMapSpec,
+    Forward,
+    Keyed,
+    ProcessSpec,
+    Rebalance,
+    StatefulSpec,
+    TimedSpec,
+    asks_for_time,
+)
 from actorstream.graph.plan import Chain, Exchange, Plan
 
 if TYPE_CHECKING:
@@ -61,7 +73,7 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
         for exchange in _exchanges(node, degrees):
             inputs[node.id].append(exchange)
             outputs[heads[exchange.sender]].append(exchange)
-    timed = _timed(members, outputs)
+    timed = _timed(graph)
     # Inputs come before what they feed, so the order of heads has senders before receivers.
     chains = tuple(
         Chain(
@@ -83,15 +95,25 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, N
     """Give, for each node, the node at which its chain begins."""
     heads: dict[NodeId, NodeId] = {}
     with_state: set[NodeId] = set()
+    expanding: set[NodeId] = set()  # nodes behind a flat_map of their chain
+    halting: set[NodeId] = set()  # nodes behind times assigned behind a flat_map
     for node in graph.nodes:
         head = node.id
         if not node.new_chain and len(node.inputs) == 1 and degrees[node.inputs[0].source] == degrees[node.id]:
-            before = heads[node.inputs[0].source]
+            source = node.inputs[0].source
+            waits = isinstance(node.spec, ProcessSpec | TimedSpec) and source in halting
             match node.inputs[0].partitioning:
                 case Forward():
-                    head = before
-                case Keyed() if degrees[node.id] == 1 and isinstance(node.spec, StatefulSpec):
-                    head = node.id if before in with_state else before
+                    head = heads[source]
+                case Keyed() if degrees[node.id] == 1 and isinstance(node.spec, StatefulSpec) and not waits:
+                    head = node.id if heads[source] in with_state else heads[source]
+            if head != node.id:
+                if source in halting or (source in expanding and isinstance(node.spec, AssignSpec)):
+                    halting.add(node.id)
+                if source in expanding:
+                    expanding.add(node.id)
+        if isinstance(node.spec, FlatMapSpec):
+            expanding.add(node.id)
         heads[node.id] = head
         if isinstance(node.spec, StatefulSpec):
             with_state.add(head)
@@ -107,16 +129,19 @@ def _exchanges(node: Node, degrees: Mapping[NodeId, int]) -> list[Exchange]:
             partitioning=Rebalance()
             if isinstance(edge.partitioning, Forward) and degrees[edge.source] != degrees[node.id]
             else edge.partitioning,
+            output=edge.output,
+            side=edge.side,
         )
         for index, edge in enumerate(node.inputs)
     ]
 
 
-def _timed(members: Mapping[NodeId, list[Node]], outputs: Mapping[NodeId, list[Exchange]]) -> set[NodeId]:
-    """Find the chains in which, or behind which, a process may ask for event time."""
+def _timed(graph: LogicalGraph) -> set[NodeId]:
+    """Find the operators that want the event time with which records come, for themselves or for one behind them."""
     timed: set[NodeId] = set()
-    for head in reversed(list(members)):
-        asks = any(isinstance(node.spec, ProcessSpec) for node in members[head])
-        if asks or any(exchange.receiver in timed for exchange in outputs.get(head, ())):
-            timed.add(head)
+    wanted: set[NodeId] = set()  # whose results are wanted with their event time
+    for node in reversed(graph.nodes):
+        if asks_for_time(node.spec) or (node.id in wanted and not isinstance(node.spec, AssignSpec)):
+            timed.add(node.id)
+            wanted.update(edge.source for edge in node.inputs)
     return timed

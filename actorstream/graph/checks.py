@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import Keyed, OutputSpec, SourceSpec, StatefulSpec, kind_of
+from actorstream.graph.nodes import Keyed, OutputSpec, SourceSpec, StatefulSpec, inputs_of, kind_of
 from actorstream.model.key_groups import MAX_PARALLELISM_LIMIT
 
 if TYPE_CHECKING:
@@ -68,6 +68,9 @@ def _check_shape(graph: LogicalGraph) -> Iterator[str]:
             yield f"{_label(node)} reads from a sink: a sink gives nothing on"
         if isinstance(node.spec, SourceSpec) is bool(node.inputs):
             yield f"{_label(node)} has {len(node.inputs)} inputs: a source has none, every other operator has some"
+        lacking = set(range(inputs_of(node.spec))) - {edge.side for edge in node.inputs}
+        if lacking and node.inputs:
+            yield f"{_label(node)} has nothing on input {min(lacking) + 1}"
         keyed = all(isinstance(edge.partitioning, Keyed) for edge in node.inputs)
         if isinstance(node.spec, StatefulSpec) and not keyed:
             yield f"{_label(node)} keeps state by key, but has an input without one: put key_by before it"

@@ -9,7 +9,7 @@ Specs hold the user's functions as they are; nothing here calls them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NewType, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypeAlias, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,13 +95,55 @@ class MapWithStateSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """Keyed: a `KeyedProcess`, built by `factory` once for each subtask.
+    """Keyed: a `KeyedProcess`, or a `KeyedCoProcess` of two inputs, built by `factory` once for each subtask.
 
     `owner` is the class itself where the factory is one: queries by `Class.state` find it so.
     """
 
     factory: Callable[[], object]
     owner: type | None
+    inputs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AssignSpec:
+    """Gives records their event time, and the stream its watermarks.
+
+    A watermark follows the highest time by `out_of_orderness_us`, unless `generator` makes one for each split.
+    `alignment` is (group, max drift in microseconds).
+    """
+
+    fn: Function
+    out_of_orderness_us: int
+    generator: Callable[[], object] | None
+    idle_timeout_us: int | None
+    alignment: tuple[str, int] | None = None
+
+
+class Timed(Protocol):
+    """What the graph has to know of a window or join: see operators/timed.py."""
+
+    @property
+    def kind(self) -> str:
+        """The user's word."""
+        ...
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs there are."""
+        ...
+
+    @property
+    def event_time(self) -> bool:
+        """Whether records need timestamps."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TimedSpec:
+    """Keyed: a window or join, which waits for time to pass."""
+
+    definition: Timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +161,28 @@ class CallSpec:
     is_async: bool
 
 
-StatefulSpec: TypeAlias = CountSpec | SumSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec | ProcessSpec
+RollingSpec: TypeAlias = CountSpec | SumSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec
+StatefulSpec: TypeAlias = RollingSpec | ProcessSpec | TimedSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
-Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | StatefulSpec | OutputSpec
+Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec | StatefulSpec | OutputSpec
+
+
+def inputs_of(spec: Spec) -> int:
+    """Tell how many inputs an operator has that it tells apart: a union is one."""
+    match spec:
+        case TimedSpec(definition):
+            return definition.inputs
+        case ProcessSpec():
+            return spec.inputs
+        case SourceSpec():
+            return 0
+        case _:
+            return 1
+
+
+def asks_for_time(spec: Spec) -> bool:
+    """Tell whether an operator needs, or shows, the event time of its records."""
+    return isinstance(spec, ProcessSpec) or (isinstance(spec, TimedSpec) and spec.definition.event_time)
 
 
 def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spec)
@@ -135,6 +196,10 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "filter"
         case FlatMapSpec():
             return "flat_map"
+        case AssignSpec():
+            return "assign_timestamps"
+        case TimedSpec(definition):
+            return definition.kind
         case CountSpec():
             return "count"
         case SumSpec():
@@ -177,10 +242,15 @@ Partitioning: TypeAlias = Forward | Keyed | Rebalance
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """How records get from node `source` to the node that holds this edge as an input."""
+    """How records get from node `source` to the node that holds this edge as an input.
+
+    `output` names a side output of the source, "" is the main one. `side` says which input of a node with two.
+    """
 
     source: NodeId
     partitioning: Partitioning
+    output: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actorstream.graph.nodes import Forward
+from actorstream.graph.nodes import AssignSpec, Forward
 from actorstream.model.ids import ChannelIndex, SubtaskId
 
 if TYPE_CHECKING:
@@ -28,13 +28,15 @@ class Exchange:
     """An edge between two chains: what `sender` gives goes to the head of `receiver`.
 
     `input` is the edge's place among the inputs of the receiving node, so that a
-    stream joined with itself gives two exchanges.
+    stream joined with itself gives two exchanges. `output` and `side` are the edge's.
     """
 
     sender: NodeId
     receiver: NodeId
     input: int
     partitioning: Partitioning
+    output: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Chain:
     `children` holds, for each node of the chain, the nodes in the same chain that
     it feeds directly, in graph order. `outputs` are the exchanges that leave the
     chain, `inputs` those that enter at its head. `needs_timestamps`: something in
-    this chain or behind it asks for event time. `stateful` is the operator that
-    keeps keyed state, if there is one: the head, or further inside.
+    this chain or behind it asks for the event time with which records enter, before any is assigned.
+    `stateful` is the operator that keeps keyed state, if there is one: the head, or further inside.
     """
 
     name: str
@@ -61,6 +63,11 @@ class Chain:
     def keyed_inside(self) -> bool:
         """Tell whether the keys are made in this chain, for an operator that is not its head."""
         return self.stateful is not None and self.stateful is not self.nodes[0]
+
+    @property
+    def assigns(self) -> tuple[Node, ...]:
+        """The operators that give records new event times."""
+        return tuple(node for node in self.nodes if isinstance(node.spec, AssignSpec))
 
     @property
     def head(self) -> Node:
@@ -99,6 +106,14 @@ class Plan:
                 break
             first += self.channels_of(other)
         return ChannelIndex(first + (0 if self.channels_of(exchange) == 1 else sender_subtask))
+
+    def senders(self, receiver: Chain, subtask: int) -> list[tuple[Exchange, int]]:
+        """Give, for each channel of a receiving subtask in order, its exchange and the index of the sending subtask."""
+        return [
+            (exchange, subtask if isinstance(exchange.partitioning, Forward) else sender)
+            for exchange in receiver.inputs
+            for sender in range(self.channels_of(exchange))
+        ]
 
     def channels_of(self, exchange: Exchange) -> int:
         """Count the channels that `exchange` gives to one receiving subtask."""

@@ -6,6 +6,11 @@ paid once for hundreds of records. The lists of one batch are of equal length:
     values      v0   v1   v2        what the user's functions see
     timestamps  t0   t1   t2        event time in microseconds, or None: nobody asks
     keys        k0   k1   k2        on a keyed edge, else None
+    marks       m0   m1   m2        the sender's watermark before each record; None: as it was told last
+    watermark                  w    the sender's watermark after the last record; None: as before
+
+So where one batch ends and the next begins decides nothing: it is as if every record were
+followed by its watermark.
 
 Invariant: a batch and its lists are not changed after they were sent.
 """
@@ -16,7 +21,7 @@ from __future__ import annotations
 class Batch:
     """Lists of one length, and where the records were read (`origin`, for error reports only)."""
 
-    __slots__ = ("keys", "origin", "timestamps", "values")
+    __slots__ = ("keys", "marks", "origin", "timestamps", "values", "watermark")
 
     def __init__(
         self,
@@ -24,6 +29,8 @@ class Batch:
         timestamps: list[int] | None = None,
         keys: list[object] | None = None,
         origin: tuple[str, object] | None = None,
+        marks: list[int] | None = None,
+        watermark: int | None = None,
     ) -> None:
         """Take the lists over: the caller does not change them any more.
 
@@ -32,11 +39,15 @@ class Batch:
             timestamps: Event time of each, microseconds UTC.
             keys: Key of each.
             origin: (split, position of the last record read into this batch).
+            marks: Watermark before each, never going back.
+            watermark: Watermark after the last, not below the marks.
         """
         self.values = values
         self.timestamps = timestamps
         self.keys = keys
         self.origin = origin
+        self.marks = marks
+        self.watermark = watermark
 
     def __len__(self) -> int:
         """Count the records."""

@@ -25,9 +25,21 @@ class CancelBarrier:
 
 
 @dataclass(frozen=True, slots=True)
+class Watermark:
+    """No record with this event time, in microseconds, or an earlier one is expected any more. The channel is active."""
+
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Do not wait for this channel's watermark, until a record or a watermark comes."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfInput:
     """The last item of a channel."""
 
 
-Signal: TypeAlias = Barrier | CancelBarrier | EndOfInput
+Signal: TypeAlias = Barrier | CancelBarrier | Watermark | Idle | EndOfInput
 ChannelItem: TypeAlias = "Batch | Signal"

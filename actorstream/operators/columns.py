@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 from actorstream.codec.values import SELF_DESCRIBING, codec_for, codec_of
 from actorstream.errors import CodecError, PlanError
-from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ProcessSpec, ReduceSpec, SumSpec
+from actorstream.graph.nodes import (
+    CountSpec,
+    FoldSpec,
+    LatestSpec,
+    MapWithStateSpec,
+    ProcessSpec,
+    ReduceSpec,
+    SumSpec,
+    TimedSpec,
+)
+from actorstream.operators.keyed_process import has_timers
 from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
 
 if TYPE_CHECKING:
     from actorstream.codec.values import Codec
     from actorstream.graph.nodes import Node
+    from actorstream.operators.timed import TimedDefinition
 
 VALUE = "value"
 """The name of the one state of a rolling aggregate."""
+
+TIMERS = "(timers)"
+"""The name of a process's timers: no attribute can have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,10 @@ def columns_of(node: Node, process: object | None) -> list[Column]:
         case FoldSpec(initial) | MapWithStateSpec(initial):
             return [Column(VALUE, "value", _codec_of_initial(node.name, initial))]
         case ProcessSpec():
-            return _declared(node.name, type(process))
+            timers = [Column(TIMERS, "timers", SELF_DESCRIBING)] if has_timers(process) else []
+            return _declared(node.name, type(process)) + timers
+        case TimedSpec(definition):
+            return cast("TimedDefinition", definition).columns(node.name)
         case _:
             return []
 

@@ -35,28 +35,38 @@ if TYPE_CHECKING:
 
 Result: TypeAlias = "Lists | list[Lists] | int"
 Run: TypeAlias = (
-    "Callable[[Sequence[object], Sequence[object] | None, Sequence[int] | None, int, int], tuple[Result, ...]]"
+    "Callable[[Sequence[object] | None, Sequence[object] | None, Sequence[int] | None, Sequence[int] | None, int, int],"
+    " tuple[Result, ...]]"
 )
 _numbers = count(1)
 
 
 class Place(NamedTuple):
-    """Where in a step an error came from."""
+    """Where in a step an error came from. `offset` None: it was not about a record, but a time that has come."""
 
     operator: str
-    offset: int
+    offset: int | None
     record: object
 
 
 class Step:
     """The compiled chain, or the part of it before or after the key that is made inside.
 
-    `run(values, keys, timestamps, start, count)` does records start to start + count of the sequences, whose
-    iterators have `__setstate__` (list, tuple, range), and gives one `Lists`, list of them, or count per outlet.
+    `run(values, keys, timestamps, marks, start, count)` does records start to start + count of the sequences, whose
+    iterators have `__setstate__` (list, tuple, range), and gives one `Lists`, list of them, or count per outlet. Where
+    an operator waits for time, the last result is the number of records at the end that it has not begun: more was
+    due before them than fits into a burst, so `run` of the part "fire" comes first.
     """
 
     def __init__(
-        self, chain: Chain, bindings: Bindings, *, timed: bool | None = None, part: StepPart = "whole"
+        self,
+        chain: Chain,
+        bindings: Bindings,
+        *,
+        timed: bool | None = None,
+        part: StepPart = "whole",
+        marked: bool = False,
+        side: int = 0,
     ) -> None:
         """Write, compile and bind the function.
 
@@ -65,8 +75,12 @@ class Step:
             bindings: What they are bound to in this subtask.
             timed: Batches bring timestamps; None: if the chain or one behind it asks for them.
             part: What of the chain this function does.
+            marked: Batches bring the watermark before each record.
+            side: On which input of an operator with two.
         """
-        writer = ChainWriter(chain, bindings, timed=chain.needs_timestamps if timed is None else timed, part=part)
+        timed = chain.needs_timestamps if timed is None else timed
+        writer = ChainWriter(chain, bindings, timed=timed, part=part, marked=marked, side=side)
+        self.stops = writer.stops
         self.outlets = tuple(writer.outlets)
         self.source = "".join(f"{'    ' * line.depth}{line.text}\n" for line in writer.lines)
         self._lines = writer.lines
@@ -87,6 +101,8 @@ class Step:
                 line, names = self._lines[trace.tb_lineno - 1], trace.tb_frame.f_locals
                 if line.operator is None:
                     return None
+                if not line.iterator:
+                    return Place(line.operator, None, None)
                 values: Sequence[object] = names["values"]
                 at = len(values) - names[line.iterator].__length_hint__() - 1
                 return Place(line.operator, at - names["start"], values[at])

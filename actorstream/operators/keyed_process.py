@@ -22,28 +22,50 @@ back with the end (T32); between two batches an `Outside` stands in each attribu
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from datetime import UTC, datetime, timedelta
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actorstream.errors import InvariantError, MissingTimestampError, PlanError, StateAccessError
 from actorstream.operators.map_view import MapView
 from actorstream.operators.outside import Outside
+from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.state_declarations import MapState, declarations_of, default_of
+from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.state.memtable import MISSING
+from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from actorstream.model.world import Clock
+    from actorstream.operators.process_timers import Domain, Timer
     from actorstream.state.operator_state import OperatorState
 
 K = TypeVar("K")
 K_co = TypeVar("K_co", covariant=True)
 R = TypeVar("R")
+T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
+U = TypeVar("U")
+U_contra = TypeVar("U_contra", contravariant=True)
 Emits: TypeAlias = Iterable[R] | AsyncIterable[R] | Awaitable[Iterable[R] | None] | None
 
 _GENERATED = "_actorstream_generated"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HANDLERS = ("on_element", "on_left", "on_right", "on_timer")
+
+
+class OutputTag(Generic[T]):
+    """Names a side output, and says of which type its records are."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        """Name it; "late" is taken: windows and joins put there what came too late."""
+        self.name = name
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"OutputTag({self.name!r})"
 
 
 class OperatorContext(Protocol):
@@ -65,17 +87,23 @@ class OperatorContext(Protocol):
         ...
 
 
-class Context(Protocol[K_co]):
-    """What a handler is told about the record at hand. Valid during the call only."""
-
-    @property
-    def key(self) -> K_co:
-        """The current key."""
-        ...
+class ElementContext(Protocol):
+    """What a handler is told about the record or timer at hand. Valid during the call only."""
 
     @property
     def timestamp(self) -> datetime:
-        """The record's event time: the source's own (an EventLog's: when appended), else MissingTimestampError."""
+        """The record's event time: assign_timestamps', else the source's own, else MissingTimestampError.
+
+        An EventLog's own is when the record was appended. In `on_timer` it is the time that the timer was set to.
+        """
+        ...
+
+    @property
+    def watermark(self) -> datetime:
+        """How far event time has come: no record with this time or an earlier one is expected. At first `datetime.min`.
+
+        In `on_timer` of event time it is the timer's time: time passes from timer to timer, in steps as small as they are.
+        """
         ...
 
     @property
@@ -83,8 +111,38 @@ class Context(Protocol[K_co]):
         """Processing time, from the job's clock: never use another."""
         ...
 
+    def emit_to(self, tag: OutputTag[U], value: U) -> None:
+        """Give a record to a side output, where `stream.side_output(tag)` finds it; nobody takes it: it is dropped."""
+        ...
+
+
+class Context(ElementContext, Protocol[K_co]):
+    """What a handler of a key is told, and its timers."""
+
+    @property
+    def key(self) -> K_co:
+        """The current key."""
+        ...
+
+    def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
+        """Let `on_timer` be called for this key at a time, an aware datetime or Unix seconds.
+
+        There is one timer for each (key, domain, name): setting it again moves it. One that is due already fires at
+        once, after this handler. Event time: when the watermark reaches it; processing time: when the job's clock
+        has passed it.
+
+        Raises:
+            TimestampError: `at` is no time.
+            StateAccessError: The class has no `on_timer`.
+        """
+        ...
+
+    def cancel_timer(self, name: str = "", *, domain: Domain = "event") -> None:
+        """Let a timer of this key not fire; one that is not set is fine."""
+        ...
+
     def clear(self) -> None:
-        """Forget the key: every state of it in this operator."""
+        """Forget the key: every state and timer of it in this operator."""
         ...
 
 
@@ -105,11 +163,40 @@ class KeyedProcess(Keyed[K], Generic[K, T_contra, R]):
         """Give back what to emit: a list, a generator, or nothing."""
         raise NotImplementedError
 
+    def on_timer(self, timer: Timer, ctx: Context[K], /) -> Emits[R]:
+        """Take a timer that has fired; emits as `on_element`, results have the timer's time."""
+        raise NotImplementedError
+
+
+class KeyedCoProcess(Keyed[K], Generic[K, T_contra, U_contra, R]):
+    """Two inputs, one state: `on_left` is called with the records of the first, `on_right` with those of the second.
+
+    Between the two there is no order but what their keys' records happen to arrive in.
+    """
+
+    def on_left(self, value: T_contra, ctx: Context[K], /) -> Emits[R]:
+        """Give back what to emit: a list, a generator, or nothing."""
+        raise NotImplementedError
+
+    def on_right(self, value: U_contra, ctx: Context[K], /) -> Emits[R]:
+        """Give back what to emit: a list, a generator, or nothing."""
+        raise NotImplementedError
+
+    def on_timer(self, timer: Timer, ctx: Context[K], /) -> Emits[R]:
+        """Take a timer that has fired; emits as the others, results have the timer's time."""
+        raise NotImplementedError
+
+
+def has_timers(process: object) -> bool:
+    """Tell whether a process has written its own `on_timer`."""
+    own = getattr(type(process), "on_timer", None)
+    return own not in {KeyedProcess.on_timer, KeyedCoProcess.on_timer, None}
+
 
 class RecordContext:
     """The `Context` that the generated loop fills in for each record."""
 
-    __slots__ = ("_binding", "_clock", "event_time_us", "key")
+    __slots__ = ("_binding", "_clock", "event_time_us", "key", "sides", "watermark_us")
 
     def __init__(self, binding: ProcessBinding, clock: Clock) -> None:
         """Belong to one process object."""
@@ -117,6 +204,8 @@ class RecordContext:
         self._clock = clock
         self.key: object = None
         self.event_time_us: int | None = None
+        self.watermark_us = TIME_MIN
+        self.sides: dict[str, list[object]] = {}
 
     @property
     def timestamp(self) -> datetime:
@@ -124,14 +213,42 @@ class RecordContext:
         if self.event_time_us is None:
             raise MissingTimestampError(
                 f"ctx.timestamp in {self._binding.operator}: the source of this record gives no timestamps; "
-                "read from an EventLog, or yield Fetched(..., timestamps=[...])"
+                "say .assign_timestamps(...), read from an EventLog, or yield Fetched(..., timestamps=[...])"
             )
-        return _EPOCH + timedelta(microseconds=self.event_time_us)
+        return datetime_of(self.event_time_us)
+
+    @property
+    def watermark(self) -> datetime:
+        """How far event time has come."""
+        return datetime_of(self.watermark_us)
 
     @property
     def now(self) -> datetime:
         """The job's clock."""
-        return _EPOCH + timedelta(microseconds=self._clock.now_us())
+        return datetime_of(self._clock.now_us())
+
+    def emit_to(self, tag: OutputTag[Any], value: object) -> None:
+        """Give a record to a side output."""
+        given = self.sides.get(tag.name)
+        if given is not None:
+            given.append(value)
+
+    def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
+        """Set or move a timer of the current key."""
+        self._timers().set(self.key, time_us(at, "set_timer"), name, domain)
+
+    def cancel_timer(self, name: str = "", *, domain: Domain = "event") -> None:
+        """Let a timer of the current key not fire."""
+        self._timers().cancel(self.key, name, domain)
+
+    def _timers(self) -> ProcessTimers:
+        timers = self._binding.timers
+        if timers is None:
+            raise StateAccessError(
+                f"{self._binding.operator} sets a timer, but {class_of(self._binding.process).__name__} has no on_timer: "
+                "write `def on_timer(self, timer, ctx)`"
+            )
+        return timers
 
     def clear(self) -> None:
         """Forget the key."""
@@ -184,9 +301,11 @@ class ProcessBinding:
         if _GENERATED not in vars(type(process)):
             process.__class__ = _class_of_its_own(type(process))
         self._class = type(process)
-        handler = getattr(self._class, "on_element", None)
-        if iscoroutinefunction(handler) or isasyncgenfunction(handler):
-            raise PlanError(f"{self._class.__name__}.on_element is async: write it as a plain function or generator")
+        for name in _HANDLERS:
+            handler = getattr(self._class, name, None)
+            if iscoroutinefunction(handler) or isasyncgenfunction(handler):
+                raise PlanError(f"{self._class.__name__}.{name} is async: write it as a plain function or generator")
+        self.timers = ProcessTimers(state.timers) if state.timers is not None else None
         declared = declarations_of(self._class)
         self.values = [name for name, declaration in declared.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
@@ -281,6 +400,8 @@ class ProcessBinding:
             view.clear()
         for name in self.values:
             self.delete(name)
+        if self.timers is not None:
+            self.timers.clear(key)
 
     def settle(self) -> object:
         """Give the row to store after a handler that deleted something; forgets what was deleted."""

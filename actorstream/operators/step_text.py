@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import Keyed
+from actorstream.operators.event_clock import EventClock
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
 
     from actorstream.graph.nodes import Function, Node, NodeId
     from actorstream.graph.plan import Chain, Exchange
+    from actorstream.operators.event_clock import AssignedClock
     from actorstream.operators.key_check import KeyCheck
     from actorstream.operators.keyed_process import ProcessBinding
     from actorstream.operators.routing import Router
+    from actorstream.operators.timed import TimedOperator
     from actorstream.state.operator_state import OperatorState
 
 OutletKind: TypeAlias = Literal["exchange", "sink", "call", "called", "tap", "keyed"]
-StepPart: TypeAlias = Literal["whole", "before key", "after key"]
-"""How much of a chain one function does: all of it, or what comes before or after the key that is made inside."""
+StepPart: TypeAlias = Literal["whole", "before key", "after key", "fire", "fire by clock"]
+"""How much of a chain one function does: all of it, what comes before or after the key that is made inside, or
+what is due at the operator that waits for time, without records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +44,45 @@ class Outlet:
     exchange: Exchange | None = None
     keyed: bool = False
     timed: bool = False
+    marked: bool = False
     targets: int | None = None
+    output: str = ""
 
 
 class Lists(NamedTuple):
-    """What one outlet collected in one call."""
+    """What one outlet collected in one call; marks: the watermark before each record, None where it did not move."""
 
     values: list[object]
     keys: list[object] | None
     timestamps: list[int] | None
+    marks: list[int] | None = None
 
 
 @dataclass(slots=True)
 class Bindings:
-    """What a chain's functions are bound to in one subtask."""
+    """What a chain's functions are bound to in one subtask.
+
+    `clock` stands where records enter, `assigned` behind each operator that gives them new times, `after` behind
+    the operator with state.
+    """
 
     state: OperatorState | None = None
     process: ProcessBinding | None = None
+    operator: TimedOperator | None = None
     routers: Mapping[Exchange, Router] = field(default_factory=dict)
     timed: Collection[Exchange] = ()
-    taps: Collection[NodeId] = ()
+    taps: Collection[tuple[NodeId, str]] = ()
     key_check: KeyCheck | None = None
+    clock: EventClock = field(default_factory=EventClock)
+    assigned: Mapping[NodeId, AssignedClock] = field(default_factory=dict)
+    after: EventClock = field(default_factory=EventClock)
 
 
 class Line(NamedTuple):
-    """One line of text, the operator it belongs to, and the local name of the iterator over the batch there."""
+    """One line of text, the operator it belongs to, and the local name of the iterator over the batch there.
+
+    Without an iterator it is not about a record.
+    """
 
     depth: int
     text: str
@@ -85,12 +103,24 @@ Item: TypeAlias = "str | Nested"
 class StepText:
     """The function's parts while it is written: what comes before, in and after the loop, and its outlets."""
 
-    def __init__(self, chain: Chain, bindings: Bindings, *, timed: bool, part: StepPart) -> None:
-        """Start with nothing written; `timed`: batches bring timestamps, and the function passes them on."""
+    def __init__(
+        self, chain: Chain, bindings: Bindings, *, timed: bool, part: StepPart, marked: bool = False, side: int = 0
+    ) -> None:
+        """Start with nothing written; the arguments are those of `Step`."""
         self.chain = chain
         self.bindings = bindings
-        self.timed = timed
         self.part = part
+        self.marked = marked
+        self.side = side
+        # The variables that hold the event time of the record at hand and the watermark before it.
+        self._time = "t" if timed else None
+        self._watermark = "w"
+        self._uses_entering_watermark = False
+        self._moves = marked
+        process = bindings.process
+        waits = bindings.operator is not None or (process is not None and process.timers is not None)
+        self.stops = waits and part in {"whole", "after key"}
+        self._iterator = "source"
         self.constants: dict[str, object] = {
             "M": MISSING,
             "Lists": Lists,
@@ -102,7 +132,9 @@ class StepText:
             "islice": islice,
         }
         self.outlets: list[Outlet] = []
+        self._outlet_numbers: dict[Outlet, int] = {}
         self._prologue: list[Line] = []
+        self._top: list[Line] = []
         self._loop: list[Line] = []
         self._direct: list[Line] = []
         self._epilogue: list[Line] = []
@@ -111,7 +143,7 @@ class StepText:
         self._variables = count(1)
 
     def _emit(self, depth: int, text: str) -> None:
-        self._loop.append(Line(depth, text, self._operator))
+        self._loop.append(Line(depth, text, self._operator, self._iterator))
 
     def _emit_around(self, depth: int, before: str, item: Item, after: str = "") -> None:
         """Write a statement whose middle is `item`."""
@@ -119,7 +151,7 @@ class StepText:
             self._emit(depth, before + item + after)
             return
         self._emit(depth, before)
-        self._loop += [Line(depth + 1, text, operator) for operator, text in item.lines]
+        self._loop += [Line(depth + 1, text, operator, self._iterator) for operator, text in item.lines]
         self._emit(depth + 1, after)
 
     def _named(self, item: Item, depth: int) -> str:
@@ -130,6 +162,15 @@ class StepText:
         self._emit_around(depth, f"{name} = (", item, ")")
         return name
 
+    def _begin(self, text: str) -> None:
+        """Write a line before the loop, once."""
+        line = Line(1, text)
+        if line not in self._prologue:
+            self._prologue.append(line)
+
+    def _mark(self) -> str:
+        raise NotImplementedError
+
     def _constant(self, name: str, value: object) -> str:
         self.constants[name] = value
         return name
@@ -137,18 +178,24 @@ class StepText:
     def _variable(self) -> str:
         return f"x{next(self._variables)}"
 
-    def _is_used(self, node: Node) -> bool:
-        return bool(
-            self.chain.children.get(node.id)
-            or node.id in self.bindings.taps
-            or any(exchange.sender == node.id for exchange in self.chain.outputs)
-        )
+    def _is_used(self, node: Node, output: str = "") -> bool:
+        return self._users(node, output) > 0
 
-    def _users(self, node: Node) -> int:
-        """Count who takes the records of `node`; a key beside the record counts as another."""
-        sent = [exchange for exchange in self.chain.outputs if exchange.sender == node.id]
+    def _users(self, node: Node, output: str = "") -> int:
+        """Count who takes an output of `node`; a key beside the record counts as another."""
+        sent = self._sent(node, output)
         keyed = sum(isinstance(exchange.partitioning, Keyed) for exchange in sent)
-        return len(self.chain.children.get(node.id, ())) + len(sent) + keyed + (node.id in self.bindings.taps)
+        return len(self._joined(node, output)) + len(sent) + keyed + ((node.id, output) in self.bindings.taps)
+
+    def _joined(self, node: Node, output: str) -> list[Node]:
+        """Give the operators of this chain that take an output of `node`."""
+        return [child for child in self.chain.children.get(node.id, ()) if child.inputs[0].output == output]
+
+    def _sent(self, node: Node, output: str) -> list[Exchange]:
+        return [each for each in self.chain.outputs if each.sender == node.id and each.output == output]
+
+    def _is_timed(self, exchange: Exchange) -> bool:
+        return self._time is not None and exchange in self.bindings.timed
 
     # ---- outlets
 
@@ -160,8 +207,10 @@ class StepText:
             exchange.sender,
             exchange,
             keyed=keyed,
-            timed=self.timed and exchange in self.bindings.timed,
+            timed=self._is_timed(exchange),
+            marked=self._moves and self._is_timed(exchange),
             targets=router.targets if router is not None else None,
+            output=exchange.output,
         )
         key = exchange.partitioning.key if isinstance(exchange.partitioning, Keyed) else None
         if router is not None:
@@ -171,10 +220,10 @@ class StepText:
 
     def _outlet(self, outlet: Outlet, item: Item, depth: int, key: Function | None = None) -> None:
         """Write where records go; with `key`, their keys beside them."""
-        if key is not None and item == "e" and depth == 2 and not outlet.timed:
+        if key is not None and item == "e" and depth == 2 and not outlet.timed and not self.stops:
             self._direct_keys(outlet, key)
             return
-        n = self._add(outlet)
+        n, first = self._add(outlet)
         lists = [f"o{n} = []", f"p{n} = o{n}.append"]
         if key is not None:
             item = self._named(item, depth)
@@ -183,26 +232,33 @@ class StepText:
         self._emit_around(depth, f"p{n}(", item, ")")
         if outlet.timed:
             lists += [f"ot{n} = []", f"pt{n} = ot{n}.append"]
-            self._emit(depth, f"pt{n}(t)")
-        self._prologue += [Line(1, text) for text in lists]
-        keys = f"ok{n}" if outlet.keyed else "None"
-        self._results.append(f"Lists(o{n}, {keys}, {f'ot{n}' if outlet.timed else 'None'})")
+            self._emit(depth, f"pt{n}({self._time})")
+        if outlet.marked:
+            lists += [f"om{n} = []", f"pm{n} = om{n}.append"]
+            self._emit(depth, f"pm{n}({self._mark()})")
+        if first:
+            self._prologue += [Line(1, text) for text in lists]
+            keys = f"ok{n}" if outlet.keyed else "None"
+            marks = f", om{n}" if outlet.marked else ""
+            self._results.append(f"Lists(o{n}, {keys}, {f'ot{n}' if outlet.timed else 'None'}{marks})")
 
     def _called(self, node: Node, fn: Function, item: Item, depth: int) -> None:
         """Write a call inside the loop; where it may be passed over, count it."""
-        n = self._add(Outlet("called", node.id))
+        n, first = self._add(Outlet("called", node.id))
         self._emit_around(depth, f"{self._constant(f'f{node.id}', fn)}(", item, ")")
-        if depth == 2:
+        if depth == 2 and not self.stops:
             self._results.append("count")
             return
-        self._prologue.append(Line(1, f"n{n} = 0"))
         self._emit(depth, f"n{n} += 1")
-        self._results.append(f"n{n}")
+        if first:
+            self._prologue.append(Line(1, f"n{n} = 0"))
+            self._results.append(f"n{n}")
 
     def _direct_keys(self, outlet: Outlet, key: Function) -> None:
         """Write the commonest start, source to key_by: the batch goes on as it is, keys beside it."""
-        n = self._add(outlet)
-        names = "values, timestamps" if self.timed else "values"
+        n, _ = self._add(outlet)
+        names = "values, timestamps" if self._time == "t" else "values"
+        names += ", marks" if self.marked else ""
         cut = ", ".join(f"{name}[start:start + count]" for name in names.split(", "))
         self._direct += [
             Line(1, "if count != len(values):"),
@@ -214,7 +270,7 @@ class StepText:
         self._results.append(f"Lists(values, ok{n}, None)")
 
     def _routed(self, outlet: Outlet, router: Router, item: str, depth: int) -> None:
-        n = self._add(outlet)
+        n, first = self._add(outlet)
         exchange = outlet.exchange
         if exchange is None:
             raise InvariantError("a routed outlet has an exchange")
@@ -224,21 +280,27 @@ class StepText:
         self._emit(depth, f"j = {self._applied(f'key{n}', key, item)}")
         self._emit(depth, f"i = known{n}(j)")
         self._emit(depth, f"if i is None: i = route{n}(j)")
-        each = f"for _ in range({router.targets})"
-        self._prologue.append(Line(1, f"o{n} = [[] {each}]"))
-        self._prologue.append(Line(1, f"ok{n} = [[] {each}]"))
-        self._emit(depth, f"o{n}[i].append({item})")
-        self._emit(depth, f"ok{n}[i].append(j)")
-        times = f"[None] * {router.targets}"
+        columns = {f"o{n}": item, f"ok{n}": "j"}
         if outlet.timed:
-            times = f"ot{n}"
-            self._prologue.append(Line(1, f"ot{n} = [[] {each}]"))
-            self._emit(depth, f"ot{n}[i].append(t)")
-        self._results.append(f"list(map(Lists, o{n}, ok{n}, {times}))")
+            columns[f"ot{n}"] = str(self._time)
+        if outlet.marked:
+            columns[f"om{n}"] = self._mark()
+        for name, value in columns.items():
+            self._emit(depth, f"{name}[i].append({value})")
+        if first:
+            self._prologue += [Line(1, f"{name} = [[] for _ in range({router.targets})]") for name in columns]
+            times = f"ot{n}" if outlet.timed else f"[None] * {router.targets}"
+            marks = f", om{n}" if outlet.marked else ""
+            self._results.append(f"list(map(Lists, o{n}, ok{n}, {times}{marks}))")
 
-    def _add(self, outlet: Outlet) -> int:
+    def _add(self, outlet: Outlet) -> tuple[int, bool]:
+        """Number an outlet; True the first time: an operator's results may be written at two places."""
+        number = self._outlet_numbers.get(outlet)
+        if number is not None:
+            return number, False
         self.outlets.append(outlet)
-        return len(self.outlets) - 1
+        number = self._outlet_numbers[outlet] = len(self.outlets) - 1
+        return number, True
 
     def _applied(self, name: str, fn: Function, item: str) -> str:
         """Give the expression `fn(item)`; a getter of Python's own is written out."""

@@ -31,6 +31,9 @@ class Lateness(Enum):
 
 LATE: Final = Lateness.LATE
 
+LATE_OUTPUT: Final = "late"
+"""The side output on which late records leave."""
+
 Emitted: TypeAlias = "tuple[object, int]"
 """A result, and its event time in microseconds."""
 

@@ -63,7 +63,7 @@ class Attempt:
                 opened()
                 for subtask in built.subtasks.values():
                     if isinstance(subtask, SourceSubtask):
-                        self._read(subtask)
+                        await self._read(subtask)
                 self._start("compactor", built.compactor.run, _as_it_is)
                 self._start("coordinator", self._coordinate, _as_it_is)
         finally:
@@ -73,8 +73,8 @@ class Attempt:
         if not self.over:
             raise InvariantError("the attempt's tasks ended before the job was over")
 
-    def _read(self, source: SourceSubtask) -> None:
-        source.begin()
+    async def _read(self, source: SourceSubtask) -> None:
+        await source.begin()
         for index in source.pumps:
             split = source.split_of(index)
             self._start(

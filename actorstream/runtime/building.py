@@ -23,9 +23,11 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
+from actorstream.runtime.chain_runner import name_of
 from actorstream.runtime.compactor import Compactor
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
+from actorstream.runtime.event_time import NOTHING_TOLD, EventTime
 from actorstream.runtime.gate import Gate
 from actorstream.runtime.messages import SplitPosition
 from actorstream.runtime.outputs import ExchangeOutput
@@ -251,6 +253,7 @@ class _Builder:
             tell=self._tell,
             pushed=self._pushed,
             durable=context.durable,
+            timers_at_end=settings.timers_at_end,
         )
 
     def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:
@@ -320,6 +323,7 @@ class _Builder:
         outputs: dict[Exchange, ExchangeOutput] = {}
         routers: dict[Exchange, Router] = {}
         timed: set[Exchange] = set()
+        own = self._restored.time_of(chain, identity.subtask)
         for exchange in chain.outputs:
             receiver = plan.chain_of[exchange.receiver]
             channel = plan.channel(receiver, exchange, identity.subtask)
@@ -328,13 +332,26 @@ class _Builder:
             else:
                 indexes = range(receiver.parallelism)
             lanes = [self._subtasks[SubtaskId(receiver.name, index)].mailbox.lanes[channel] for index in indexes]
-            outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire)
+            told = own.told.get(name_of(exchange), NOTHING_TOLD)
+            outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
             if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
                 routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
             if receiver.needs_timestamps:
                 timed.add(exchange)
         subtask = self._subtasks[identity]
-        subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed))
+        senders = plan.senders(chain, identity.subtask)
+        time = None
+        if chain.needs_timestamps or chain.assigns:
+            channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
+            parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
+            time = EventTime(chain, parts, source=isinstance(subtask, SourceSubtask))
+            told_by = [
+                self._restored.time_of(plan.chain_of[exchange.sender], sender).told.get(name_of(exchange), NOTHING_TOLD)
+                for exchange, sender in senders
+            ]
+            time.restore(own, self._restored.parts_of(chain), told_by)
+        sides = [exchange.side for exchange, _ in senders]
+        subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
 
     def _make_compactor(self) -> Compactor:
         stacks = [

@@ -23,9 +23,11 @@ from actorstream.errors import (
     StateAccessError,
     UserCodeError,
 )
-from actorstream.graph.nodes import CallSpec
+from actorstream.graph.nodes import CallSpec, TimedSpec
+from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
+from actorstream.protocol.watermarks import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,12 +36,21 @@ if TYPE_CHECKING:
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.model.batch import Batch
     from actorstream.operators.generate import Result
+    from actorstream.operators.process_timers import ProcessTimers
     from actorstream.operators.step_text import Bindings, Lists, Outlet, StepPart
+    from actorstream.operators.timed import TimedOperator
+    from actorstream.runtime.event_time import EventTime, TimeReport
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.runtime.pace import Pace
     from actorstream.runtime.sinks import SinkPort
     from actorstream.runtime.statistics import SubtaskStatistics
     from actorstream.state.operator_state import OperatorState
+
+
+def name_of(exchange: Exchange) -> str:
+    """Name an exchange in snapshots: its receiver, and which of the receiver's inputs it is."""
+    return f"{exchange.receiver}:{exchange.input}"
+
 
 Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
 SLICE_RECORDS_FIRST = 16
@@ -61,7 +72,7 @@ class ChainRunner:
         self.chain = chain
         self.outputs: Mapping[Exchange, ExchangeOutput] = {}
         self.ports: dict[NodeId, SinkPort] = {}
-        self.taps: dict[NodeId, list[Tap]] = {}
+        self.taps: dict[tuple[NodeId, str], list[Tap]] = {}
         self.calling: str | None = None
         self.keys = KeyCheck(chain.head.name if chain.stateful is None else chain.stateful.name)
         self.turn_ends = 0.0
@@ -72,7 +83,12 @@ class ChainRunner:
         self._pace = pace
         self._statistics = statistics
         self._bindings: Bindings | None = None
-        self._compiled: dict[tuple[bool, StepPart], _Compiled] = {}
+        self.time: EventTime | None = None
+        self._waiting: TimedOperator | ProcessTimers | None = None
+        self._stage = EventClock()
+        self._lacks_time = False
+        self._clocks: dict[Exchange, EventClock] = {}
+        self._compiled: dict[tuple[bool, StepPart, bool, int], _Compiled] = {}
         self._step: Step | None = None
         self._names = {node.id: node.name for node in chain.nodes}
         self._calls = {
@@ -89,6 +105,17 @@ class ChainRunner:
         self._bindings = bindings
         bindings.key_check = self.keys
         self._state = bindings.state
+        if self.time is not None:
+            bindings.clock, bindings.after, bindings.assigned = self.time.clock, self.time.after, self.time.assigned
+        process = bindings.process
+        self._waiting = bindings.operator if process is None else process.timers
+        stateful = self.chain.stateful
+        if self.time is not None:
+            self._clocks = {exchange: self.time.clock_at(self.chain, exchange.sender) for exchange in bindings.timed}
+            if stateful is not None:
+                self._stage = self.time.clock_before(self.chain, stateful)
+                timed = isinstance(stateful.spec, TimedSpec) and stateful.spec.definition.event_time
+                self._lacks_time = timed and self._stage is self.time.clock
         self.compile()
 
     def compile(self) -> None:
@@ -97,6 +124,8 @@ class ChainRunner:
             return
         self.forget()
         self._bindings.taps = tuple(self.taps)
+        if self._bindings.process is not None:
+            self._bindings.process.context.sides = {}
         step = self._step_for("whole", timed=False).step
         streamed = all(outlet.kind == "called" for outlet in step.outlets)
         self._slice_max = SLICE_RECORDS_STREAMED if streamed else SLICE_RECORDS_MAX
@@ -108,21 +137,22 @@ class ChainRunner:
             compiled.step.forget()
         self._compiled = {}
 
-    def _step_for(self, part: StepPart, *, timed: bool) -> _Compiled:
+    def _step_for(self, part: StepPart, *, timed: bool, marked: bool = False, side: int = 0) -> _Compiled:
         """Give the step for batches with or without timestamps: a source that knows none costs nothing for them."""
-        found = self._compiled.get((timed, part))
+        place = timed, part, marked, side
+        found = self._compiled.get(place)
         if found is None:
             if self._bindings is None:
                 raise InvariantError(f"chain {self.chain.name} takes records before it is open")
-            step = Step(self.chain, self._bindings, timed=timed, part=part)
+            step = Step(self.chain, self._bindings, timed=timed, part=part, marked=marked, side=side)
             outputs = [
                 self.outputs[outlet.exchange] if outlet.exchange is not None else None for outlet in step.outlets
             ]
-            found = self._compiled[timed, part] = _Compiled(step, list(zip(step.outlets, outputs, strict=True)))
+            found = self._compiled[place] = _Compiled(step, list(zip(step.outlets, outputs, strict=True)))
         return found
 
-    async def work(self, batch: Batch) -> None:
-        """Run the step over a batch, in pieces that keep within a burst.
+    async def work(self, batch: Batch, part: int = 0, side: int = 0) -> None:
+        """Run the step over a batch of a split or channel, in pieces that keep within a burst.
 
         Raises:
             CodecError: A key is None, or of another type than the keys before.
@@ -133,23 +163,84 @@ class ChainRunner:
             self._origin = batch.origin
             self.keys.all(batch.keys)
         total = len(batch.values)
+        marks = self.time.begin(part, batch.marks) if self.time is not None else None
         start = 0
         while True:
             count = min(self.slice, total - start)
-            await self.piece(batch, start, count)
+            last = part if start + count == total else None
+            await self.piece(batch, start, count, marks, last=last, side=side)
             start += count
             if start == total:
                 return
-            if self._pace.clock.monotonic() > self.turn_ends:
-                await self._pace.give_way()
-                self.turn_ends = self._pace.clock.monotonic() + self._pace.share()
+            await self.breathe()
 
-    async def piece(self, batch: Batch, start: int, count: int) -> None:
-        """Run the step over `count` records of a batch whose keys are checked; raises as `work`."""
+    async def breathe(self) -> None:
+        """Give way where the burst is over."""
+        if self._pace.clock.monotonic() > self.turn_ends:
+            await self._pace.give_way()
+            self.turn_ends = self._pace.clock.monotonic() + self._pace.share()
+
+    async def piece(
+        self,
+        batch: Batch,
+        start: int,
+        count: int,
+        marks: list[int] | None = None,
+        *,
+        last: int | None = None,
+        side: int = 0,
+    ) -> None:
+        """Run the step over `count` records of a batch whose keys are checked; raises as `work`.
+
+        `last` is the split or channel whose batch ends with this piece.
+        """
         values, timestamps, keys = batch.values, batch.timestamps, batch.keys
         self._origin = batch.origin
-        statistics, clock = self._statistics, self._pace.clock.monotonic
-        statistics.records_in += count
+        self._statistics.records_in += count
+        await self._wait_credit()
+        timed = timestamps is not None and self.chain.needs_timestamps
+        if not timed and self._lacks_time:
+            raise self._missing_time()
+        part: StepPart = "whole"
+        records, seconds = count, 0.0
+        ahead = self._state is not None and self._state.looks_ahead
+        if ahead:
+            if self.chain.keyed_inside:
+                seconds, lists = await self._before_key(values, timestamps, marks, start, count, timed=timed)
+                values, keys, timestamps, marks = lists
+                start, count, part = 0, len(values), "after key"
+                timed = timestamps is not None
+            if keys:
+                seconds += await self._fetch(keys[start : start + count])
+        while True:
+            # Only now: while we waited, a subscription may have had the step written anew.
+            compiled = self._step_for(part, timed=timed, marked=marks is not None, side=side)
+            took, results = self._run(compiled.step, values, keys, timestamps, marks, start, count)
+            rest = cast("int", results[-1]) if compiled.step.stops else 0
+            if not rest and last is not None and self.time is not None:
+                self.time.end(last, batch.watermark)
+            await self._deliver(compiled, results)
+            if not rest:
+                break
+            start, count = start + count - rest, rest
+            if marks is not None and self.time is not None and self._stage is self.time.clock:
+                self._stage.now = marks[start]
+            while self.is_due:
+                await self.fire()
+                await self.breathe()
+            await self._wait_credit()
+        self._fit(records, seconds + took, fetched=ahead)
+        if self.after_piece is not None:
+            self.after_piece()
+
+    async def _wait_credit(self) -> None:
+        """Wait until every output may be sent to: a record once taken never stops half-way."""
+        for exchange in self.outputs.values():
+            if not exchange.has_credit():
+                break
+        else:
+            return
+        clock = self._pace.clock.monotonic
         began = clock()
         for exchange in self.outputs.values():
             if not exchange.has_credit():
@@ -158,32 +249,72 @@ class ChainRunner:
                     await exchange.wait_credit()
                 finally:
                     self._pace.wake()
-        statistics.backpressured_seconds += clock() - began
-        timed = timestamps is not None and self.chain.needs_timestamps
-        part: StepPart = "whole"
-        records, seconds = count, 0.0
-        ahead = self._state is not None and self._state.looks_ahead
-        if ahead:
-            if self.chain.keyed_inside:
-                seconds, lists = await self._before_key(values, timestamps, start, count, timed=timed)
-                values, keys, timestamps = lists
-                start, count, part = 0, len(values), "after key"
-            if keys:
-                seconds += await self._fetch(keys[start : start + count])
-        # Only now: while we waited, a subscription may have had the step written anew.
-        compiled = self._step_for(part, timed=timed)
-        took, results = self._run(compiled.step, values, keys, timestamps, start, count)
-        self._fit(records, seconds + took, fetched=ahead)
+        self._statistics.backpressured_seconds += clock() - began
+
+    # ---- time
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether the watermark has come to something that the operator has to do."""
+        return self._waiting is not None and self._stage.now >= self._waiting.due != TIME_MAX
+
+    @property
+    def clock_due_us(self) -> int:
+        """The time by the clock after which something is due; TIME_MAX if nothing is."""
+        return TIME_MAX if self._waiting is None else self._waiting.clock_due
+
+    async def fire(self, now_us: int | None = None) -> None:
+        """Do a round of what is due by the watermark, or by the clock at `now_us`, and hand it on."""
+        await self._wait_credit()
+        self._origin = None
+        compiled = self._step_for("fire" if now_us is None else "fire by clock", timed=self.time is not None)
+        _, results = self._run(compiled.step, None, None, None, None, now_us or 0, 0)
         await self._deliver(compiled, results)
         if self.after_piece is not None:
             self.after_piece()
 
+    @property
+    def may_pause(self) -> bool:
+        """Tell whether a snapshot may be taken now: not in the middle of a window that is being fired."""
+        return not getattr(self._waiting, "firing", False)
+
+    def time_report(self) -> TimeReport | None:
+        """Give the event time that a snapshot must hold; None where none passes here."""
+        if self.time is None:
+            return None
+        return self.time.report({name_of(each): self.outputs[each].told for each in self._clocks})
+
+    def tell(self) -> None:
+        """Tell those behind how far event time has come, where no records do."""
+        if self.time is not None:
+            for exchange, output in self.outputs.items():
+                clock = self._clocks.get(exchange)
+                if clock is not None:
+                    output.tell(self._passed(clock), idle=not self.is_due and self.time.is_idle(clock))
+
+    def _passed(self, clock: EventClock) -> int:
+        """Give the watermark that may be told: behind an operator that is not done yet, what it has done."""
+        time = self.time
+        if time is None or clock is not self._stage or self._waiting is None:
+            return clock.now
+        if not self.is_due:
+            time.after.now = max(time.after.now, clock.now)
+        return time.after.now
+
+    def _missing_time(self) -> MissingTimestampError:
+        name = self.chain.stateful.name if self.chain.stateful is not None else self.chain.name
+        return MissingTimestampError(
+            f"{name} goes by event time, but its records have none: say .assign_timestamps(lambda record: record.at) "
+            "before it, read from an EventLog, or let the source yield Fetched(..., timestamps=[...])"
+        )
+
     def _run(
         self,
         step: Step,
-        values: Sequence[object],
+        values: Sequence[object] | None,
         keys: Sequence[object] | None,
         timestamps: Sequence[int] | None,
+        marks: Sequence[int] | None,
         start: int,
         count: int,
     ) -> tuple[float, tuple[Result, ...]]:
@@ -191,17 +322,24 @@ class ChainRunner:
         self._step = step
         clock = self._pace.clock.monotonic
         began = clock()
-        results = step.run(values, keys, timestamps, start, count)
+        results = step.run(values, keys, timestamps, marks, start, count)
         seconds = clock() - began
         self._statistics.busy_seconds += seconds
         return seconds, results
 
     async def _before_key(
-        self, values: Sequence[object], timestamps: Sequence[int] | None, start: int, count: int, *, timed: bool
+        self,
+        values: Sequence[object],
+        timestamps: Sequence[int] | None,
+        marks: list[int] | None,
+        start: int,
+        count: int,
+        *,
+        timed: bool,
     ) -> tuple[float, Lists]:
         """Run the part before the key, deliver what it gives to others, and give what comes to the key."""
-        compiled = self._step_for("before key", timed=timed)
-        seconds, results = self._run(compiled.step, values, None, timestamps, start, count)
+        compiled = self._step_for("before key", timed=timed, marked=marks is not None)
+        seconds, results = self._run(compiled.step, values, None, timestamps, marks, start, count)
         await self._deliver(compiled, results)
         index = next(index for index, outlet in enumerate(compiled.step.outlets) if outlet.kind == "keyed")
         lists = cast("Lists", results[index])
@@ -235,9 +373,11 @@ class ChainRunner:
 
     async def _deliver(self, compiled: _Compiled, results: tuple[Result, ...]) -> None:
         statistics = self._statistics
-        for (outlet, output), lists in zip(compiled.deliveries, results, strict=True):
+        for (outlet, output), lists in zip(compiled.deliveries, results, strict=False):
             if output is not None:
-                statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin)
+                clock = self._clocks.get(cast("Exchange", outlet.exchange))
+                watermark = None if clock is None else self._passed(clock)
+                statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin, watermark)
             elif outlet.kind == "called":
                 statistics.records_delivered += cast("int", lists)
             elif outlet.kind != "keyed":
@@ -247,7 +387,7 @@ class ChainRunner:
         if not values:
             return
         if outlet.kind == "tap":
-            for tap in self.taps.get(outlet.node, ()):
+            for tap in self.taps.get((outlet.node, outlet.output), ()):
                 await tap(values)
             return
         self._statistics.records_delivered += len(values)
@@ -285,7 +425,14 @@ class ChainRunner:
         place = self._step.locate(error.__traceback__) if self._step is not None else None
         operator = place.operator if place is not None else self.calling
         ours = isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError | MissingTimestampError)
-        record = f" at record {place.offset + 1} of a batch, of type {type(place.record).__name__}" if place else ""
+        record = ""
+        if place is not None:
+            kind = type(place.record).__name__
+            record = (
+                " when its time had come"
+                if place.offset is None
+                else f" at record {place.offset + 1} of a batch, of type {kind}"
+            )
         read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
         failure: Exception
         if operator is not None and isinstance(error, CodecError):

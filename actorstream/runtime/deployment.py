@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from actorstream.state.writer import LayerWriter
 
 
+TimersAtEnd: TypeAlias = Literal["fire", "drop", "wait"]
+
+
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """One attempt, seen from its actors.
 
     `restored_tokens` holds, by sink operator and the subtask that wrote them, the
     tokens that the restored checkpoint carries. `tell` reaches the coordinator, `pushed` the
-    compactor: a layer was put on this stack. `durable`: the store stays when the process ends.
+    compactor: a layer was put on this stack. `durable`: the store stays when the process ends. `timers_at_end`:
+    what becomes of timers set by the clock when all input has ended.
     """
 
     world: World
@@ -42,6 +46,7 @@ class Deployment:
     tell: Callable[[CoordinatorMessage], None]
     pushed: Callable[[LayerStack], None]
     durable: bool
+    timers_at_end: TimersAtEnd = "fire"
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

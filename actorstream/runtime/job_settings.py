@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId
+    from actorstream.runtime.deployment import TimersAtEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,4 @@ class JobSettings:
     restore: CheckpointId | None = None
     accept_duplicates: bool = False
     wire: bool = False
+    timers_at_end: TimersAtEnd = "fire"

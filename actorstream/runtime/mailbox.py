@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from types import UnionType
 
     from actorstream.model.ids import ChannelIndex
 
@@ -153,6 +154,13 @@ class Mailbox(Generic[C, D]):
             lane = lanes[index]
             if lane.items and not lane.blocked:
                 self._next = index + 1 if index + 1 < count else 0
+                return index
+        return None
+
+    def next_of(self, kinds: type | UnionType) -> int | None:
+        """Give a lane that is not blocked and whose next item is of one of these kinds."""
+        for index, lane in enumerate(self.lanes):
+            if lane.items and not lane.blocked and isinstance(lane.items[0], kinds):
                 return index
         return None
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId, SubtaskId
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.protocol.commit import PendingCommit
+    from actorstream.runtime.event_time import TimeReport
     from actorstream.state.layer import Layer
 
 
@@ -45,6 +46,18 @@ ControlMessage: TypeAlias = TriggerCheckpoint | AbortCheckpoint | CompleteCheckp
 
 
 @dataclass(frozen=True, slots=True)
+class SplitWatermark:
+    """What a source yields in place of a `Fetched` where it knows itself how far event time has come.
+
+    No record of the split with this time or an earlier one follows. It stands in the split like a record: a snapshot
+    behind it holds its position.
+    """
+
+    time_us: int
+    position: object
+
+
+@dataclass(frozen=True, slots=True)
 class SplitPosition:
     """How far a split was emitted; `position` None: nothing yet."""
 
@@ -57,13 +70,15 @@ class SnapshotReport:
     """One subtask's part of a checkpoint, once everything in it is durable.
 
     `stacks` are the layers its key groups see as of the barrier; `positions` are a
-    source's splits; `pending` are the tokens not known committed, by sink operator.
+    source's splits; `pending` are the tokens not known committed, by sink operator; `time` is how far event time
+    had come.
     """
 
     stacks: tuple[tuple[KeyGroupRange, tuple[Layer, ...]], ...] = ()
     positions: Mapping[str, SplitPosition] = field(default_factory=dict)
     pending: Mapping[str, tuple[PendingCommit, ...]] = field(default_factory=dict)
     entries: int = 0
+    time: TimeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from actorstream.codec.frames import decode_item, encode_item
 from actorstream.graph.nodes import Rebalance
 from actorstream.model.batch import Batch
+from actorstream.model.signals import Idle, Watermark
+from actorstream.runtime.event_time import NOTHING_TOLD, Told
 from actorstream.runtime.mailbox import estimate_bytes
 
 if TYPE_CHECKING:
@@ -25,12 +27,20 @@ class ExchangeOutput:
     habit of passing live objects grows; tests switch it on.
     """
 
-    def __init__(self, exchange: Exchange, lanes: Sequence[Lane[ChannelItem]], *, wire: bool = False) -> None:
-        """Send to `lanes`: one, or one for each receiving subtask."""
+    def __init__(
+        self, exchange: Exchange, lanes: Sequence[Lane[ChannelItem]], *, wire: bool = False, told: Told = NOTHING_TOLD
+    ) -> None:
+        """Send to `lanes`: one, or one for each receiving subtask; they have been `told` so much of event time."""
         self.lanes = lanes
+        self.watermark, self.idle = told
         self._rotates = isinstance(exchange.partitioning, Rebalance)
         self._wire = wire
         self._turn = 0
+
+    @property
+    def told(self) -> Told:
+        """What those behind know of event time."""
+        return Told(self.watermark, self.idle)
 
     async def wait_credit(self) -> None:
         """Wait until every lane may be sent to."""
@@ -42,25 +52,69 @@ class ExchangeOutput:
         """Tell whether every lane may be sent to now."""
         return all(lane.has_credit() for lane in self.lanes)
 
-    def send(self, result: Lists | list[Lists], origin: tuple[str, object] | None) -> int:
-        """Send what one step gave, and give the number of records; an empty list is no batch."""
+    def send(self, result: Lists | list[Lists], origin: tuple[str, object] | None, watermark: int | None = None) -> int:
+        """Send what one step gave, and give the number of records; an empty list is no batch.
+
+        `watermark` follows the records: those lanes that get none of them are told as well.
+        """
+        if watermark is not None:
+            if watermark <= self.watermark:
+                watermark = None
+            else:
+                self.watermark = watermark
         if isinstance(result, list):
-            return sum(self._put(lane, lists, origin) for lane, lists in zip(self.lanes, result, strict=True))
-        if self._rotates and result.values:
-            self._turn = (self._turn + 1) % len(self.lanes)
-        return self._put(self.lanes[self._turn], result, origin)
+            pairs = list(zip(self.lanes, result, strict=True))
+        else:
+            if self._rotates and result.values:
+                self._turn = (self._turn + 1) % len(self.lanes)
+            pairs = [(self.lanes[self._turn], result)]
+        sent = sum([self._put(lane, lists, origin, watermark) for lane, lists in pairs])
+        active = self.idle and (sent > 0 or watermark is not None)
+        if watermark is not None or active:
+            self.idle = False
+            given = {id(lane) for lane, lists in pairs if lists.values}
+            for lane in self.lanes:
+                if id(lane) not in given:
+                    self._mark(lane)
+        return sent
+
+    def tell(self, watermark: int, *, idle: bool) -> None:
+        """Tell all lanes how far event time has come, and whether not to wait for more, where that is news."""
+        if watermark > self.watermark or (self.idle and not idle):
+            self.watermark, self.idle = max(watermark, self.watermark), False
+            for lane in self.lanes:
+                self._mark(lane)
+        if idle and not self.idle:
+            self.idle = True
+            self.signal(Idle())
 
     def signal(self, signal: Signal) -> None:
         """Send a signal down every lane."""
         for lane in self.lanes:
-            lane.put(decode_item(encode_item(signal)) if self._wire else signal)
+            lane.put(self._on_wire(signal))
 
-    def _put(self, lane: Lane[ChannelItem], lists: Lists, origin: tuple[str, object] | None) -> int:
-        values, keys, timestamps = lists
+    def _mark(self, lane: Lane[ChannelItem]) -> None:
+        """Tell one lane the watermark; one that waits there already is overtaken."""
+        signal = self._on_wire(Watermark(self.watermark))
+        if lane.items and isinstance(lane.items[-1], Watermark):
+            lane.items[-1] = signal
+        else:
+            lane.put(signal)
+
+    def _put(
+        self, lane: Lane[ChannelItem], lists: Lists, origin: tuple[str, object] | None, watermark: int | None
+    ) -> int:
+        values, keys, timestamps, marks = lists
         if not values:
             return 0
-        item: ChannelItem = Batch(values, timestamps, keys, origin)
-        if self._wire:
-            item = decode_item(encode_item(item))
-        lane.put(item, len(values), estimate_bytes(values))
+        if marks is not None and marks[0] == marks[-1] <= self.watermark and watermark is None:
+            marks = None  # time stood still
+        lane.put(
+            self._on_wire(Batch(values, timestamps, keys, origin, marks, watermark)),
+            len(values),
+            estimate_bytes(values),
+        )
         return len(values)
+
+    def _on_wire(self, item: ChannelItem) -> ChannelItem:
+        return decode_item(encode_item(item)) if self._wire else item

@@ -17,10 +17,13 @@ from actorstream.checkpoints.manifest import (
     LayerEntry,
     Manifest,
     OperatorEntry,
+    PartTimeEntry,
     PendingToken,
     SplitEntry,
     StackRun,
     StateEntry,
+    TimeEntry,
+    ToldEntry,
 )
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.codec.schema import Schema, difference
@@ -30,6 +33,7 @@ from actorstream.graph.nodes import SinkSpec, SourceSpec
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.protocol.commit import PendingCommit
+from actorstream.runtime.event_time import PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
-    from actorstream.graph.plan import Plan
+    from actorstream.graph.plan import Chain, Plan
     from actorstream.model.ids import AttemptNumber, JobId, SubtaskId
     from actorstream.model.world import FileSystem
     from actorstream.operators.columns import Column
@@ -60,6 +64,22 @@ class Restored:
     tokens: dict[str, dict[int, list[PendingCommit]]] = field(default_factory=dict)
     layers: list[Layer] = field(default_factory=list)
     kept: list[dict[str, dict[str, SplitPosition]]] = field(default_factory=list)
+    times: dict[str, dict[int, TimeReport]] = field(default_factory=dict)
+
+    def time_of(self, chain: Chain, subtask: int) -> TimeReport:
+        """Give the event time of a subtask, or the least of all where its chain had another parallelism."""
+        known = self.times.get(chain.name, {})
+        if subtask in known and len(known) == chain.parallelism:
+            return known[subtask]
+        return least(known.values())
+
+    def parts_of(self, chain: Chain) -> dict[str, dict[str, PartTime]]:
+        """Give where each generator stood, by operator and split or channel, whichever subtask had it."""
+        parts: dict[str, dict[str, PartTime]] = {}
+        for report in self.times.get(chain.name, {}).values():
+            for operator, by_part in report.parts.items():
+                parts.setdefault(operator, {}).update(by_part)
+        return parts
 
     def close(self) -> None:
         """Let go of this object's own hold on the layers."""
@@ -149,6 +169,14 @@ def restore(
             for run in operator.stacks
         ]
     restored.splits = positions_in(manifest)
+    for chain, subtask, entering, after, assigned, parts, told in manifest.times:
+        restored.times.setdefault(chain, {})[subtask] = TimeReport(
+            entering,
+            after,
+            assigned,
+            {name: {part: PartTime(*place) for part, place in each.items()} for name, each in parts.items()},
+            {name: Told(*each) for name, each in told.items()},
+        )
     for token in manifest.sinks:
         by_subtask = restored.tokens.setdefault(token.operator, {})
         by_subtask.setdefault(token.subtask, []).append(PendingCommit(CheckpointId(token.checkpoint), token.token))
@@ -197,6 +225,7 @@ class ManifestWriter:
         operators: dict[str, OperatorEntry] = {}
         sources: dict[str, dict[str, SplitEntry]] = {}
         sinks: list[PendingToken] = []
+        times: list[TimeEntry] = []
         for chain in self.plan.chains:
             head = chain.head.name
             runs: list[StackRun] = []
@@ -213,6 +242,8 @@ class ManifestWriter:
                     runs.append(StackRun(key_groups.start, key_groups.end, indexes))
                 if report.positions:
                     sources.setdefault(head, {}).update(_splits(head, report.positions))
+                if report.time is not None:
+                    times.append(_time_entry(subtask, report.time))
                 for operator, pending in report.pending.items():
                     sinks += [
                         PendingToken(operator, subtask.subtask, commit.checkpoint, self.attempt, commit.token)
@@ -236,6 +267,7 @@ class ManifestWriter:
             sources=sources,
             sinks=sinks,
             duration_us=duration_us,
+            times=times,
         )
 
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:
@@ -245,6 +277,18 @@ class ManifestWriter:
             number = self.numbers.states[name][column.name]
             states[column.name] = StateEntry(number, column.kind, schema.fingerprint, schema.shape)
         return OperatorEntry(self.numbers.operators[name], parallelism, sorted(runs), states)
+
+
+def _time_entry(subtask: SubtaskId, time: TimeReport) -> TimeEntry:
+    return TimeEntry(
+        subtask.chain,
+        subtask.subtask,
+        time.entering,
+        time.after,
+        dict(time.assigned),
+        {name: {part: PartTimeEntry(*place) for part, place in each.items()} for name, each in time.parts.items()},
+        {name: ToldEntry(*each) for name, each in time.told.items()},
+    )
 
 
 def _splits(source: str, positions: Mapping[str, SplitPosition]) -> dict[str, SplitEntry]:

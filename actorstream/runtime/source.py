@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope
@@ -27,7 +27,7 @@ from actorstream.model.connect import InMemorySource
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import EndOfInput
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
-from actorstream.runtime.messages import SnapshotReport, SplitPosition
+from actorstream.runtime.messages import SnapshotReport, SplitPosition, SplitWatermark
 from actorstream.runtime.subtask import CLOSE_SECONDS, Subtask
 
 if TYPE_CHECKING:
@@ -77,14 +77,17 @@ class SourceSubtask(Subtask):
         source = cast("SourceSpec", chain.head.spec).source
         self._in_memory = source if isinstance(source, InMemorySource) else None
         self._ready: deque[ChannelIndex] = deque()
+        self._held_records = {split for split, place in splits.items() if place.position is not None}
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Start to take what is in memory; end where every split had ended already."""
         if self._in_memory is not None:
             self._ready.extend(map(ChannelIndex, range(len(self._splits))))
             self.mailbox.arrival.wake()
         if not self._open_splits:
-            self._end()
+            await self._end()
+        elif self.runner.time is not None:
+            self.runner.tell()
 
     async def pump(self, index: int) -> None:
         """Read one split into its lane until it ends."""
@@ -96,6 +99,9 @@ class SourceSubtask(Subtask):
         reading = spec.source.read(split, after)
         try:
             async for fetched in reading:
+                if isinstance(fetched, SplitWatermark):
+                    lane.put(cast("ChannelItem", fetched), 1)
+                    continue
                 # Without values it says where reading begins: the snapshot should know that.
                 values = fetched.values
                 size_bytes = estimate_bytes(values) if values else 0
@@ -125,7 +131,14 @@ class SourceSubtask(Subtask):
             await self._take(channel, split)
             return
         if isinstance(item, EndOfInput):
-            self._on_split_end(split)
+            await self._on_split_end(channel, split)
+            return
+        time = self.runner.time
+        if isinstance(item, SplitWatermark):
+            self.positions[split] = SplitPosition(item.position, finished=False)
+            if time is not None:
+                time.on_watermark(channel, item.time_us)
+                await self._time_moved()
             return
         fetched = cast("_Read", item).fetched
         values = fetched.values if isinstance(fetched.values, list) else list(fetched.values)
@@ -133,8 +146,14 @@ class SourceSubtask(Subtask):
         if self.chain.needs_timestamps and fetched.timestamps is not None:
             timestamps = [round(seconds * _MICROSECONDS) for seconds in fetched.timestamps]
         if values:
-            await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)))
+            await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)), channel)
         self.positions[split] = SplitPosition(fetched.position, finished=False)
+        if time is not None:
+            if values:
+                self._held_records.add(split)
+            elif split not in self._held_records:
+                time.on_idle(channel)  # there is nothing to wait for: an empty partition holds nobody back
+            await self._time_moved()
 
     async def _take(self, channel: ChannelIndex, split: str) -> None:
         """Do one piece of a split in memory: what fits into a burst, with no copy."""
@@ -145,21 +164,37 @@ class SourceSubtask(Subtask):
             raise self.blame_read(split, error) from error
         if taken is None:
             self._ready.remove(channel)
-            self._on_split_end(split)
+            await self._on_split_end(channel, split)
             return
+        runner = self.runner
         batch = Batch(cast("list[object]", taken.values), None, None, (split, taken.position))
-        await self.runner.piece(batch, taken.start, taken.length)
+        if runner.time is None:
+            await runner.piece(batch, taken.start, taken.length)
+        else:
+            runner.time.begin(channel, None)
+            await runner.piece(batch, taken.start, taken.length, last=channel)
         self.positions[split] = SplitPosition(taken.position, finished=False)
+        if runner.time is not None:
+            await self._time_moved()
 
-    def _on_split_end(self, split: str) -> None:
+    async def _on_split_end(self, channel: ChannelIndex, split: str) -> None:
         self.positions[split] = SplitPosition(self.positions[split].position, finished=True)
         self._open_splits -= 1
+        if self.runner.time is not None:
+            self.runner.time.on_end(channel)
         if not self._open_splits:
-            self._end()
+            await self._end()
+        elif self.runner.time is not None:
+            await self._time_moved()
 
     def report(self) -> SnapshotReport:
         """Give the positions of everything emitted so far, beside what every subtask reports."""
-        return SnapshotReport(positions=dict(self.positions), pending=super().report().pending)
+        return replace(super().report(), positions=dict(self.positions))
+
+    @property
+    def parts(self) -> list[str]:
+        """Name the splits that are read."""
+        return self._splits
 
     def blame_read(self, split: str, error: Exception) -> Exception:
         """Say which source's `read` raised; our own errors stay what they are."""

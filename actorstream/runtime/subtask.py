@@ -18,15 +18,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from anyio import CancelScope
+from anyio import CancelScope, move_on_after
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import SinkSpec
+from actorstream.graph.nodes import SinkSpec, TimedSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
-from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
+from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
 from actorstream.operators.keyed_process import ProcessBinding, class_of
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
+from actorstream.protocol.watermarks import TIME_MAX
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.messages import (
@@ -55,9 +56,11 @@ if TYPE_CHECKING:
     from actorstream.model.signals import ChannelItem, Signal
     from actorstream.operators.keyed_process import KeyedProcess
     from actorstream.operators.step_text import Bindings
+    from actorstream.operators.timed import TimedDefinition
     from actorstream.protocol.alignment import Effect
     from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.deployment import Deployment
+    from actorstream.runtime.event_time import EventTime
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.state.operator_state import OperatorState
 
@@ -94,6 +97,7 @@ class Subtask:
         self.alignment = Alignment(channels)
         self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
         self.runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
+        self._sides = [0] * channels
         self.snapshots = Snapshots(
             identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
         )
@@ -106,14 +110,23 @@ class Subtask:
         self._bindings: Bindings | None = None
         self.process_class = None if process is None else class_of(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
+        self._ending = False
         self._ended = False
 
     # ---- life
 
-    def connect(self, outputs: Mapping[Exchange, ExchangeOutput], bindings: Bindings) -> None:
-        """Tie the chain's exchanges to other actors' lanes; before `run`."""
+    def connect(
+        self,
+        outputs: Mapping[Exchange, ExchangeOutput],
+        bindings: Bindings,
+        time: EventTime | None = None,
+        sides: Sequence[int] = (),
+    ) -> None:
+        """Tie the chain's exchanges to other actors' lanes, before `run`; `sides` tells each channel's input."""
         self.runner.outputs = outputs
+        self.runner.time = time
         self._bindings = bindings
+        self._sides = list(sides)
 
     async def run(self, opened: Callable[[], None], start: Callable[[], Awaitable[object]]) -> None:
         """Open, say so, and work until cancelled.
@@ -154,6 +167,9 @@ class Subtask:
         if self._bindings is None:
             raise InvariantError(f"{self.identity} runs before it is connected")
         stateful = self.chain.stateful
+        if stateful is not None and self.state is not None and isinstance(stateful.spec, TimedSpec):
+            definition = cast("TimedDefinition", stateful.spec.definition)
+            self._bindings.operator = definition.open(stateful.name, self.state, deployment.world.clock)
         if stateful is not None and self._process is not None and self.state is not None:
             runner.calling = stateful.name
             binding = ProcessBinding(stateful.name, self._process, self.state, deployment.world.clock)
@@ -197,15 +213,20 @@ class Subtask:
         clock = pace.clock.monotonic
         runner.turn_ends = clock() + pace.share()
         while True:
-            if mailbox.control:
+            if mailbox.control and runner.may_pause:
                 await self._on_control(mailbox.control.popleft())
+            elif runner.is_due and not (self.parked or self.held):
+                await self._fire()
+            elif self.clock_is_due and not (self.parked or self.held):
+                await runner.fire(self.deployment.world.clock.now_us())
+                await self._time_moved()
             elif not (self.parked or self.held) and (item := self._next_item()) is not None:
                 await self._on_item(*item)
             else:
                 idle = clock()
                 pace.rest()
                 try:
-                    await mailbox.arrival.wait()
+                    await self._wait()
                 finally:
                     pace.wake()
                 now = clock()
@@ -218,8 +239,73 @@ class Subtask:
                     runner.turn_ends = now + pace.share()
                 continue
             if clock() > runner.turn_ends:
+                self._look_around()
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
+
+    async def _fire(self) -> None:
+        """Do a round of what is due; a barrier that stands before the next records need not wait for the end of it.
+
+        What is left is due again after a restore: its timers are in the snapshot, and so is the watermark (T24).
+        """
+        await self.runner.fire()
+        if self.runner.is_due:
+            lane = self.mailbox.next_of(Barrier | CancelBarrier) if self.runner.may_pause else None
+            if lane is not None:
+                await self._on_item(ChannelIndex(lane), self.mailbox.lanes[lane].take())
+        else:
+            await self._passed_time()
+
+    async def _passed_time(self) -> None:
+        """All that was due is done: tell those behind, and end where that was the end."""
+        if not self._ending:
+            self.runner.tell()
+        elif not self._ended and await self._is_at_its_end():
+            await self._finish()
+
+    async def _is_at_its_end(self) -> bool:
+        """Tell whether no timer holds the end up: what is set by the clock fires now, never, or when it is time (T35)."""
+        runner = self.runner
+        match self.deployment.timers_at_end:
+            case "wait":
+                return runner.clock_due_us == TIME_MAX
+            case "fire":
+                while runner.clock_due_us != TIME_MAX:
+                    await runner.fire(TIME_MAX)
+                    await runner.breathe()
+            case "drop":
+                pass
+        return not runner.is_due
+
+    @property
+    def clock_due(self) -> int:
+        """The earliest time by the wall clock after which this actor does something by itself; TIME_MAX: none."""
+        return TIME_MAX if self._ended else self.runner.clock_due_us
+
+    @property
+    def clock_is_due(self) -> bool:
+        """Tell whether the clock has passed a time that the operator waits for."""
+        due = self.clock_due
+        return due != TIME_MAX and self.deployment.world.clock.now_us() > due
+
+    async def _wait(self) -> None:
+        """Wait for a message, or for the next instant at which something is due by the clock."""
+        seconds = self._seconds_to_wait()
+        if seconds is None:
+            await self.mailbox.arrival.wait()
+            return
+        with move_on_after(seconds):
+            await self.mailbox.arrival.wait()
+        self._look_around()
+
+    def _seconds_to_wait(self) -> float | None:
+        due = self.clock_due
+        if due == TIME_MAX or self.parked or self.held:
+            return None
+        return max(0.0, (due + 1 - self.deployment.world.clock.now_us()) / 1e6)
+
+    def _look_around(self) -> None:
+        """Once a turn, and after each wait: see what has changed by itself."""
 
     @property
     def held(self) -> bool:
@@ -259,17 +345,36 @@ class Subtask:
         return None if lane is None else (ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
+        time = self.runner.time
         match item:
             case Batch():
-                await self.runner.work(item)
+                await self.runner.work(item, channel, self._sides[channel])
+                if time is not None and not self.runner.is_due:
+                    self.runner.tell()
+            case Watermark(time_us):
+                if time is not None:
+                    time.on_watermark(channel, time_us)
+                    await self._time_moved()
+            case Idle():
+                if time is not None:
+                    time.on_idle(channel)
+                    await self._time_moved()
             case Barrier(checkpoint):
                 await self._carry_out(self.alignment.on_barrier(channel, checkpoint))
             case CancelBarrier(checkpoint):
                 await self._carry_out(self.alignment.on_cancel(channel, checkpoint))
             case EndOfInput():
                 await self._carry_out(self.alignment.on_end_of_input(channel))
+                if time is not None:
+                    time.on_end(channel)
                 if self.alignment.all_ended:
-                    self._end()
+                    await self._end()
+                elif time is not None:
+                    await self._time_moved()
+
+    async def _time_moved(self) -> None:
+        if not self.runner.is_due:
+            await self._passed_time()
 
     async def _on_control(self, message: ControlMessage) -> None:
         match message:
@@ -321,7 +426,7 @@ class Subtask:
         """Give this subtask's part of a snapshot taken now, but for the stacks."""
         ports = self.runner.ports.values()
         pending = {port.context.operator: tokens for port in ports if (tokens := port.pending())}
-        return SnapshotReport(pending=pending)
+        return SnapshotReport(pending=pending, time=self.runner.time_report())
 
     def _send(self, signal: Signal) -> None:
         """Send a signal down every output; nothing follows the end of input."""
@@ -329,10 +434,18 @@ class Subtask:
             for output in self.runner.outputs.values():
                 output.signal(signal)
 
-    def _end(self) -> None:
-        """All inputs have ended: pass it on, and let the coordinator know."""
-        if self._ended:
+    async def _end(self) -> None:
+        """All inputs have ended: so has event time. What is due by that is done first, then the end is passed on."""
+        if self._ending:
             raise InvariantError(f"{self.identity} ended twice")
+        self._ending = True
+        if self.runner.time is not None:
+            self.runner.time.finish()
+        if not self.runner.is_due:
+            await self._passed_time()
+
+    async def _finish(self) -> None:
+        """Pass the end on, and let the coordinator know."""
         self._send(EndOfInput())
         self._ended = True
         self.deployment.tell(Finished(self.identity))

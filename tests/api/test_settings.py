@@ -54,7 +54,7 @@ def test_making_settings_reads_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
-    known = "known are burst, checkpoint_pause, checkpoint_timeout, retained, tolerated_failures"
+    known = "known are burst, checkpoint_pause, checkpoint_timeout, retained, timers_at_end, tolerated_failures"
     with pytest.raises(PlanError, match=f"Settings: there is no setting 'retain'; {known}"):
         Settings(retain=3)  # type: ignore[call-arg]
     with pytest.raises(PlanError, match=r"environment.*no setting 'retain'"):

@@ -11,7 +11,7 @@ from actorstream.codec.self_describing import SELF_DESCRIBING
 from actorstream.errors import CodecError
 from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
-from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
+from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
 from tests.codec import strategies
 from tests.codec.domain import Order
 from tests.codec.strategies import examples
@@ -19,17 +19,21 @@ from tests.codec.strategies import examples
 BATCH = Batch([("a", 1), Order("b", 2.0)], [1, 2], ["a", "b"], ("0", 7))
 
 GOLDEN = [
-    (Barrier(CheckpointId(7)), "01010000000168b6942407"),
-    (CancelBarrier(CheckpointId(300)), "01020000000316c9eb26cd012c"),
-    (EndOfInput(), "010300000000b996c4bc"),
-    (Batch([1, (2, "a")], None, None, None), "01000000000cb256c565949201d6019202a161c0c0c0"),
-    (Batch([1], [5], ["k"], ("0", 9)), "01000000000e0d20bdd3949101910591a16bd60192a13009"),
+    (Barrier(CheckpointId(7)), "02010000000168b6942407"),
+    (CancelBarrier(CheckpointId(300)), "02020000000316c9eb26cd012c"),
+    (EndOfInput(), "020300000000b996c4bc"),
+    (Watermark(-5), "020400000001602fd1f6fb"),
+    (Idle(), "02050000000018bf6b79"),
+    (Batch([1, (2, "a")], None, None, None), "02000000000e529893ab969201d6019202a161c0c0c0c0c0"),
+    (Batch([1], [5], ["k"], ("0", 9)), "020000000010d7b994f0969101910591a16bd60192a13009c0c0"),
 ]
 
 
 def parts(item: object) -> object:
     """Give what makes two items equal; a Batch has no equality of its own."""
-    return (item.values, item.timestamps, item.keys, item.origin) if isinstance(item, Batch) else item
+    if isinstance(item, Batch):
+        return item.values, item.timestamps, item.keys, item.origin, item.marks, item.watermark
+    return item
 
 
 @pytest.mark.parametrize(("item", "expected"), GOLDEN, ids=lambda v: repr(v)[:40])
@@ -47,8 +51,10 @@ def test_batch_comes_back_with_all_its_parts(data: st.DataObject, size: int, tim
     timestamps = data.draw(st.lists(st.integers(), min_size=size, max_size=size)) if timed else None
     keys = data.draw(st.lists(strategies.hashables, min_size=size, max_size=size)) if keyed else None
     origin = data.draw(st.none() | st.tuples(st.text(), strategies.hashables))
-    found = decode_item(encode_item(Batch(values, timestamps, keys, origin)))
-    assert strategies.same(parts(found), (values, timestamps, keys, origin))
+    marks = data.draw(st.none() | st.lists(st.integers(), min_size=size, max_size=size))
+    watermark = data.draw(st.none() | st.integers())
+    found = decode_item(encode_item(Batch(values, timestamps, keys, origin, marks, watermark)))
+    assert strategies.same(parts(found), (values, timestamps, keys, origin, marks, watermark))
 
 
 def test_any_flipped_bit_is_an_error() -> None:
@@ -73,8 +79,8 @@ def test_cut_or_longer_frame_is_an_error() -> None:
 
 def test_newer_version_is_an_error_that_says_so() -> None:
     """The remedy is to run the same release on both ends."""
-    with pytest.raises(CodecError, match="version 2, expected 1"):
-        decode_item(b"\x02" + encode_item(BATCH)[1:])
+    with pytest.raises(CodecError, match="version 3, expected 2"):
+        decode_item(b"\x03" + encode_item(BATCH)[1:])
 
 
 @examples(200)
@@ -87,17 +93,21 @@ def test_hostile_bytes_are_refused(data: bytes) -> None:
 
 NOT_ITEMS: list[tuple[int, object]] = [
     (0, 5),
-    (0, [[1], None, None]),
-    (0, [[1], [1, 2], None, None]),
-    (0, [[1], None, [], None]),
-    (0, [(1,), None, None, None]),
-    (0, [[1], None, None, (1, 2, 3)]),
+    (0, [[1], None, None, None]),
+    (0, [[1], [1, 2], None, None, None, None]),
+    (0, [[1], None, [], None, None, None]),
+    (0, [(1,), None, None, None, None, None]),
+    (0, [[1], None, None, (1, 2, 3), None, None]),
+    (0, [[1], None, None, None, [1, 2], None]),
+    (0, [[1], None, None, None, None, "1"]),
     (1, "a"),
     (1, 0),
     (1, True),
     (2, -1),
     (3, 1),
-    (4, 1),
+    (4, "1"),
+    (5, 1),
+    (6, 1),
 ]
 
 

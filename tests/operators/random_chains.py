@@ -163,23 +163,23 @@ def bunches(draw: st.DrawFn, *, with_keys: bool, with_times: bool) -> Bunch:
 
 def whole(rig: Rig, given: Given, bunch: Bunch) -> None:
     """Do a batch at once."""
-    given.add(rig, rig.step, rig.step.run(bunch.values, bunch.keys, bunch.times, 0, len(bunch.values)))
+    given.add(rig, rig.step, rig.step.run(bunch.values, bunch.keys, bunch.times, None, 0, len(bunch.values)))
 
 
 def in_pieces(rig: Rig, given: Given, bunch: Bunch) -> None:
     """Do it piece after piece."""
     for start, count in bunch.pieces():
-        given.add(rig, rig.step, rig.step.run(bunch.values, bunch.keys, bunch.times, start, count))
+        given.add(rig, rig.step, rig.step.run(bunch.values, bunch.keys, bunch.times, None, start, count))
 
 
 def in_two_parts(rig: Rig, given: Given, bunch: Bunch) -> None:
     """Do each piece as it is done where keys are fetched from disk between its parts."""
     before, after = rig.part("before key"), rig.part("after key")
     for start, count in bunch.pieces():
-        inside = given.add(rig, before, before.run(bunch.values, None, bunch.times, start, count))
+        inside = given.add(rig, before, before.run(bunch.values, None, bunch.times, None, start, count))
         assert inside is not None
         assert inside.keys is not None
-        given.add(rig, after, after.run(inside.values, inside.keys, inside.timestamps, 0, len(inside.values)))
+        given.add(rig, after, after.run(inside.values, inside.keys, inside.timestamps, inside.marks, 0, len(inside.values)))
 
 
 @dataclass

@@ -101,7 +101,7 @@ class Rig:
             for exchange, receiver in receivers.items()
             if (receiver.needs_timestamps if timed is None else timed(exchange))
         }
-        self.bindings.taps = tuple(node.id for node in self.chain.nodes if node.name in set(taps))
+        self.bindings.taps = tuple((node.id, "") for node in self.chain.nodes if node.name in set(taps))
         self._timed = True if timed is not None else None
         self.done: StepPart = part or found
         self.step = self.part(self.done)
@@ -114,7 +114,7 @@ class Rig:
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None
     ) -> tuple[Any, ...]:
         """Run the step over one batch."""
-        return self.step.run(list(values), None if keys is None else list(keys), times, 0, len(values))
+        return self.step.run(list(values), None if keys is None else list(keys), times, None, 0, len(values))
 
     def emitted(self, values: Sequence[object], keys: Sequence[object] | None = None) -> list[Any]:
         """Run a chain with one outlet; give what it collected."""

@@ -180,7 +180,7 @@ def test_error_is_located_at_its_operator_and_record(name: str, parallelism: int
     keys = [7] * len(batch) if keyed else None
 
     with pytest.raises(BoomError) as failure:
-        rig.step.run(batch, keys, [0] * len(batch), before, 4)
+        rig.step.run(batch, keys, [0] * len(batch), None, before, 4)
 
     operator = "bad" if "bad" in chains else "in"
     assert rig.step.locate(failure.value.__traceback__) == Place(operator, 2, values[2])
@@ -203,7 +203,7 @@ def test_error_in_calls_around_calls_is_that_of_its_operator(bad: str, before: i
     rig = Rig(pipeline, "in")
 
     with pytest.raises(BoomError) as failure:
-        rig.step.run(make([2] * before + [0, 2, 1, 2]), None, None, before, 3)
+        rig.step.run(make([2] * before + [0, 2, 1, 2]), None, None, None, before, 3)
 
     assert rig.step.source.count("(e)") == 1
     assert rig.step.locate(failure.value.__traceback__) == Place(bad, 1, 2)
@@ -245,7 +245,7 @@ def test_error_in_a_chain_with_its_key_inside_is_located(name: str, before: int,
     batch: Any = range(1 - before, 6)
 
     def run() -> None:
-        given: Any = (batch, None, [0] * len(batch), before, 4)
+        given: Any = (batch, None, [0] * len(batch), None, before, 4)
         for step in steps:
             results = step.run(*given)
             for outlet, result in zip(step.outlets, results, strict=True):
@@ -268,7 +268,7 @@ def test_error_in_the_direct_key_path_is_located_too(start: int) -> None:
     rig = Rig(pipeline, "in")
 
     with pytest.raises(BoomError) as failure:
-        rig.step.run([*[3] * start, 1, 2, 3, 4], None, None, start, 4)
+        rig.step.run([*[3] * start, 1, 2, 3, 4], None, None, None, start, 4)
 
     assert "for " not in rig.step.source
     assert rig.step.locate(failure.value.__traceback__) == Place("in", 2, 3)
@@ -282,10 +282,10 @@ def test_direct_keys_of_a_piece_leave_the_timestamps_of_the_others_in_step() -> 
     stream.key_by(key).process(Passing, name="p", new_chain=True)
     rig = Rig(pipeline, "in")
 
-    plain, timed = rig.step.run([1, 2, 3, 4], None, [10, 20, 30, 40], 2, 2)
+    plain, timed = rig.step.run([1, 2, 3, 4], None, [10, 20, 30, 40], None, 2, 2)
 
-    assert plain == ([3, 4], [3, 4], None)
-    assert timed == ([3, 4], [3, 4], [30, 40])
+    assert plain == ([3, 4], [3, 4], None, None)
+    assert timed == ([3, 4], [3, 4], [30, 40], None)
 
 
 @pytest.mark.parametrize("values", [range(1, 5), (1, 2, 3, 4)])
@@ -296,9 +296,9 @@ def test_a_batch_that_goes_on_as_it_is_is_a_list(values: Any, piece: tuple[int, 
     pipeline.source([0], name="in").key_by(key).count(new_chain=True)
     start, count = piece
 
-    (lists,) = Rig(pipeline, "in").step.run(values, None, None, start, count)
+    (lists,) = Rig(pipeline, "in").step.run(values, None, None, None, start, count)
 
-    assert lists == (list(values[start : start + count]), list(values[start : start + count]), None)
+    assert lists == (list(values[start : start + count]), list(values[start : start + count]), None, None)
 
 
 def test_error_from_elsewhere_has_no_place() -> None:

@@ -362,7 +362,7 @@ def test_context_tells_key_event_time_and_the_jobs_clock() -> None:
 
 
 def test_missing_event_time_is_an_error_that_says_where_it_would_come_from() -> None:
-    with pytest.raises(MissingTimestampError, match=r"head: the source of this record gives no timestamps; read from"):
+    with pytest.raises(MissingTimestampError, match=r"head: the source of this record gives no timestamps; say .assign_timestamps"):
         feed(rig(Telling), ("a", 1))
 
 

@@ -65,7 +65,7 @@ async def test_pieces_of_a_chain_that_keeps_no_list_grow_beyond_that() -> None:
     async def tap(values: Sequence[object]) -> None:
         """Take a list."""
 
-    running.runner.taps[running.rig.chain.nodes[0].id] = [tap]
+    running.runner.taps[running.rig.chain.nodes[0].id, ""] = [tap]
     running.runner.compile()
     assert running.runner.slice == SLICE_RECORDS_MAX
 
@@ -191,7 +191,7 @@ async def test_tap_that_comes_while_the_chain_waits_for_credit_disturbs_nothing(
         group.start_soon(running.work, [1, 2])
         await settle()
         node = next(node.id for node in running.rig.chain.nodes if node.name == "m")
-        running.runner.taps[node] = [tap]
+        running.runner.taps[node, ""] = [tap]
         running.runner.compile()
         while lane.items:
             lane.take()
@@ -207,10 +207,10 @@ async def test_tap_gets_what_its_operator_gives_and_stops_when_it_is_removed() -
         seen.extend(values)
 
     node = next(node.id for node in running.rig.chain.nodes if node.name == "m")
-    running.runner.taps[node] = [tap]
+    running.runner.taps[node, ""] = [tap]
     running.runner.compile()
     await running.work([-1, -2])
-    del running.runner.taps[node]
+    del running.runner.taps[node, ""]
     running.runner.compile()
     await running.work([-3])
 

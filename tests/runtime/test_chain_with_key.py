@@ -188,7 +188,7 @@ async def test_two_parts_become_one_when_a_piece_missed_nothing(tmp_path: Path) 
     for value in range(3):
         await running.work([value])
         parts += [
-            part for (_, part), compiled in running.runner._compiled.items() if compiled.step is running.runner._step
+            part for (_, part, _, _), compiled in running.runner._compiled.items() if compiled.step is running.runner._step
         ]
 
     assert parts == ["after key", "whole", "whole"]
@@ -280,7 +280,7 @@ async def test_tap_inside_a_chain_with_its_key_inside_gets_each_record_once(
         running.in_two(tmp_path)
     await running.work([7])
     node = next(node.id for node in running.rig.chain.nodes if node.name == name)
-    running.runner.taps[node] = [tap]
+    running.runner.taps[node, ""] = [tap]
     running.runner.compile()
     await running.work([0, 1, 2])
 

@@ -334,7 +334,7 @@ async def test_parked_source_takes_nothing_more_but_takes_checkpoints(tmp_path: 
     async with anyio.create_task_group() as group:
         group.start_soon(source.run, lambda: None, start)
         group.start_soon(source.snapshots.run)
-        source.begin()  # type: ignore[attr-defined]
+        await source.begin()  # type: ignore[attr-defined]
         await until(lambda: len(seen) > 1_000)
         source.mailbox.tell(TriggerCheckpoint(CheckpointId(1), stop=True))
         await until(lambda: built.coordinator._messages)

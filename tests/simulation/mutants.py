@@ -176,7 +176,7 @@ def _after_key_twice() -> Sequence[AbstractContextManager[object]]:
     async def before_key(self: ChainRunner, *piece: Any, timed: bool) -> tuple[float, Lists]:
         seconds, lists = await real(self, *piece, timed=timed)
         compiled = self._step_for("after key", timed=timed)
-        results = compiled.step.run(lists.values, lists.keys, lists.timestamps, 0, len(lists.values))
+        results = compiled.step.run(lists.values, lists.keys, lists.timestamps, lists.marks, 0, len(lists.values))
         await self._deliver(compiled, results)
         return seconds, lists
 

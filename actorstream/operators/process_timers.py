@@ -1,0 +1,88 @@
+"""The timers of one process object, as its handlers and the chain's loop see them.
+
+    handler   set(key, at, name, domain) ──> TimerTable (state/timers.py): ordered, restored, larger than memory
+    loop      watermark >= due?          ──> fire(watermark): (key, time, Timer), a bounded number of them
+
+`due` is a plain attribute, so that a record that finds nothing due costs one comparison.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from actorstream.operators.user_time import datetime_of
+from actorstream.state.timer_entries import TIME_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from actorstream.state.timers import TimerTable
+
+Domain: TypeAlias = Literal["event", "processing"]
+
+
+class Timer(NamedTuple):
+    """A timer that fires: the time it was set to, its name, and which time that is."""
+
+    at: datetime
+    name: str
+    domain: Domain
+
+
+class ProcessTimers:
+    """Timers of one operator in one subtask.
+
+    Attributes:
+        due: The event time at which the next timer is due, or earlier; `TIME_MAX`: there is none.
+        clock_due: The same for processing time.
+    """
+
+    __slots__ = ("_table", "clock_due", "due")
+
+    def __init__(self, table: TimerTable) -> None:
+        """Go on with the timers in `table` (T25)."""
+        self._table = table
+        self.due = self._next("event")
+        self.clock_due = self._next("processing")
+
+    def set(self, key: object, at_us: int, name: str, domain: Domain) -> None:
+        """Let the timer (key, domain, name) fire at `at_us`, and at no other time."""
+        self._table.set(key, name, domain, at_us)
+        if domain == "event":
+            self.due = min(self.due, at_us)
+        else:
+            self.clock_due = min(self.clock_due, at_us)
+
+    def cancel(self, key: object, name: str, domain: Domain) -> None:
+        """Let a timer not fire."""
+        self._table.cancel(key, name, domain)
+
+    def clear(self, key: object) -> None:
+        """Cancel all timers of a key."""
+        self._table.clear(key)
+
+    def fire(self, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
+        """Take out up to `limit` event timers up to and including `watermark`: (key, time, timer)."""
+        yield from self._take("event", watermark, limit)
+        self.due = self._next("event")
+
+    def fire_clock(self, now_us: int, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
+        """Take out up to `limit` processing timers before `now_us`: what comes at that instant is before them (T28)."""
+        del watermark
+        yield from self._take("processing", now_us - 1, limit)
+        self.clock_due = self._next("processing")
+
+    def _take(self, domain: Domain, up_to: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
+        for timer in self._table.due(domain, up_to):
+            if timer is None:
+                return
+            time, key, name, _ = timer
+            yield key, time, Timer(datetime_of(time), str(name), domain)
+            limit -= 1
+            if not limit:
+                return
+
+    def _next(self, domain: Domain) -> int:
+        time = self._table.next_time(domain)
+        return TIME_MAX if time is None else time

@@ -1,0 +1,100 @@
+"""Writes what a rolling aggregate does to a record: its key's row is a local variable.
+
+count    v = get(k, M)
+         if v is M: v = older(k) ...
+         live[k] = v = v + 1          the write is the dirty mark
+         put((k, v))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.codec.values import copy_value, is_immutable
+from actorstream.errors import InvariantError
+from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
+from actorstream.operators.time_text import TimeText
+from actorstream.state.memtable import PLAIN
+
+if TYPE_CHECKING:
+    from actorstream.graph.nodes import Node
+
+_SCALARS = frozenset({bool, int, float, str, bytes})
+"""States that begin with one of these stay of that type: their codec refuses any other (codec/values.py)."""
+
+
+class RollingText(TimeText):
+    """The blocks of count, sum, reduce, fold, latest and map_with_state."""
+
+    def _bind_rows(self) -> None:
+        if self.bindings.state is None:
+            raise InvariantError(f"{self._operator} has no state")
+        self._constant("rows", self.bindings.state.rows)
+        for text in ("live = rows.live", "get = live.get", "older = rows.older"):
+            self._begin(text)
+
+    def _rolling(self, node: Node, item: str, depth: int) -> None:
+        self._bind_rows()
+        match node.spec:
+            case CountSpec():
+                self._load(depth, "v", "0")
+                self._emit(depth, "live[k] = v = v + 1")
+                self._keyed_result(node, "(k, v)", depth)
+            case SumSpec(fn):
+                self._load(depth, "v", "0")
+                self._emit(depth, f"live[k] = v = v + {self._applied('term', fn, item)}")
+                self._keyed_result(node, "(k, v)", depth)
+            case ReduceSpec(fn):
+                # `fn` may change its value in place, and the first record is not ours alone (T125).
+                self._load(depth, "v", None)
+                first = self._private(item)
+                self._emit(depth, f"live[k] = v = ({first}) if v is M else {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, f"(k, {self._private('v')})", depth)
+            case FoldSpec(initial, fn):
+                shown = self._load_initial(depth, initial)
+                self._emit(depth, f"live[k] = v = {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, f"(k, {shown})", depth)
+            case MapWithStateSpec(initial, fn):
+                self._load_initial(depth, initial)
+                self._emit(depth, f"live[k], r = {self._constant('fold', fn)}(v, {item})")
+                self._keyed_result(node, "r", depth)
+            case LatestSpec(fn):
+                self._emit(depth, f"v = {self._constant('fold', fn)}({item})")
+                self._emit(depth, "live[k] = M if v is None else v")
+                if self._is_used(node):
+                    self._emit(depth, "if v is not None:")
+                    self._keyed_result(node, "(k, v)", depth + 1)
+            case _:
+                raise InvariantError(f"no code for {node.spec}")
+
+    def _load(self, depth: int, name: str, absent: str | None) -> None:
+        self._emit(depth, f"{name} = get(k, M)")
+        if absent is None:
+            self._emit(depth, f"if {name} is M: {name} = older(k)")
+        else:
+            self._emit(depth, f"if {name} is M:")
+            self._emit(depth + 1, f"{name} = older(k)")
+            self._emit(depth + 1, f"if {name} is M: {name} = {absent}")
+
+    def _load_initial(self, depth: int, initial: object) -> str:
+        """Load the value or its initial one; give the expression that may be emitted (T125)."""
+        self._constant("initial", initial)
+        if type(initial) in _SCALARS:
+            self._load(depth, "v", "initial")
+            return "v"
+        if is_immutable(initial):
+            self._load(depth, "v", "initial")
+        else:
+            self._constant("copy", copy_value)
+            self._load(depth, "v", "copy(initial)")
+        return self._private("v")
+
+    def _private(self, value: str) -> str:
+        """Give the expression for a value that nobody else changes: itself or a copy."""
+        self._constant("plain", PLAIN)
+        self._constant("copy", copy_value)
+        return f"{value} if {value}.__class__ in plain else copy({value})"
+
+    def _keyed_result(self, node: Node, result: str, depth: int) -> None:
+        if self._is_used(node):
+            self._children(node, result, depth)

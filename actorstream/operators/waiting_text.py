@@ -1,0 +1,142 @@
+"""Writes what waits for time: windows, joins, and the timers of a process.
+
+    for e, k, t, w in ...:                  w: the watermark before the record
+        if w >= timers.due:                 the top block: what is due before the record at hand
+            for k, tf, timer in fire(w): ...
+            if w >= timers.due: rest = ...; break
+        ...                                 the record
+
+The top block ends in the same operators as the record does, written out a second time. The parts "fire" and
+"fire by clock" are that block alone, for a watermark that no record follows, and for the clock.
+
+What a result of time tf is followed by is the watermark tf - 1, however far the watermark has gone on: so those
+behind find the results of one long step as they would find those of many short ones.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.errors import InvariantError
+from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
+from actorstream.operators.process_text import ProcessText
+from actorstream.operators.step_text import Line
+from actorstream.operators.timed import LATE, LATE_OUTPUT
+from actorstream.state.timer_entries import TIME_MIN
+
+if TYPE_CHECKING:
+    from actorstream.graph.nodes import Node
+    from actorstream.operators.event_clock import EventClock
+    from actorstream.operators.step_text import Item
+
+FIRED_AT_ONCE = 64
+"""How many results or timers one round gives before the clock is looked at."""
+
+
+class WaitingText(ProcessText):
+    """The blocks of the operator with state, and of the time that it waits for."""
+
+    def _stateful(self, node: Node, item: Item, depth: int) -> None:
+        if self.bindings.state is None or node is not self.chain.stateful:
+            raise InvariantError(f"stateful operator {node.name} has no state in this chain")
+        moves = self._moves
+        if self.stops:
+            self._moves = True
+            self._top_block(node)
+        item = self._named(item, depth)
+        match node.spec:
+            case ProcessSpec():
+                self._process(node, item, depth)
+            case TimedSpec():
+                self._timed(node, item, depth)
+            case _:
+                self._rolling(node, item, depth)
+        self._moves = moves
+
+    def _timed(self, node: Node, item: str, depth: int) -> None:
+        operator = self.bindings.operator
+        if operator is None:
+            raise InvariantError(f"{node.name} has no operator")
+        self._constant("LATE", LATE)
+        self._constant("take", operator.on_other if self.side else operator.on_element)
+        time = str(TIME_MIN) if self._time is None else self._time
+        self._emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
+        self._emit(depth, "if r is not None:")
+        self._emit(depth + 1, "if r is LATE:")
+        self._emit(depth + 2, f"{self._after()}.late += 1")
+        if self._is_used(node, LATE_OUTPUT):
+            self._children(node, item, depth + 2, LATE_OUTPUT)
+        self._emit(depth + 1, "else:")
+        result = self._variable()
+        self._emit(depth + 2, f"for {result}, tr in r:")
+        before, self._time = self._time, self._time and "tr"
+        self._children(node, result, depth + 3)
+        self._time = before
+
+    def _after(self) -> str:
+        return self._constant("after", self.bindings.after)
+
+    # ---- what is due
+
+    def _top_block(self, node: Node) -> None:
+        body, self._loop = self._loop, []
+        operator, self._operator = self._operator, node.name
+        due = f"{self._waiting(node)}.due"
+        mark = self._mark()
+        self._emit(2, f"if {mark} >= {due}:")
+        self._fire(node, 3, mark)
+        self._emit(3, f"if {mark} >= {due}:")
+        self._emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
+        self._emit(4, "break")
+        self._emit(2, f"wp = {mark}")
+        self._begin("rest = 0")
+        self._top, self._loop, self._operator = self._loop, body, operator
+
+    def _waiting(self, node: Node) -> str:
+        """Give the name of what knows when something is due."""
+        binding = self.bindings.process
+        if isinstance(node.spec, TimedSpec):
+            return self._constant("operator", self.bindings.operator)
+        return self._constant("timers", None if binding is None else binding.timers)
+
+    def _fire(self, node: Node, depth: int, mark: str) -> None:
+        """Write the block that does what is due at the watermark in `mark`, or by the clock, about a burst of it."""
+        self._begin(f"wp = {self._after()}.now")
+        self._epilogue.append(Line(1, "after.now = wp"))
+        time, watermark, moves, iterator = self._time, self._watermark, self._moves, self._iterator
+        self._time, self._watermark, self._moves, self._iterator = time and "tf", "wp", True, ""
+        by_clock = self.part == "fire by clock"
+        due = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
+        result = self._variable()
+        columns = f"{result}, tf" if isinstance(node.spec, TimedSpec) else "k, tf, timer"
+        self._emit(depth, f"for {columns} in {self._waiting(node)}.{due}{FIRED_AT_ONCE}):")
+        if not by_clock:
+            self._emit(depth + 1, "if tf - 1 > wp: wp = tf - 1")
+        if isinstance(node.spec, TimedSpec):
+            self._children(node, result, depth + 1)
+        else:
+            self._on_timer(node, depth + 1, mark if by_clock else "tf if tf > wp else wp")
+        self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator
+
+    def _on_timer(self, node: Node, depth: int, watermark: str) -> None:
+        binding = self._bind_process(node)
+        self._constant("on_timer", binding.process.on_timer)  # type: ignore[attr-defined]
+        self._emit(depth, "ctx.key = k")
+        self._emit(depth, "ctx.event_time_us = tf")
+        self._emit(depth, f"ctx.watermark_us = {watermark}")
+        self._handled(node, binding, "on_timer(timer, ctx)", depth)
+
+    def _fire_alone(self, node: Node) -> None:
+        """Write the part without records."""
+        self._constant("clock", self.stage_of(node))
+        self._begin("w = clock.now")
+        self._fire(node, 1, "w")
+
+    def stage_of(self, node: Node) -> EventClock:
+        """Give the clock by which an operator of this chain goes: of the last times assigned before it."""
+        by_id = {each.id: each for each in self.chain.nodes}
+        while node is not self.chain.head:
+            node = by_id[node.inputs[0].source]
+            if isinstance(node.spec, AssignSpec):
+                return self.bindings.assigned[node.id]
+        return self.bindings.clock

@@ -1,0 +1,240 @@
+"""How far event time has come in one subtask: where records enter, and behind each operator that gives them new times.
+
+    channel 0  12 ─┐
+    channel 1  30 ─┴─ combiner ─> clock (12)  ──> assign_timestamps ──> clock of its own, the least of its splits'
+                                    │
+                                    └─> the operator that waits for time; what it has done, `after` says
+
+During a batch the generated loop moves the clocks (operators/event_clock.py); `begin` tells it how far it may,
+and `end` takes in how far it came. A batch is of one part: a split in a source, else a channel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from actorstream.codec.values import SELF_DESCRIBING
+from actorstream.graph.nodes import AssignSpec
+from actorstream.operators.event_clock import AssignedClock, EventClock
+from actorstream.operators.generators import BoundedOutOfOrderness, Custom
+from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN, WatermarkCombiner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from actorstream.graph.nodes import Node, NodeId
+    from actorstream.graph.plan import Chain
+
+
+class PartTime(NamedTuple):
+    """Where a generator stands: its state, encoded, its watermark, and whether its split was idle."""
+
+    generator: bytes
+    watermark: int
+    idle: bool
+
+
+class Told(NamedTuple):
+    """What those behind an exchange know: the watermark, and whether not to wait for it."""
+
+    watermark: int
+    idle: bool
+
+
+class TimeReport(NamedTuple):
+    """The event time of one subtask as of a barrier.
+
+    `entering` and `after` are the clocks' times, `assigned` those by operator; `parts` are the generators, by operator
+    and split or channel; `told` is by exchange.
+    """
+
+    entering: int
+    after: int
+    assigned: Mapping[str, int]
+    parts: Mapping[str, Mapping[str, PartTime]]
+    told: Mapping[str, Told]
+
+
+class _Assigned:
+    """One `assign_timestamps`: a generator for each part, and the least of their watermarks."""
+
+    def __init__(self, node: Node, parts: Sequence[str]) -> None:
+        self.node = node
+        self.spec = cast("AssignSpec", node.spec)
+        self.clock = AssignedClock()
+        self.combiner = WatermarkCombiner(len(parts))
+        self.generators = [self._generator() for _ in parts]
+
+    def _generator(self) -> BoundedOutOfOrderness | Custom:
+        if self.spec.generator is None:
+            return BoundedOutOfOrderness(self.spec.out_of_orderness_us)
+        return Custom(self.spec.generator(), self.node.name)
+
+    def restore(self, now: int, parts: Sequence[str], known: Mapping[str, PartTime]) -> None:
+        snapshots = []
+        for number, part in enumerate(parts):
+            place = known.get(part)
+            if place is None:
+                snapshots.append((TIME_MIN, False, False))
+                continue
+            self.generators[number].restore(SELF_DESCRIBING.decode(place.generator))
+            snapshots.append((place.watermark, place.idle, False))
+        self.combiner.restore((now, tuple(snapshots)))
+        self.clock.now = now
+
+
+class EventTime:
+    """All clocks of one subtask.
+
+    Attributes:
+        clock: Where records enter.
+        after: Behind the operator that waits for time.
+        assigned: Behind each `assign_timestamps`, by operator.
+    """
+
+    def __init__(self, chain: Chain, parts: Sequence[str], *, source: bool) -> None:
+        """Start before all time; `parts` are the splits of a source, else the channels."""
+        self.parts = list(parts)
+        self.clock = EventClock()
+        self.after = EventClock()
+        self._source = source
+        self._entering = WatermarkCombiner(len(parts))
+        self._assigned = [_Assigned(node, parts) for node in chain.assigns]
+        self.assigned = {each.node.id: each.clock for each in self._assigned}
+
+    def clock_before(self, chain: Chain, node: Node) -> EventClock:
+        """Give the clock by which a node goes: of the times assigned last before it, else where records enter."""
+        nodes = {each.id: each for each in chain.nodes}
+        return self.clock if node is chain.head else self.clock_at(chain, nodes[node.inputs[0].source].id)
+
+    def clock_at(self, chain: Chain, node: NodeId) -> EventClock:
+        """Give the clock of the records that a node gives."""
+        nodes = {each.id: each for each in chain.nodes}
+        while node not in self.assigned and node != chain.head.id:
+            node = nodes[node].inputs[0].source
+        return self.assigned.get(node, self.clock)
+
+    # ---- a batch
+
+    def begin(self, part: int, marks: list[int] | None) -> list[int] | None:
+        """Let the clocks know what may happen in a batch of `part`; give its marks as they count here."""
+        entering, clock = self._entering, self.clock
+        entering.on_active(part)
+        clock.now, clock.cap = entering.output, entering.cap(part)
+        for each in self._assigned:
+            combiner = each.combiner
+            combiner.on_active(part)
+            each.clock.now, each.clock.cap = combiner.output, combiner.cap(part)
+            each.clock.generator = each.generators[part]
+        if marks is None or marks[-1] <= clock.now or clock.cap <= clock.now:
+            return None
+        if marks[0] >= clock.now and marks[-1] <= clock.cap:
+            return marks
+        now, cap = clock.now, clock.cap
+        return [now if mark < now else mark if mark < cap else cap for mark in marks]
+
+    def end(self, part: int, watermark: int | None) -> None:
+        """Take in how far a batch has moved time; `watermark` is what it says itself."""
+        if watermark is not None:
+            self._entering.on_watermark(part, watermark)
+            self.clock.now = self._entering.output
+        for each in self._assigned:
+            each.combiner.on_watermark(part, each.generators[part].watermark())
+            each.clock.now = each.combiner.output
+
+    # ---- signals
+
+    def on_watermark(self, part: int, watermark: int) -> None:
+        """Take in a watermark without records; in a source it is for all clocks, as if the records said so."""
+        self._entering.on_active(part)
+        self._entering.on_watermark(part, watermark)
+        if self._source:
+            for each in self._assigned:
+                each.combiner.on_active(part)
+                each.generators[part].raise_to(watermark)
+                each.combiner.on_watermark(part, watermark)
+        self._read()
+
+    def on_idle(self, part: int) -> None:
+        """Do not wait for a part: nothing comes from it."""
+        self._entering.on_idle(part)
+        for each in self._assigned:
+            each.combiner.on_idle(part)
+        self._read()
+
+    def on_end(self, part: int) -> None:
+        """Never wait for a part again."""
+        self._entering.on_end(part)
+        for each in self._assigned:
+            each.combiner.on_end(part)
+        self._read()
+
+    def finish(self) -> None:
+        """All input has ended: no time is left to wait for."""
+        for clock in (self.clock, *self.assigned.values()):
+            clock.now = TIME_MAX
+
+    def _read(self) -> None:
+        self.clock.now = self._entering.output
+        for each in self._assigned:
+            each.clock.now = each.combiner.output
+
+    def is_idle(self, clock: EventClock) -> bool:
+        """Tell whether those behind a clock need not wait for it."""
+        for each in self._assigned:
+            if each.clock is clock:
+                return each.combiner.idle
+        return self._entering.idle
+
+    # ---- snapshots
+
+    def report(self, told: Mapping[str, Told]) -> TimeReport:
+        """Give what a snapshot must hold."""
+        parts = {}
+        for each in self._assigned:
+            _, inputs = each.combiner.snapshot()
+            parts[each.node.name] = {
+                part: PartTime(SELF_DESCRIBING.encode(generator.snapshot()), watermark, idle)
+                for part, generator, (watermark, idle, ended) in zip(self.parts, each.generators, inputs, strict=True)
+                if not ended
+            }
+        assigned = {each.node.name: each.clock.now for each in self._assigned}
+        return TimeReport(self.clock.now, self.after.now, assigned, parts, told)
+
+    def restore(self, own: TimeReport, parts: Mapping[str, Mapping[str, PartTime]], channels: Sequence[Told]) -> None:
+        """Go on where a snapshot was taken.
+
+        Args:
+            own: What this subtask reported, or the least of those whose place it takes.
+            parts: What all subtasks reported of each split or channel.
+            channels: What each channel's sender had told; empty for a source.
+        """
+        if channels:
+            inputs = tuple((told.watermark, told.idle, False) for told in channels)
+            self._entering.restore((own.entering, inputs))
+        self.clock.now, self.after.now = self._entering.output, own.after
+        for each in self._assigned:
+            each.restore(own.assigned.get(each.node.name, TIME_MIN), self.parts, parts.get(each.node.name, {}))
+
+
+NOTHING_TOLD = Told(TIME_MIN, idle=False)
+AT_FIRST = TimeReport(TIME_MIN, TIME_MIN, {}, {}, {})
+
+
+def least(reports: Iterable[TimeReport]) -> TimeReport:
+    """Give a report that promises no more than any of these."""
+    reports = list(reports)
+    if len(reports) <= 1:
+        return reports[0] if reports else AT_FIRST
+    assigned = {
+        name: min(report.assigned.get(name, TIME_MIN) for report in reports) for name in reports[0].assigned
+    }
+    names = set.intersection(*[set(report.told) for report in reports])
+    told = {
+        name: Told(
+            min(report.told[name].watermark for report in reports), all(report.told[name].idle for report in reports)
+        )
+        for name in names
+    }
+    entering, after = min(report.entering for report in reports), min(report.after for report in reports)
+    return TimeReport(entering, after, assigned, {}, told)
