@@ -16,6 +16,7 @@ state/memtable.py and checkpoints/manifest.py.
 
 from actorstream.api.job import Job as Job
 from actorstream.api.job import Summary as Summary
+from actorstream.api.joins import ConnectedStreams as ConnectedStreams
 from actorstream.api.keyed import KeyedStream as KeyedStream
 from actorstream.api.options import Options as Options
 from actorstream.api.options import RunOptions as RunOptions
@@ -27,12 +28,18 @@ from actorstream.api.settings import Settings as Settings
 from actorstream.api.stream import Stream as Stream
 from actorstream.api.subscription import Subscription as Subscription
 from actorstream.api.table import Table as Table
+from actorstream.api.time import Time as Time
+from actorstream.api.time import WatermarkAlignment as WatermarkAlignment
+from actorstream.api.windowed import WindowedStream as WindowedStream
+from actorstream.api.windowed import WindowResults as WindowResults
 from actorstream.errors import ActorstreamError as ActorstreamError
 from actorstream.errors import InvariantError as InvariantError
 from actorstream.errors import JobFailed as JobFailed
+from actorstream.errors import MissingTimestampError as MissingTimestampError
 from actorstream.errors import PlanError as PlanError
 from actorstream.errors import RestoreError as RestoreError
 from actorstream.errors import StoreError as StoreError
+from actorstream.errors import TimestampError as TimestampError
 from actorstream.errors import UserCodeError as UserCodeError
 from actorstream.eventlog.log import EventLog as EventLog
 from actorstream.eventlog.positions import LogPosition as LogPosition
@@ -55,18 +62,25 @@ from actorstream.model.connect import (
 from actorstream.model.connect import (
     replayable as replayable,
 )
+from actorstream.operators.changes import Change as Change
+from actorstream.operators.generators import WatermarkGenerator as WatermarkGenerator
 from actorstream.operators.keyed_process import (
     Context as Context,
 )
+from actorstream.operators.keyed_process import ElementContext as ElementContext
 from actorstream.operators.keyed_process import (
     Keyed as Keyed,
 )
+from actorstream.operators.keyed_process import KeyedCoProcess as KeyedCoProcess
 from actorstream.operators.keyed_process import (
     KeyedProcess as KeyedProcess,
 )
 from actorstream.operators.keyed_process import (
     OperatorContext as OperatorContext,
 )
+from actorstream.operators.keyed_process import OutputTag as OutputTag
+from actorstream.operators.process_timers import Domain as Domain
+from actorstream.operators.process_timers import Timer as Timer
 from actorstream.operators.state_declarations import (
     ListState as ListState,
 )
@@ -82,4 +96,18 @@ from actorstream.operators.state_declarations import (
 from actorstream.operators.state_declarations import (
     ValueState as ValueState,
 )
+from actorstream.operators.windows.aggregates import Aggregate as Aggregate
+from actorstream.operators.windows.assigners import Count as Count
+from actorstream.operators.windows.assigners import Global as Global
+from actorstream.operators.windows.assigners import Session as Session
+from actorstream.operators.windows.assigners import Sliding as Sliding
+from actorstream.operators.windows.assigners import Tumbling as Tumbling
+from actorstream.operators.windows.assigners import Window as Window
+from actorstream.operators.windows.assigners import WindowAssigner as WindowAssigner
+from actorstream.operators.windows.results import WindowResult as WindowResult
+from actorstream.operators.windows.triggers import Fire as Fire
+from actorstream.operators.windows.triggers import Trigger as Trigger
+from actorstream.operators.windows.triggers import TriggerContext as TriggerContext
+from actorstream.operators.windows.window_process import WindowContext as WindowContext
+from actorstream.operators.windows.window_process import WindowProcess as WindowProcess
 from actorstream.protocol.restart import Restart as Restart

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.options import Options
+    from actorstream.api.windowed import AllWindowedStream
     from actorstream.graph.nodes import Partitioning, Spec
 
 
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 class Draft:
     """Collects nodes.
 
-    `keyed` makes the stream that `key_by` gives: handed in by the pipeline,
-    because keyed streams are built on streams.
+    `keyed` makes the stream that `key_by` gives, `windowed` that of `window_all`: handed in by the pipeline,
+    because these are built on streams.
     """
 
     name: str
     max_parallelism: int
     keyed: Callable[[Origin], KeyedStream[Any, Any]]
+    windowed: Callable[..., AllWindowedStream[Any]]
     nodes: list[Node] = field(default_factory=list)
     side_outputs: set[tuple[NodeId, str]] = field(default_factory=set)
 

@@ -12,8 +12,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from actorstream.api.functions import process_spec, require_plain
+from actorstream.api.joins import Joins
+from actorstream.api.settings import duration_us
 from actorstream.api.stream import Stream
 from actorstream.api.table import Table
+from actorstream.api.windowed import WindowedStream
 from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
 
 if TYPE_CHECKING:
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from actorstream.api.draft import Origin
-    from actorstream.api.options import Options
+    from actorstream.api.options import Duration, Options
     from actorstream.operators.keyed_process import KeyedProcess
+    from actorstream.operators.windows.assigners import WindowAssigner
+    from actorstream.operators.windows.definition import Emit
+    from actorstream.operators.windows.triggers import Trigger
 
 K = TypeVar("K")
 N = TypeVar("N", int, float, Decimal)
@@ -34,7 +40,7 @@ V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class KeyedStream(Generic[K, T_co]):
+class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
     """Records with a key. Records of one key keep their order as long as one stream brings them.
 
     The rolling operators emit one update for each record. A stateful operator
@@ -86,14 +92,19 @@ class KeyedStream(Generic[K, T_co]):
         require_plain(fn, "fold")
         return Table(self.origin.then(FoldSpec(initial, fn), options))
 
-    def latest(self, fn: Callable[[T_co], V | None], **options: Unpack[Options]) -> Table[K, V]:
+    def latest(
+        self, fn: Callable[[T_co], V | None], *, versions: Duration | None = None, **options: Unpack[Options]
+    ) -> Table[K, V]:
         """Keep fn(record) of each key's newest record; None deletes the key.
+
+        `versions`: how far behind the watermark an as-of join may still look at what was valid then.
 
         Raises:
             PlanError: `fn` is async, or an option is misspelt.
         """
         require_plain(fn, "latest")
-        return Table(self.origin.then(LatestSpec(fn), options))
+        versions_us = 0 if versions is None else duration_us(versions, "latest: versions")
+        return Table(self.origin.then(LatestSpec(fn), options), versions_us)
 
     def map_with_state(self, initial: S, fn: Callable[[S, T_co], tuple[S, R]], **options: Unpack[Options]) -> Stream[R]:
         """Turn each record into one, remembering something by key: (state, result) = fn(state, record).
@@ -105,6 +116,27 @@ class KeyedStream(Generic[K, T_co]):
         """
         require_plain(fn, "map_with_state")
         return Stream(self.origin.then(MapWithStateSpec(initial, fn), options))
+
+    def window(
+        self,
+        windows: WindowAssigner[T_co],
+        *,
+        trigger: Trigger[T_co] | None = None,
+        allowed_lateness: Duration = 0,
+        emit: Emit = "on_close",
+    ) -> WindowedStream[K, T_co]:
+        """Put the records of each key into windows; what is computed of them comes next: `.count()`, `.fold(...)`.
+
+        Args:
+            windows: Which windows a record belongs to.
+            trigger: When a window gives a result; default: at its end, and for each late record after that.
+            allowed_lateness: How long after its end a window still takes records that are late.
+            emit: "updates": a result for each record, instead.
+
+        Raises:
+            PlanError: The words contradict each other.
+        """
+        return WindowedStream(self.origin, windows, trigger=trigger, allowed_lateness=allowed_lateness, emit=emit)
 
     def process(self, op: Callable[[], KeyedProcess[K, T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
         """Run a class of your own on the records of each key.

@@ -15,6 +15,7 @@ from actorstream.api.draft import Draft
 from actorstream.api.keyed import KeyedStream
 from actorstream.api.options import check_run_options
 from actorstream.api.stream import Stream
+from actorstream.api.windowed import AllWindowedStream
 from actorstream.connectors.iterables import AsyncIterableSource, IterableSource
 from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import PlanError
@@ -44,7 +45,7 @@ class Pipeline:
             name: The job's folder in a store. Letters, digits, '.', '_', '-'.
             max_parallelism: The most subtasks that an operator can ever have; fixed for the life of the state.
         """
-        self.draft = Draft(name, max_parallelism, KeyedStream)
+        self.draft = Draft(name, max_parallelism, KeyedStream, AllWindowedStream)
 
     @property
     def name(self) -> str:

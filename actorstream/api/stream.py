@@ -27,8 +27,12 @@ if TYPE_CHECKING:
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.options import Duration, Options
     from actorstream.api.time import Time, WatermarkAlignment
+    from actorstream.api.windowed import AllWindowedStream
     from actorstream.operators.generators import WatermarkGenerator
     from actorstream.operators.keyed_process import OutputTag
+    from actorstream.operators.windows.assigners import WindowAssigner
+    from actorstream.operators.windows.definition import Emit
+    from actorstream.operators.windows.triggers import Trigger
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -164,6 +168,24 @@ class Stream(Generic[T_co]):
         require_plain(fn, "key_by")
         return self.origin.draft.keyed(self.origin.through(Keyed(fn)))
 
+    def window_all(
+        self,
+        windows: WindowAssigner[T_co],
+        *,
+        trigger: Trigger[T_co] | None = None,
+        allowed_lateness: Duration = 0,
+        emit: Emit = "on_close",
+    ) -> AllWindowedStream[T_co]:
+        """Put all records into windows, whatever their key: one subtask has them all. See `KeyedStream.window`.
+
+        Raises:
+            PlanError: The words contradict each other.
+        """
+        origin = self.origin.through(Keyed(_the_same_for_all))
+        return self.origin.draft.windowed(
+            origin, windows, trigger=trigger, allowed_lateness=allowed_lateness, emit=emit
+        )
+
     def rebalance(self) -> Stream[T_co]:
         """Spread the records evenly over the subtasks of the next operator, which starts an actor of its own."""
         return Stream(self.origin.through(Rebalance()))
@@ -189,3 +211,8 @@ class Stream(Generic[T_co]):
             self.origin.then(CallSpec(sink, is_async(sink)), options)
         else:
             raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")
+
+
+def _the_same_for_all(record: object) -> int:
+    del record
+    return 0

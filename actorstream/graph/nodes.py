@@ -141,9 +141,10 @@ class Timed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TimedSpec:
-    """Keyed: a window or join, which waits for time to pass."""
+    """Keyed: a window or join, which waits for time to pass. `late` names its output of what came too late."""
 
     definition: Timed
+    late: str = "late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec |
 def inputs_of(spec: Spec) -> int:
     """Tell how many inputs an operator has that it tells apart: a union is one."""
     match spec:
-        case TimedSpec(definition):
+        case TimedSpec(definition=definition):
             return definition.inputs
         case ProcessSpec():
             return spec.inputs
@@ -182,7 +183,9 @@ def inputs_of(spec: Spec) -> int:
 
 def asks_for_time(spec: Spec) -> bool:
     """Tell whether an operator needs, or shows, the event time of its records."""
-    return isinstance(spec, ProcessSpec) or (isinstance(spec, TimedSpec) and spec.definition.event_time)
+    if isinstance(spec, TimedSpec):
+        return spec.definition.event_time or getattr(spec.definition, "takes_time", False)
+    return isinstance(spec, ProcessSpec)
 
 
 def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spec)
@@ -198,7 +201,7 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "flat_map"
         case AssignSpec():
             return "assign_timestamps"
-        case TimedSpec(definition):
+        case TimedSpec(definition=definition):
             return definition.kind
         case CountSpec():
             return "count"

@@ -61,7 +61,7 @@ def columns_of(node: Node, process: object | None) -> list[Column]:
         case ProcessSpec():
             timers = [Column(TIMERS, "timers", SELF_DESCRIBING)] if has_timers(process) else []
             return _declared(node.name, type(process)) + timers
-        case TimedSpec(definition):
+        case TimedSpec(definition=definition):
             return cast("TimedDefinition", definition).columns(node.name)
         case _:
             return []

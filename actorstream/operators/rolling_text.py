@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from actorstream.codec.values import copy_value, is_immutable
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
+from actorstream.operators.changes import CHANGES_OUTPUT, Change
 from actorstream.operators.time_text import TimeText
 from actorstream.state.memtable import PLAIN
 
@@ -26,6 +27,8 @@ _SCALARS = frozenset({bool, int, float, str, bytes})
 class RollingText(TimeText):
     """The blocks of count, sum, reduce, fold, latest and map_with_state."""
 
+    _shows_changes = False
+
     def _bind_rows(self) -> None:
         if self.bindings.state is None:
             raise InvariantError(f"{self._operator} has no state")
@@ -35,41 +38,54 @@ class RollingText(TimeText):
 
     def _rolling(self, node: Node, item: str, depth: int) -> None:
         self._bind_rows()
+        # What a table's changes are made of: the value before, of which nobody else has a part.
+        self._shows_changes = self._is_used(node, CHANGES_OUTPUT)
         match node.spec:
             case CountSpec():
                 self._load(depth, "v", "0")
                 self._emit(depth, "live[k] = v = v + 1")
-                self._keyed_result(node, "(k, v)", depth)
+                self._keyed_result(node, "(k, v)", "v", depth)
             case SumSpec(fn):
                 self._load(depth, "v", "0")
                 self._emit(depth, f"live[k] = v = v + {self._applied('term', fn, item)}")
-                self._keyed_result(node, "(k, v)", depth)
+                self._keyed_result(node, "(k, v)", "v", depth)
             case ReduceSpec(fn):
                 # `fn` may change its value in place, and the first record is not ours alone (T125).
                 self._load(depth, "v", None)
                 first = self._private(item)
                 self._emit(depth, f"live[k] = v = ({first}) if v is M else {self._constant('fold', fn)}(v, {item})")
-                self._keyed_result(node, f"(k, {self._private('v')})", depth)
+                shown = self._private("v")
+                self._keyed_result(node, f"(k, {shown})", shown, depth)
             case FoldSpec(initial, fn):
                 shown = self._load_initial(depth, initial)
                 self._emit(depth, f"live[k] = v = {self._constant('fold', fn)}(v, {item})")
-                self._keyed_result(node, f"(k, {shown})", depth)
+                self._keyed_result(node, f"(k, {shown})", shown, depth)
             case MapWithStateSpec(initial, fn):
                 self._load_initial(depth, initial)
                 self._emit(depth, f"live[k], r = {self._constant('fold', fn)}(v, {item})")
-                self._keyed_result(node, "r", depth)
+                self._keyed_result(node, "r", None, depth)
             case LatestSpec(fn):
+                if self._shows_changes:
+                    self._load(depth, "v", None)
                 self._emit(depth, f"v = {self._constant('fold', fn)}({item})")
                 self._emit(depth, "live[k] = M if v is None else v")
+                if self._shows_changes:
+                    self._emit(depth, "if v is not None or old is not None:")
+                    self._change(node, self._private("v"), depth + 1)
                 if self._is_used(node):
                     self._emit(depth, "if v is not None:")
-                    self._keyed_result(node, "(k, v)", depth + 1)
+                    self._keyed_result(node, "(k, v)", None, depth + 1)
             case _:
                 raise InvariantError(f"no code for {node.spec}")
 
     def _load(self, depth: int, name: str, absent: str | None) -> None:
         self._emit(depth, f"{name} = get(k, M)")
-        if absent is None:
+        if self._shows_changes:
+            self._emit(depth, f"if {name} is M: {name} = older(k)")
+            self._emit(depth, f"old = None if {name} is M else {self._private(name)}")
+            if absent is not None:
+                self._emit(depth, f"if {name} is M: {name} = {absent}")
+        elif absent is None:
             self._emit(depth, f"if {name} is M: {name} = older(k)")
         else:
             self._emit(depth, f"if {name} is M:")
@@ -95,6 +111,14 @@ class RollingText(TimeText):
         self._constant("copy", copy_value)
         return f"{value} if {value}.__class__ in plain else copy({value})"
 
-    def _keyed_result(self, node: Node, result: str, depth: int) -> None:
+    def _keyed_result(self, node: Node, result: str, new: str | None, depth: int) -> None:
+        if new is not None and self._shows_changes:
+            self._change(node, new, depth)
         if self._is_used(node):
             self._children(node, result, depth)
+
+    def _change(self, node: Node, new: str, depth: int) -> None:
+        """Write where a change of the table goes."""
+        change = self._variable()
+        self._emit(depth, f"{change} = {self._constant('Change', Change)}(k, old, {new})")
+        self._children(node, change, depth, CHANGES_OUTPUT)

@@ -15,13 +15,13 @@ behind find the results of one long step as they would find those of many short 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
 from actorstream.operators.process_text import ProcessText
 from actorstream.operators.step_text import Line
-from actorstream.operators.timed import LATE, LATE_OUTPUT
+from actorstream.operators.timed import LATE
 from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 FIRED_AT_ONCE = 64
 """How many results or timers one round gives before the clock is looked at."""
+
+
+def delay_of(node: Node) -> int:
+    """Tell by how much results may lie behind the watermark that made them due: an outer join's lonely rows do."""
+    return getattr(node.spec.definition, "delay_us", 0) if isinstance(node.spec, TimedSpec) else 0
 
 
 class WaitingText(ProcessText):
@@ -61,17 +66,22 @@ class WaitingText(ProcessText):
         self._constant("take", operator.on_other if self.side else operator.on_element)
         time = str(TIME_MIN) if self._time is None else self._time
         self._emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
+        watermark = self._watermark
+        if delay := delay_of(node):
+            self._emit(depth, f"wd = {watermark} - {delay}")
+            self._watermark = "wd"
         self._emit(depth, "if r is not None:")
         self._emit(depth + 1, "if r is LATE:")
         self._emit(depth + 2, f"{self._after()}.late += 1")
-        if self._is_used(node, LATE_OUTPUT):
-            self._children(node, item, depth + 2, LATE_OUTPUT)
+        late = cast("TimedSpec", node.spec).late
+        if self._is_used(node, late):
+            self._children(node, item, depth + 2, late)
         self._emit(depth + 1, "else:")
         result = self._variable()
         self._emit(depth + 2, f"for {result}, tr in r:")
         before, self._time = self._time, self._time and "tr"
         self._children(node, result, depth + 3)
-        self._time = before
+        self._time, self._watermark = before, watermark
 
     def _after(self) -> str:
         return self._constant("after", self.bindings.after)
@@ -88,7 +98,7 @@ class WaitingText(ProcessText):
         self._emit(3, f"if {mark} >= {due}:")
         self._emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
         self._emit(4, "break")
-        self._emit(2, f"wp = {mark}")
+        self._emit(2, f"wp = {mark} - {delay_of(node)}" if delay_of(node) else f"wp = {mark}")
         self._begin("rest = 0")
         self._top, self._loop, self._operator = self._loop, body, operator
 
@@ -110,7 +120,7 @@ class WaitingText(ProcessText):
         result = self._variable()
         columns = f"{result}, tf" if isinstance(node.spec, TimedSpec) else "k, tf, timer"
         self._emit(depth, f"for {columns} in {self._waiting(node)}.{due}{FIRED_AT_ONCE}):")
-        if not by_clock:
+        if not by_clock and not delay_of(node):
             self._emit(depth + 1, "if tf - 1 > wp: wp = tf - 1")
         if isinstance(node.spec, TimedSpec):
             self._children(node, result, depth + 1)

@@ -27,6 +27,7 @@ from actorstream.graph.nodes import CallSpec, TimedSpec
 from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
+from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.watermarks import TIME_MAX
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class ChainRunner:
         self._waiting: TimedOperator | ProcessTimers | None = None
         self._stage = EventClock()
         self._lacks_time = False
+        self._delay = 0
         self._clocks: dict[Exchange, EventClock] = {}
         self._compiled: dict[tuple[bool, StepPart, bool, int], _Compiled] = {}
         self._step: Step | None = None
@@ -114,6 +116,7 @@ class ChainRunner:
             self._clocks = {exchange: self.time.clock_at(self.chain, exchange.sender) for exchange in bindings.timed}
             if stateful is not None:
                 self._stage = self.time.clock_before(self.chain, stateful)
+                self._delay = delay_of(stateful)
                 timed = isinstance(stateful.spec, TimedSpec) and stateful.spec.definition.event_time
                 self._lacks_time = timed and self._stage is self.time.clock
         self.compile()
@@ -298,7 +301,7 @@ class ChainRunner:
         if time is None or clock is not self._stage or self._waiting is None:
             return clock.now
         if not self.is_due:
-            time.after.now = max(time.after.now, clock.now)
+            time.after.now = max(time.after.now, clock.now - self._delay)
         return time.after.now
 
     def _missing_time(self) -> MissingTimestampError:

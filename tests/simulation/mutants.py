@@ -202,11 +202,11 @@ def _whole_after_part() -> Sequence[AbstractContextManager[object]]:
     real = ChainRunner._before_key
 
     async def before_key(
-        self: ChainRunner, values: Any, timestamps: Any, start: int, count: int, *, timed: bool
+        self: ChainRunner, values: Any, timestamps: Any, marks: Any, start: int, count: int, *, timed: bool
     ) -> Lists:
-        await real(self, values, timestamps, start, count, timed=timed)
+        await real(self, values, timestamps, marks, start, count, timed=timed)
         whole = self._step_for("whole", timed=timed)
-        await self._deliver(whole, whole.step.run(values, None, timestamps, start, count))
+        await self._deliver(whole, whole.step.run(values, None, timestamps, marks, start, count))
         return Lists([], [], None)
 
     return [patch.object(ChainRunner, "_before_key", before_key)]

@@ -1,0 +1,249 @@
+"""Streams by key that meet: in one operator with state for both, pair by pair, window by window, or with a table.
+
+placed.interval_join(paid, before=0, after=600)     pairs of records close in time
+placed.cogroup(paid, Tumbling(60), fn)              all of both sides, by key and window
+orders.join_table(customers)                        each record beside a table's value
+orders.connect(payments).process(Match)             two handlers, one state
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from actorstream.api.functions import process_spec, require_plain
+from actorstream.api.settings import duration_us
+from actorstream.api.stream import Stream
+from actorstream.errors import PlanError
+from actorstream.graph.nodes import Keyed, TimedSpec
+from actorstream.operators.joins.cogroup import CoGroup, window_join
+from actorstream.operators.joins.interval import IntervalJoin
+from actorstream.operators.joins.table_join import TableJoin
+from actorstream.operators.timed import LATE_OUTPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Unpack
+
+    from actorstream.api.draft import Origin
+    from actorstream.api.keyed import KeyedStream
+    from actorstream.api.options import Duration, Options
+    from actorstream.api.table import Table
+    from actorstream.operators.joins.interval import How
+    from actorstream.operators.keyed_process import KeyedCoProcess, OutputTag
+    from actorstream.operators.windows.assigners import WindowAssigner
+    from actorstream.operators.windows.results import WindowResult
+
+K = TypeVar("K")
+R = TypeVar("R")
+U = TypeVar("U")
+V = TypeVar("V")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ConnectedStreams(Generic[K, T_co, U]):
+    """Two streams with keys of one type, for an operator that knows which record came from which."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        """Stand for both; `KeyedStream.connect` makes these."""
+        self.origin = origin
+
+    def process(self, op: Callable[[], KeyedCoProcess[K, T_co, U, R]], /, **options: Unpack[Options]) -> Stream[R]:
+        """Run a class of your own on the records of each key of both.
+
+        Args:
+            op: The class, or a function that builds one: it is called once for each subtask.
+            options: The name defaults to the class's.
+
+        Raises:
+            PlanError: `op` is an instance or has an async handler, or an option is misspelt.
+        """
+        spec = process_spec(op, ("on_left", "on_right"))
+        return Stream(self.origin.then(spec, options, None if spec.owner is None else spec.owner.__name__))
+
+
+class Joins(Generic[K, T_co]):
+    """What keyed streams do with one another."""
+
+    __slots__ = ()
+    origin: Origin
+
+    def connect(self, other: KeyedStream[K, U], /) -> ConnectedStreams[K, T_co, U]:
+        """Put this stream and another beside each other, for one operator with two inputs.
+
+        Raises:
+            PlanError: The other belongs to another pipeline.
+        """
+        return ConnectedStreams(self.origin.beside(other.origin))
+
+    @overload
+    def interval_join(
+        self,
+        other: KeyedStream[K, U],
+        *,
+        before: Duration,
+        after: Duration,
+        how: Literal["inner"] = ...,
+        late: OutputTag[T_co | U] | None = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co, U]]: ...
+    @overload
+    def interval_join(
+        self,
+        other: KeyedStream[K, U],
+        *,
+        before: Duration,
+        after: Duration,
+        how: Literal["left"],
+        late: OutputTag[T_co | U] | None = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co, U | None]]: ...
+    @overload
+    def interval_join(
+        self,
+        other: KeyedStream[K, U],
+        *,
+        before: Duration,
+        after: Duration,
+        how: Literal["right"],
+        late: OutputTag[T_co | U] | None = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co | None, U]]: ...
+    @overload
+    def interval_join(
+        self,
+        other: KeyedStream[K, U],
+        *,
+        before: Duration,
+        after: Duration,
+        how: Literal["full"],
+        late: OutputTag[T_co | U] | None = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co, U | None] | tuple[None, U]]: ...
+    def interval_join(
+        self,
+        other: KeyedStream[K, U],
+        *,
+        before: Duration,
+        after: Duration,
+        how: How = "inner",
+        late: OutputTag[T_co | U] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[Any]:
+        """Pair each record with those of the other stream with the same key whose time is close.
+
+        A pair is (a, b) with a.timestamp - before <= b.timestamp <= a.timestamp + after, both ends included. Its
+        timestamp is the later one. An outer row, (a, None) or (None, b), has its record's own, and comes when no
+        partner can come any more; the watermark behind the join waits for these.
+
+        Args:
+            other: The stream of the b.
+            before: How much earlier b may be; negative: how much later it must be at least.
+            after: How much later b may be.
+            how: Which records come out without a partner too.
+            late: Names the side output for records that come when their partners may be forgotten already.
+            options: Name, parallelism, new_chain.
+
+        Raises:
+            PlanError: No instant is within the bounds, or an option is misspelt.
+        """
+        what = "interval_join"
+        definition = IntervalJoin(_signed_us(before, f"{what}: before"), _signed_us(after, f"{what}: after"), how)
+        return self._joined(other.origin, definition, late, options)
+
+    def cogroup(
+        self,
+        other: KeyedStream[K, U],
+        windows: WindowAssigner[T_co | U],
+        fn: Callable[[Sequence[T_co], Sequence[U]], Iterable[R]],
+        *,
+        allowed_lateness: Duration = 0,
+        late: OutputTag[T_co | U] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[WindowResult[K, R]]:
+        """Give what fn(records here, records there) gives for each key and window, one side of which may be empty.
+
+        Raises:
+            PlanError: The windows have no end in event time, `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "cogroup")
+        definition = CoGroup(windows, fn, duration_us(allowed_lateness, "cogroup: allowed_lateness"))
+        return self._joined(other.origin, definition, late, options)
+
+    def window_join(
+        self,
+        other: KeyedStream[K, U],
+        windows: WindowAssigner[T_co | U],
+        *,
+        allowed_lateness: Duration = 0,
+        late: OutputTag[T_co | U] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[WindowResult[K, tuple[T_co, U]]]:
+        """Give every pair of one key and window. Outer joins: `cogroup`.
+
+        Raises:
+            PlanError: The windows have no end in event time, or an option is misspelt.
+        """
+        definition = window_join(windows, duration_us(allowed_lateness, "window_join: allowed_lateness"))
+        return self._joined(other.origin, definition, late, options)
+
+    @overload
+    def join_table(
+        self,
+        table: Table[K, V],
+        *,
+        how: Literal["left"] = ...,
+        as_of: Literal["arrival", "event_time"] = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co, V | None]]: ...
+    @overload
+    def join_table(
+        self,
+        table: Table[K, V],
+        *,
+        how: Literal["inner"],
+        as_of: Literal["arrival", "event_time"] = ...,
+        **options: Unpack[Options],
+    ) -> Stream[tuple[T_co, V]]: ...
+    def join_table(
+        self,
+        table: Table[K, V],
+        *,
+        how: Literal["left", "inner"] = "left",
+        as_of: Literal["arrival", "event_time"] = "arrival",
+        **options: Unpack[Options],
+    ) -> Stream[Any]:
+        """Put each record beside the table's value of its key: (record, value).
+
+        Args:
+            table: Keyed by the same.
+            how: "left": (record, None) where there is no value; "inner": nothing then.
+            as_of: "arrival": the value that is there when the record comes; "event_time": the one that was valid at
+                the record's time. Then the record waits for the watermark, and `latest(versions=...)` says how far
+                back late records may look.
+            options: Name, parallelism, new_chain.
+
+        Raises:
+            PlanError: A word is unknown, or an option is misspelt.
+        """
+        if not hasattr(table, "changes"):
+            raise PlanError(f"join_table({type(table).__name__}): give a table, such as key_by(...).latest(...) makes")
+        changes = table.changes().origin.through(Keyed(_key_of_change))
+        return self._joined(changes, TableJoin(how, as_of, table.versions_us), None, options)
+
+    def _joined(self, other: Origin, definition: Any, late: OutputTag[Any] | None, options: Options) -> Stream[Any]:  # noqa: ANN401
+        spec = TimedSpec(definition, LATE_OUTPUT if late is None else late.name)
+        return Stream(self.origin.beside(other).then(spec, options))
+
+
+def _key_of_change(change: tuple[object, object, object]) -> object:
+    return change[0]
+
+
+def _signed_us(value: Duration, what: str) -> int:
+    """Give a duration that may be negative."""
+    try:
+        return duration_us(value, what)
+    except PlanError:
+        return -duration_us(-value, what)

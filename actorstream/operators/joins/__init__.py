@@ -1,0 +1,1 @@
+"""Joins: two keyed inputs become one, in event time or by arrival."""
