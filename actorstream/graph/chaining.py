@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from actorstream.errors import PlanError
 from actorstream.graph.checks import check_graph
 from actorstream.graph.nodes import (
     AssignSpec,
@@ -32,6 +33,7 @@ from actorstream.graph.nodes import (
     Keyed,
     ProcessSpec,
     Rebalance,
+    SourceSpec,
     StatefulSpec,
     TimedSpec,
     asks_for_time,
@@ -88,6 +90,17 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
         )
         for head, nodes in members.items()
     )
+    for chain in chains:
+        for node in chain.assigns:
+            if (
+                isinstance(node.spec, AssignSpec)
+                and node.spec.alignment
+                and not isinstance(chain.head.spec, SourceSpec)
+            ):
+                raise PlanError(
+                    f"pipeline {graph.name!r}: {node.name!r} aligns watermarks, but is not in the actor of a source: say "
+                    "assign_timestamps(..., alignment=...) right behind pipeline.source(...)"
+                )
     return Plan(graph, parallelism, chains, {node.id: chain for chain in chains for node in chain.nodes})
 
 

@@ -17,8 +17,9 @@ from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 if TYPE_CHECKING:
     from actorstream.operators.generators import BoundedOutOfOrderness, Custom
 
-FIRST_MAX: Final = 253_402_300_800_000_000
-"""The year 10000: a time at or beyond it, or as far before 1970, is no time that anybody means."""
+YEAR_1: Final = -62_135_596_800
+YEAR_10000: Final = 253_402_300_800
+"""Unix seconds between which a time must lie."""
 
 
 class EventClock:

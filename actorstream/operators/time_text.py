@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorstream.operators.event_clock import FIRST_MAX
+from actorstream.operators.event_clock import YEAR_1, YEAR_10000
 from actorstream.operators.step_text import Line, StepText
 from actorstream.operators.user_time import time_us
 
@@ -39,16 +39,16 @@ class TimeText(StepText):
         time, mark, high = f"t{n}", f"w{n}", f"high{n}"
         item = self._named(item, depth)
         self._constant("time_us", time_us)
+        self._constant(f"what{n}", f"what assign_timestamps was given as the time of a record ({node.name})")
         clock = self._constant(f"clock{n}", self.bindings.assigned[n])
         self._begin(f"{mark}, cap{n}, gen{n} = {clock}.now, {clock}.cap, {clock}.generator")
         self._epilogue.append(Line(1, f"{clock}.now = {mark}"))
         self._emit(depth, f"{time} = {self._applied(f'time{n}', spec.fn, item)}")
         # Anything else, NaN and years beyond 9999 included, is told apart where it costs nothing.
-        seconds_max = FIRST_MAX // 1_000_000
-        self._emit(depth, f"if {time}.__class__ is float and -{seconds_max}.0 < {time} < {seconds_max}.0:")
+        self._emit(depth, f"if {time}.__class__ is float and {YEAR_1}.0 <= {time} < {YEAR_10000}.0:")
         self._emit(depth + 1, f"{time} = round({time} * 1000000.0)")
         self._emit(depth, "else:")
-        self._emit(depth + 1, f"{time} = time_us({time}, 'its fn')")
+        self._emit(depth + 1, f"{time} = time_us({time}, what{n})")
         self._constant("round", round)
         before = self._time, self._watermark, self._moves
         self._time, self._watermark, self._moves = time, mark, True

@@ -20,6 +20,7 @@ Pause: TypeAlias = Literal["back_pressure", "alignment"]
 """Why nothing can come."""
 
 BACK_PRESSURE: Final = "back_pressure"
+ALIGNMENT: Final = "alignment"
 
 
 class IdleClock:

@@ -23,6 +23,7 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
+from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.chain_runner import name_of
 from actorstream.runtime.compactor import Compactor
 from actorstream.runtime.coordinator import CoordinatorActor
@@ -253,6 +254,7 @@ class _Builder:
             tell=self._tell,
             pushed=self._pushed,
             durable=context.durable,
+            aligned=AlignedSources(),
             timers_at_end=settings.timers_at_end,
         )
 
@@ -344,7 +346,7 @@ class _Builder:
         if chain.needs_timestamps or chain.assigns:
             channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
             parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
-            time = EventTime(chain, parts, source=isinstance(subtask, SourceSubtask))
+            time = EventTime(chain, parts, self._context.world.clock, source=isinstance(subtask, SourceSubtask))
             told_by = [
                 self._restored.time_of(plan.chain_of[exchange.sender], sender).told.get(name_of(exchange), NOTHING_TOLD)
                 for exchange, sender in senders

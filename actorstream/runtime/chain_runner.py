@@ -28,6 +28,7 @@ from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.waiting_text import delay_of
+from actorstream.protocol.idleness import BACK_PRESSURE
 from actorstream.protocol.watermarks import TIME_MAX
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ class ChainRunner:
             return
         clock = self._pace.clock.monotonic
         began = clock()
+        if self.time is not None:
+            self.time.pause(BACK_PRESSURE)
         for exchange in self.outputs.values():
             if not exchange.has_credit():
                 self._pace.rest()
@@ -252,6 +255,8 @@ class ChainRunner:
                     await exchange.wait_credit()
                 finally:
                     self._pace.wake()
+        if self.time is not None:
+            self.time.resume(BACK_PRESSURE)
         self._statistics.backpressured_seconds += clock() - began
 
     # ---- time

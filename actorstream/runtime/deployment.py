@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import AttemptNumber, CheckpointId, JobId
     from actorstream.model.world import World
     from actorstream.protocol.commit import PendingCommit
+    from actorstream.runtime.aligned_sources import AlignedSources
     from actorstream.runtime.gate import Gate
     from actorstream.runtime.messages import CoordinatorMessage
     from actorstream.runtime.pace import Pace
@@ -46,6 +47,7 @@ class Deployment:
     tell: Callable[[CoordinatorMessage], None]
     pushed: Callable[[LayerStack], None]
     durable: bool
+    aligned: AlignedSources
     timers_at_end: TimersAtEnd = "fire"
 
     def deadline(self, seconds: float) -> float:

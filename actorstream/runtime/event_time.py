@@ -17,13 +17,19 @@ from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.graph.nodes import AssignSpec
 from actorstream.operators.event_clock import AssignedClock, EventClock
 from actorstream.operators.generators import BoundedOutOfOrderness, Custom
+from actorstream.protocol.idleness import IdleClock
 from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN, WatermarkCombiner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from actorstream.graph.nodes import Node, NodeId
     from actorstream.graph.plan import Chain
+    from actorstream.model.world import Clock
+    from actorstream.protocol.idleness import Pause
+
+PERIOD_US = 200_000
+"""How often a generator of the user's is asked without a record."""
 
 
 class PartTime(NamedTuple):
@@ -58,12 +64,14 @@ class TimeReport(NamedTuple):
 class _Assigned:
     """One `assign_timestamps`: a generator for each part, and the least of their watermarks."""
 
-    def __init__(self, node: Node, parts: Sequence[str]) -> None:
+    def __init__(self, node: Node, parts: Sequence[str], now_us: int) -> None:
         self.node = node
         self.spec = cast("AssignSpec", node.spec)
         self.clock = AssignedClock()
         self.combiner = WatermarkCombiner(len(parts))
         self.generators = [self._generator() for _ in parts]
+        timeout_us = self.spec.idle_timeout_us
+        self.quiet = [IdleClock(timeout_us, now_us) for _ in parts] if timeout_us is not None else []
 
     def _generator(self) -> BoundedOutOfOrderness | Custom:
         if self.spec.generator is None:
@@ -92,14 +100,17 @@ class EventTime:
         assigned: Behind each `assign_timestamps`, by operator.
     """
 
-    def __init__(self, chain: Chain, parts: Sequence[str], *, source: bool) -> None:
-        """Start before all time; `parts` are the splits of a source, else the channels."""
+    def __init__(self, chain: Chain, parts: Sequence[str], clock: Clock, *, source: bool) -> None:
+        """Start before all time; `parts` are the splits of a source, else the channels. `clock` tells who is idle."""
         self.parts = list(parts)
         self.clock = EventClock()
         self.after = EventClock()
         self._source = source
         self._entering = WatermarkCombiner(len(parts))
-        self._assigned = [_Assigned(node, parts) for node in chain.assigns]
+        self._wall = clock
+        self._assigned = [_Assigned(node, parts, self._now_us()) for node in chain.assigns]
+        self._asked_us = self._now_us()
+        self._asks = any(each.spec.generator is not None for each in self._assigned)
         self.assigned = {each.node.id: each.clock for each in self._assigned}
 
     def clock_before(self, chain: Chain, node: Node) -> EventClock:
@@ -124,6 +135,8 @@ class EventTime:
         for each in self._assigned:
             combiner = each.combiner
             combiner.on_active(part)
+            if each.quiet:
+                each.quiet[part].on_record(self._now_us())
             each.clock.now, each.clock.cap = combiner.output, combiner.cap(part)
             each.clock.generator = each.generators[part]
         if marks is None or marks[-1] <= clock.now or clock.cap <= clock.now:
@@ -151,6 +164,8 @@ class EventTime:
         if self._source:
             for each in self._assigned:
                 each.combiner.on_active(part)
+                if each.quiet:
+                    each.quiet[part].on_record(self._now_us())
                 each.generators[part].raise_to(watermark)
                 each.combiner.on_watermark(part, watermark)
         self._read()
@@ -168,6 +183,63 @@ class EventTime:
         for each in self._assigned:
             each.combiner.on_end(part)
         self._read()
+
+    # ---- the clock: who is idle, and generators that want to be asked
+
+    def look_around(self) -> None:
+        """See which parts have become idle, and ask the generators that are asked now and then."""
+        now_us = self._now_us()
+        for each in self._assigned:
+            for part, quiet in enumerate(each.quiet):
+                if quiet.is_idle(now_us):
+                    each.combiner.on_idle(part)
+        if self._asks and now_us >= self._asked_us + PERIOD_US:
+            self._asked_us = now_us
+            for each in self._assigned:
+                if each.spec.generator is not None:
+                    self._ask(each)
+        self._read()
+
+    def _ask(self, each: _Assigned) -> None:
+        _, inputs = each.combiner.snapshot()
+        for part, (_, _, ended) in enumerate(inputs):
+            if not ended:
+                each.combiner.on_watermark(part, cast("Custom", each.generators[part]).on_period())
+
+    def seconds_to_wait(self) -> float | None:
+        """Tell after how many seconds to look around, if nothing happens; None: never."""
+        now_us = self._now_us()
+        at = [idle_at for each in self._assigned for quiet in each.quiet if (idle_at := quiet.idle_at(now_us))]
+        if self._asks:
+            at.append(self._asked_us + PERIOD_US)
+        return max(0.0, (min(at) - now_us) / 1e6) if at else None
+
+    def pause(self, why: Pause, part: int | None = None) -> None:
+        """Let nobody become idle, or one part not, while it is not its fault that nothing comes (T44)."""
+        now_us = self._now_us()
+        for each in self._assigned:
+            for quiet in each.quiet if part is None else each.quiet[part : part + 1]:
+                quiet.on_paused(now_us, why)
+
+    def resume(self, why: Pause, part: int | None = None) -> None:
+        """Let the clocks of idleness go on."""
+        now_us = self._now_us()
+        for each in self._assigned:
+            for quiet in each.quiet if part is None else each.quiet[part : part + 1]:
+                quiet.on_resumed(now_us, why)
+
+    def alignments(self) -> Iterator[tuple[str, int, int, int, bool]]:
+        """Give for each part that is kept together with others: group, max drift, part, its watermark, whether idle."""
+        for each in self._assigned:
+            if each.spec.alignment is not None:
+                group, drift_us = each.spec.alignment
+                _, inputs = each.combiner.snapshot()
+                for part, (watermark, idle, ended) in enumerate(inputs):
+                    if not ended:
+                        yield group, drift_us, part, watermark, idle
+
+    def _now_us(self) -> int:
+        return int(self._wall.monotonic() * 1e6)
 
     def finish(self) -> None:
         """All input has ended: no time is left to wait for."""
@@ -226,9 +298,7 @@ def least(reports: Iterable[TimeReport]) -> TimeReport:
     reports = list(reports)
     if len(reports) <= 1:
         return reports[0] if reports else AT_FIRST
-    assigned = {
-        name: min(report.assigned.get(name, TIME_MIN) for report in reports) for name in reports[0].assigned
-    }
+    assigned = {name: min(report.assigned.get(name, TIME_MIN) for report in reports) for name in reports[0].assigned}
     names = set.intersection(*[set(report.told) for report in reports])
     told = {
         name: Told(

@@ -43,6 +43,11 @@ class Wakeup:
         """Start with nobody waiting."""
         self._future: asyncio.Future[None] | None = None
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Tell whether somebody waits."""
+        return self._future is not None
+
     def wake(self) -> None:
         """Wake the waiter, if there is one."""
         future = self._future

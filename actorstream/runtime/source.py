@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from anyio import CancelScope
@@ -26,6 +27,7 @@ from actorstream.model.batch import Batch
 from actorstream.model.connect import InMemorySource
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import EndOfInput
+from actorstream.protocol.idleness import ALIGNMENT
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
 from actorstream.runtime.messages import SnapshotReport, SplitPosition, SplitWatermark
 from actorstream.runtime.subtask import CLOSE_SECONDS, Subtask
@@ -77,6 +79,7 @@ class SourceSubtask(Subtask):
         source = cast("SourceSpec", chain.head.spec).source
         self._in_memory = source if isinstance(source, InMemorySource) else None
         self._ready: deque[ChannelIndex] = deque()
+        self._groups: list[str] = []
         self._held_records = {split for split, place in splits.items() if place.position is not None}
 
     async def begin(self) -> None:
@@ -84,10 +87,32 @@ class SourceSubtask(Subtask):
         if self._in_memory is not None:
             self._ready.extend(map(ChannelIndex, range(len(self._splits))))
             self.mailbox.arrival.wake()
+        time = self.runner.time
         if not self._open_splits:
             await self._end()
-        elif self.runner.time is not None:
+        elif time is not None:
+            for group, drift_us, part, _, _ in time.alignments():
+                self._groups.append(group)
+                self.deployment.aligned.join(group, drift_us, self._member(part), partial(self._pause, part))
             self.runner.tell()
+
+    def _member(self, part: int) -> tuple[str, int, str]:
+        return self.identity.chain, self.identity.subtask, self._splits[part]
+
+    def _pause(self, part: int, pause: bool) -> None:  # noqa: FBT001  (a state, not a flag)
+        """Read no more of a split, which is far ahead of others, or go on with it."""
+        time, lane = self.runner.time, self.mailbox.lanes[part]
+        lane.blocked = pause
+        if time is not None:
+            (time.pause if pause else time.resume)(ALIGNMENT, part)
+        if not pause:
+            self.mailbox.arrival.wake()
+
+    async def _time_moved(self) -> None:
+        await super()._time_moved()
+        if self._groups and self.runner.time is not None:
+            for group, _, part, watermark, idle in self.runner.time.alignments():
+                self.deployment.aligned.report(group, self._member(part), watermark, idle=idle)
 
     async def pump(self, index: int) -> None:
         """Read one split into its lane until it ends."""
@@ -120,10 +145,11 @@ class SourceSubtask(Subtask):
         return range(0 if self._in_memory is not None else len(self._splits))
 
     def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:
-        if not self._ready:
-            return super()._next_item()
-        self._ready.rotate(-1)
-        return self._ready[-1], _READY
+        for _ in range(len(self._ready)):
+            self._ready.rotate(-1)
+            if not self.mailbox.lanes[self._ready[-1]].blocked:
+                return self._ready[-1], _READY
+        return super()._next_item()
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         split = self._splits[channel]
@@ -180,6 +206,8 @@ class SourceSubtask(Subtask):
     async def _on_split_end(self, channel: ChannelIndex, split: str) -> None:
         self.positions[split] = SplitPosition(self.positions[split].position, finished=True)
         self._open_splits -= 1
+        for group in self._groups:
+            self.deployment.aligned.leave(group, self._member(channel))
         if self.runner.time is not None:
             self.runner.time.on_end(channel)
         if not self._open_splits:

@@ -239,7 +239,7 @@ class Subtask:
                     runner.turn_ends = now + pace.share()
                 continue
             if clock() > runner.turn_ends:
-                self._look_around()
+                await self._look_around()
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
 
@@ -280,12 +280,18 @@ class Subtask:
     @property
     def clock_due(self) -> int:
         """The earliest time by the wall clock after which this actor does something by itself; TIME_MAX: none."""
-        return TIME_MAX if self._ended else self.runner.clock_due_us
+        if self._ended:
+            return TIME_MAX
+        due, time = self.runner.clock_due_us, self.runner.time
+        seconds = None if time is None or self._ending else time.seconds_to_wait()
+        if seconds is None:
+            return due
+        return min(due, self.deployment.world.clock.now_us() + int(seconds * 1e6) - 1)
 
     @property
     def clock_is_due(self) -> bool:
         """Tell whether the clock has passed a time that the operator waits for."""
-        due = self.clock_due
+        due = TIME_MAX if self._ended else self.runner.clock_due_us
         return due != TIME_MAX and self.deployment.world.clock.now_us() > due
 
     async def _wait(self) -> None:
@@ -296,16 +302,20 @@ class Subtask:
             return
         with move_on_after(seconds):
             await self.mailbox.arrival.wait()
-        self._look_around()
+        await self._look_around()
 
     def _seconds_to_wait(self) -> float | None:
-        due = self.clock_due
-        if due == TIME_MAX or self.parked or self.held:
+        if self.parked or self.held:
             return None
-        return max(0.0, (due + 1 - self.deployment.world.clock.now_us()) / 1e6)
+        due = self.clock_due
+        return None if due == TIME_MAX else max(0.0, (due + 1 - self.deployment.world.clock.now_us()) / 1e6)
 
-    def _look_around(self) -> None:
-        """Once a turn, and after each wait: see what has changed by itself."""
+    async def _look_around(self) -> None:
+        """Once a turn, and after a wait: see whether a part has become idle meanwhile."""
+        time = self.runner.time
+        if time is not None and not self._ending:
+            time.look_around()
+            await self._time_moved()
 
     @property
     def held(self) -> bool:

@@ -85,18 +85,19 @@ def test_idle_input_is_not_waited_for_t37() -> None:
 
 
 def test_input_that_comes_back_behind_holds_nothing_back_until_it_caught_up_t38() -> None:
-    """T38: 1 went idle at 3, the others went on to 20; from 20 on it counts again.
+    """T38: 1 went idle at 3, the other went on; it counts again from 26 on.
 
-    0   ───────── 20 ──── 25 ── 30
-    1   3 idle ── active ── 19 ── 26
+    0   20 ─────────────────── 22 ────── 25 ────── 30
+    1   3 ── idle ── active ────── 19 ────── 26
     """
     combiner = combined(20, 3)
     combiner.on_idle(1)
     assert combiner.output == 20
 
     assert combiner.on_active(1) == NOTHING
-    assert combiner.on_watermark(0, 25) == (Advance(25),)
+    assert combiner.on_watermark(0, 22) == (Advance(22),)
     assert combiner.on_watermark(1, 19) == NOTHING
+    assert combiner.on_watermark(0, 25) == (Advance(25),)
     assert combiner.on_watermark(1, 26) == NOTHING
     assert combiner.on_watermark(0, 30) == (Advance(26),)
 
