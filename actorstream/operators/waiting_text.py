@@ -94,7 +94,12 @@ class WaitingText(ProcessText):
         due = f"{self._waiting(node)}.due"
         mark = self._mark()
         self._emit(2, f"if {mark} >= {due}:")
+        brings_key = node is self.chain.head and isinstance(node.spec, ProcessSpec)
+        if brings_key:
+            self._emit(3, "key = k")  # the timers have keys of their own
         self._fire(node, 3, mark)
+        if brings_key:
+            self._emit(3, "k = key")
         self._emit(3, f"if {mark} >= {due}:")
         self._emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
         self._emit(4, "break")

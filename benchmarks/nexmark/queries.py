@@ -90,7 +90,7 @@ def q6(events: Stream[Event]) -> Stream[tuple[int, float]]:
     A seller's average comes anew whenever one of the auctions closes with a bid.
     """
     return (
-        sales(events).key_by(steps.seller_in_sale).map_with_state(NO_PRICES, steps.average_of_last, name="last prices")
+        sales(events).key_by(steps.seller_in_sale).map_with_state(NO_PRICES, steps.average_of_last, name="last-prices")
     )
 
 
@@ -141,7 +141,7 @@ def q5(events: Stream[Event]) -> Stream[HotItem]:
     All counts of a window carry the instant before its end, so a window of one slide holds them, and no others.
     """
     windows = actorstream.Sliding(WINDOW, slide=SLIDE)
-    counts = bids(events).key_by(steps.auction_of).window(windows).count(name="bids of each auction")
+    counts = bids(events).key_by(steps.auction_of).window(windows).count(name="bids-of-each-auction")
     hottest = counts.window_all(actorstream.Tumbling(SLIDE)).fold(NONE_HOT, steps.keep_hottest, name="hottest")
     return hottest.flat_map(steps.hot_items)
 
