@@ -10,6 +10,7 @@ does not grow with size / slide.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from actorstream.api.functions import is_async, require_plain
@@ -31,11 +32,11 @@ from actorstream.operators.windows.aggregates import (
 from actorstream.operators.windows.definition import WindowDefinition, check
 from actorstream.operators.windows.durations import span_us
 from actorstream.operators.windows.results import WindowResult
+from actorstream.operators.windows.sliced_definition import SlicedDefinition
 from actorstream.operators.windows.window_process import WindowProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from decimal import Decimal
     from typing import Unpack
 
     from actorstream.api.draft import Origin
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
     from actorstream.operators.windows.definition import Emit
     from actorstream.operators.windows.triggers import Trigger
 
-    N = TypeVar("N", int, float, Decimal)
-
 K = TypeVar("K")
+N = TypeVar("N", int, float, Decimal)
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
@@ -226,7 +226,7 @@ class WindowedStream(Generic[K, T_co]):
         owner = op if isinstance(op, type) else None
         if owner is not None and not issubclass(owner, WindowProcess):
             raise PlanError(f"process({owner.__name__}): derive the class from WindowProcess")
-        if is_async(getattr(owner, "on_window", None)):
+        if is_async(getattr(op, "on_window", None)):
             raise PlanError(f"process({op.__name__}): on_window is async: make it a plain method or generator")
         return self._add(processing(), options, op, None if owner is None else owner.__name__)
 
@@ -240,7 +240,9 @@ class WindowedStream(Generic[K, T_co]):
         definition = WindowDefinition(
             self._windows, aggregation, self._trigger, self._allowed_lateness_us, self._emit, process
         )
-        return WindowResults(self.origin.then(TimedSpec(definition), options, name))
+        sliced = definition.aligned is not None
+        spec = TimedSpec(SlicedDefinition(definition) if sliced else definition)
+        return WindowResults(self.origin.then(spec, options, name))
 
 
 class AllWindowedStream(WindowedStream[None, T_co]):

@@ -61,7 +61,7 @@ class ChainWriter(WaitingText):
         else:
             self._node(start, "e", 2)
         if self._uses_entering_watermark and not self.marked and not alone:
-            self._constant("clock", self.bindings.clock)
+            self.constant("clock", self.bindings.clock)
             self._prologue.insert(0, Line(1, "w = clock.now"))
         if self.stops:
             self._results.append("rest")
@@ -114,11 +114,11 @@ class ChainWriter(WaitingText):
                 self._children(node, self._call(node, fn, item, depth), depth)
             case FilterSpec(fn):
                 item = self._named(item, depth)
-                self._emit(depth, f"if {self._constant(f'f{node.id}', fn)}({item}):")
+                self.emit(depth, f"if {self.constant(f'f{node.id}', fn)}({item}):")
                 self._children(node, item, depth + 1)
             case FlatMapSpec(fn):
                 result = self._variable()
-                self._emit_around(depth, f"for {result} in {self._constant(f'f{node.id}', fn)}(", item, ") or ():")
+                self._emit_around(depth, f"for {result} in {self.constant(f'f{node.id}', fn)}(", item, ") or ():")
                 self._children(node, result, depth + 1)
             case AssignSpec():
                 self._assign(node, spec, item, depth)
@@ -137,7 +137,7 @@ class ChainWriter(WaitingText):
 
     def _call(self, node: Node, fn: Function, item: Item, depth: int) -> Item:
         """Give a call of a user's function, nested into what takes it if that is one place (0.05 of q0, measured)."""
-        name = self._constant(f"f{node.id}", fn)
+        name = self.constant(f"f{node.id}", fn)
         if isinstance(item, str):
             nested = Nested(((node.name, f"{name}({item})"),))
         else:
@@ -159,7 +159,7 @@ class ChainWriter(WaitingText):
         if (node.id, output) in self.bindings.taps:
             self._outlet(Outlet("tap", node.id, output=output), item, depth)
         if len(self._loop) == before and before and self._loop[before - 1].text.endswith(":"):
-            self._emit(depth, "pass")
+            self.emit(depth, "pass")
 
     def _key(self, node: Node, item: Item, depth: int) -> None:
         """Make the key for the operator inside this chain; before the key, that is where the part ends."""
@@ -175,11 +175,11 @@ class ChainWriter(WaitingText):
         check = self.bindings.key_check
         if check is None:
             raise InvariantError(f"{node.name} makes keys, but has no check for them")
-        self._constant("type", type)
-        self._constant("settled", check.settled)
-        self._constant("check", check.one)
+        self.constant("type", type)
+        self.constant("settled", check.settled)
+        self.constant("check", check.one)
         self._prologue.append(Line(1, "key_type = settled()"))
         item = self._named(item, depth)
-        self._emit(depth, f"k = {self._applied('key', key, item)}")
-        self._emit(depth, "if type(k) is not key_type: key_type = check(k)")
+        self.emit(depth, f"k = {self.applied('key', key, item)}")
+        self.emit(depth, "if type(k) is not key_type: key_type = check(k)")
         self._node(node, item, depth)

@@ -27,13 +27,13 @@ class ProcessText(RollingText):
     def _process(self, node: Node, item: str, depth: int) -> None:
         binding = self._bind_process(node)
         handler = "on_element" if inputs_of(node.spec) == 1 else ("on_left", "on_right")[self.side]
-        self._constant("handle", getattr(binding.process, handler))
-        self._emit(depth, "ctx.key = k")
+        self.constant("handle", getattr(binding.process, handler))
+        self.emit(depth, "ctx.key = k")
         if self._time is not None:
-            self._emit(depth, f"ctx.event_time_us = {self._time}")
-            self._emit(depth, f"ctx.watermark_us = {self._mark()}")
+            self.emit(depth, f"ctx.event_time_us = {self._time}")
+            self.emit(depth, f"ctx.watermark_us = {self._mark()}")
         else:
-            self._begin("ctx.event_time_us = None")
+            self.begin("ctx.event_time_us = None")
         self._handled(node, binding, f"handle({item}, ctx)", depth)
 
     def _bind_process(self, node: Node) -> ProcessBinding:
@@ -41,24 +41,24 @@ class ProcessText(RollingText):
         if binding is None:
             raise InvariantError(f"{node.name} has no process object")
         self._bind_rows()
-        self._constant("op", binding.process)
-        self._constant("ctx", binding.context)
-        self._constant("bind", binding.bind)
-        self._constant("unbind", binding.unbind)
+        self.constant("op", binding.process)
+        self.constant("ctx", binding.context)
+        self.constant("bind", binding.bind)
+        self.constant("unbind", binding.unbind)
         if Line(1, "unbind()") not in self._epilogue:
-            self._begin("bind()")
+            self.begin("bind()")
             self._epilogue.append(Line(1, "unbind()"))
         return binding
 
     def _handled(self, node: Node, binding: ProcessBinding, call: str, depth: int) -> None:
         """Write one call of a handler for the key in `k`: load, call, hand on, store."""
         for name, view in binding.views.items():
-            self._emit(depth, f"{self._constant(f'view_{name}', view)}.key = k")
+            self.emit(depth, f"{self.constant(f'view_{name}', view)}.key = k")
         self._load_columns(binding, depth)
-        self._emit(depth, f"r = {call}")
-        self._emit(depth, "if r is not None:")
+        self.emit(depth, f"r = {call}")
+        self.emit(depth, "if r is not None:")
         result = self._variable()
-        self._emit(depth + 1, f"for {result} in r:")
+        self.emit(depth + 1, f"for {result} in r:")
         self._children(node, result, depth + 2)
         self._side_outputs(node, binding.context, depth)
         self._store_columns(binding, depth)
@@ -66,12 +66,12 @@ class ProcessText(RollingText):
     def _side_outputs(self, node: Node, context: RecordContext, depth: int) -> None:
         """Write where the records go that the handler gave to side outputs, of those that somebody takes."""
         for number, output in enumerate(self._outputs_of(node)):
-            given = self._constant(f"side{number}", context.sides.setdefault(output, []))
-            self._emit(depth, f"if {given}:")
+            given = self.constant(f"side{number}", context.sides.setdefault(output, []))
+            self.emit(depth, f"if {given}:")
             result = self._variable()
-            self._emit(depth + 1, f"for {result} in {given}:")
+            self.emit(depth + 1, f"for {result} in {given}:")
             self._children(node, result, depth + 2, output)
-            self._emit(depth + 1, f"{given}.clear()")
+            self.emit(depth + 1, f"{given}.clear()")
 
     def _outputs_of(self, node: Node) -> list[str]:
         """Name the side outputs of `node` that are taken by anyone, in order."""
@@ -87,16 +87,16 @@ class ProcessText(RollingText):
         self._load(depth, "v", None)
         if len(names) > 1:
             columns = ", ".join(f"c{index}" for index in range(len(names)))
-            self._constant("absent", (MISSING,) * len(names))
-            self._emit(depth, f"{columns} = absent if v is M else v")
+            self.constant("absent", (MISSING,) * len(names))
+            self.emit(depth, f"{columns} = absent if v is M else v")
         for index, name in enumerate(names):
             column = "v" if len(names) == 1 else f"c{index}"
             default, factory = binding.defaults[name]
             if factory is None:
-                absent = self._constant(f"default_{name}", default)
+                absent = self.constant(f"default_{name}", default)
             else:
-                absent = f"{self._constant(f'default_{name}', factory)}()"
-            self._emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
+                absent = f"{self.constant(f'default_{name}', factory)}()"
+            self.emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
 
     def _store_columns(self, binding: ProcessBinding, depth: int) -> None:
         """Store the row where a column changed: by identity, or because it was made for this record.
@@ -106,13 +106,13 @@ class ProcessText(RollingText):
         """
         names = binding.values
         for index, name in enumerate(names):
-            self._emit(depth, f"u{index} = op.{name}")
+            self.emit(depth, f"u{index} = op.{name}")
         branch = "if"
         if binding.made_anew or not names:
-            self._constant("deleted", binding.deleted)
-            self._constant("settle", binding.settle)
-            self._emit(depth, "if deleted:")
-            self._emit(depth + 1, "live[k] = settle()" if names else "deleted.clear()")
+            self.constant("deleted", binding.deleted)
+            self.constant("settle", binding.settle)
+            self.emit(depth, "if deleted:")
+            self.emit(depth + 1, "live[k] = settle()" if names else "deleted.clear()")
             branch = "elif"
         if not names:
             return
@@ -123,12 +123,12 @@ class ProcessText(RollingText):
             changed.append(f"u{index} is not w{index}" + (f" or {columns[index]} is M" if new else ""))
             stored.append(f"u{index}" if new else f"M if u{index} is default_{name} else u{index}")
             gone.append(f"u{index} is default_{name}")
-        self._emit(depth, f"{branch} {' or '.join(changed)}:")
+        self.emit(depth, f"{branch} {' or '.join(changed)}:")
         if len(names) == 1:
-            self._emit(depth + 1, f"live[k] = {stored[0]}")
+            self.emit(depth + 1, f"live[k] = {stored[0]}")
             return
         row = ", ".join(
             f"({value}) if {test} else {old}" for value, test, old in zip(stored, changed, columns, strict=True)
         )
         whole = "" if binding.made_anew else f"M if {' and '.join(gone)} else "
-        self._emit(depth + 1, f"live[k] = {whole}({row})")
+        self.emit(depth + 1, f"live[k] = {whole}({row})")

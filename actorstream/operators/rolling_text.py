@@ -32,9 +32,9 @@ class RollingText(TimeText):
     def _bind_rows(self) -> None:
         if self.bindings.state is None:
             raise InvariantError(f"{self._operator} has no state")
-        self._constant("rows", self.bindings.state.rows)
+        self.constant("rows", self.bindings.state.rows)
         for text in ("live = rows.live", "get = live.get", "older = rows.older"):
-            self._begin(text)
+            self.begin(text)
 
     def _rolling(self, node: Node, item: str, depth: int) -> None:
         self._bind_rows()
@@ -43,72 +43,72 @@ class RollingText(TimeText):
         match node.spec:
             case CountSpec():
                 self._load(depth, "v", "0")
-                self._emit(depth, "live[k] = v = v + 1")
+                self.emit(depth, "live[k] = v = v + 1")
                 self._keyed_result(node, "(k, v)", "v", depth)
             case SumSpec(fn):
                 self._load(depth, "v", "0")
-                self._emit(depth, f"live[k] = v = v + {self._applied('term', fn, item)}")
+                self.emit(depth, f"live[k] = v = v + {self.applied('term', fn, item)}")
                 self._keyed_result(node, "(k, v)", "v", depth)
             case ReduceSpec(fn):
                 # `fn` may change its value in place, and the first record is not ours alone (T125).
                 self._load(depth, "v", None)
                 first = self._private(item)
-                self._emit(depth, f"live[k] = v = ({first}) if v is M else {self._constant('fold', fn)}(v, {item})")
+                self.emit(depth, f"live[k] = v = ({first}) if v is M else {self.constant('fold', fn)}(v, {item})")
                 shown = self._private("v")
                 self._keyed_result(node, f"(k, {shown})", shown, depth)
             case FoldSpec(initial, fn):
                 shown = self._load_initial(depth, initial)
-                self._emit(depth, f"live[k] = v = {self._constant('fold', fn)}(v, {item})")
+                self.emit(depth, f"live[k] = v = {self.constant('fold', fn)}(v, {item})")
                 self._keyed_result(node, f"(k, {shown})", shown, depth)
             case MapWithStateSpec(initial, fn):
                 self._load_initial(depth, initial)
-                self._emit(depth, f"live[k], r = {self._constant('fold', fn)}(v, {item})")
+                self.emit(depth, f"live[k], r = {self.constant('fold', fn)}(v, {item})")
                 self._keyed_result(node, "r", None, depth)
             case LatestSpec(fn):
                 if self._shows_changes:
                     self._load(depth, "v", None)
-                self._emit(depth, f"v = {self._constant('fold', fn)}({item})")
-                self._emit(depth, "live[k] = M if v is None else v")
+                self.emit(depth, f"v = {self.constant('fold', fn)}({item})")
+                self.emit(depth, "live[k] = M if v is None else v")
                 if self._shows_changes:
-                    self._emit(depth, "if v is not None or old is not None:")
+                    self.emit(depth, "if v is not None or old is not None:")
                     self._change(node, self._private("v"), depth + 1)
                 if self._is_used(node):
-                    self._emit(depth, "if v is not None:")
+                    self.emit(depth, "if v is not None:")
                     self._keyed_result(node, "(k, v)", None, depth + 1)
             case _:
                 raise InvariantError(f"no code for {node.spec}")
 
     def _load(self, depth: int, name: str, absent: str | None) -> None:
-        self._emit(depth, f"{name} = get(k, M)")
+        self.emit(depth, f"{name} = get(k, M)")
         if self._shows_changes:
-            self._emit(depth, f"if {name} is M: {name} = older(k)")
-            self._emit(depth, f"old = None if {name} is M else {self._private(name)}")
+            self.emit(depth, f"if {name} is M: {name} = older(k)")
+            self.emit(depth, f"old = None if {name} is M else {self._private(name)}")
             if absent is not None:
-                self._emit(depth, f"if {name} is M: {name} = {absent}")
+                self.emit(depth, f"if {name} is M: {name} = {absent}")
         elif absent is None:
-            self._emit(depth, f"if {name} is M: {name} = older(k)")
+            self.emit(depth, f"if {name} is M: {name} = older(k)")
         else:
-            self._emit(depth, f"if {name} is M:")
-            self._emit(depth + 1, f"{name} = older(k)")
-            self._emit(depth + 1, f"if {name} is M: {name} = {absent}")
+            self.emit(depth, f"if {name} is M:")
+            self.emit(depth + 1, f"{name} = older(k)")
+            self.emit(depth + 1, f"if {name} is M: {name} = {absent}")
 
     def _load_initial(self, depth: int, initial: object) -> str:
         """Load the value or its initial one; give the expression that may be emitted (T125)."""
-        self._constant("initial", initial)
+        self.constant("initial", initial)
         if type(initial) in _SCALARS:
             self._load(depth, "v", "initial")
             return "v"
         if is_immutable(initial):
             self._load(depth, "v", "initial")
         else:
-            self._constant("copy", copy_value)
+            self.constant("copy", copy_value)
             self._load(depth, "v", "copy(initial)")
         return self._private("v")
 
     def _private(self, value: str) -> str:
         """Give the expression for a value that nobody else changes: itself or a copy."""
-        self._constant("plain", PLAIN)
-        self._constant("copy", copy_value)
+        self.constant("plain", PLAIN)
+        self.constant("copy", copy_value)
         return f"{value} if {value}.__class__ in plain else copy({value})"
 
     def _keyed_result(self, node: Node, result: str, new: str | None, depth: int) -> None:
@@ -120,5 +120,5 @@ class RollingText(TimeText):
     def _change(self, node: Node, new: str, depth: int) -> None:
         """Write where a change of the table goes."""
         change = self._variable()
-        self._emit(depth, f"{change} = {self._constant('Change', Change)}(k, old, {new})")
+        self.emit(depth, f"{change} = {self.constant('Change', Change)}(k, old, {new})")
         self._children(node, change, depth, CHANGES_OUTPUT)

@@ -142,17 +142,17 @@ class StepText:
         self._operator: str | None = None
         self._variables = count(1)
 
-    def _emit(self, depth: int, text: str) -> None:
+    def emit(self, depth: int, text: str) -> None:
         self._loop.append(Line(depth, text, self._operator, self._iterator))
 
     def _emit_around(self, depth: int, before: str, item: Item, after: str = "") -> None:
         """Write a statement whose middle is `item`."""
         if isinstance(item, str):
-            self._emit(depth, before + item + after)
+            self.emit(depth, before + item + after)
             return
-        self._emit(depth, before)
+        self.emit(depth, before)
         self._loop += [Line(depth + 1, text, operator, self._iterator) for operator, text in item.lines]
-        self._emit(depth + 1, after)
+        self.emit(depth + 1, after)
 
     def _named(self, item: Item, depth: int) -> str:
         """Give a variable for `item`: it is used more than once, or looked at."""
@@ -162,7 +162,7 @@ class StepText:
         self._emit_around(depth, f"{name} = (", item, ")")
         return name
 
-    def _begin(self, text: str) -> None:
+    def begin(self, text: str) -> None:
         """Write a line before the loop, once."""
         line = Line(1, text)
         if line not in self._prologue:
@@ -171,7 +171,7 @@ class StepText:
     def _mark(self) -> str:
         raise NotImplementedError
 
-    def _constant(self, name: str, value: object) -> str:
+    def constant(self, name: str, value: object) -> str:
         self.constants[name] = value
         return name
 
@@ -228,14 +228,14 @@ class StepText:
         if key is not None:
             item = self._named(item, depth)
             lists += [f"ok{n} = []", f"pk{n} = ok{n}.append"]
-            self._emit(depth, f"pk{n}({self._applied(f'key{n}', key, item)})")
+            self.emit(depth, f"pk{n}({self.applied(f'key{n}', key, item)})")
         self._emit_around(depth, f"p{n}(", item, ")")
         if outlet.timed:
             lists += [f"ot{n} = []", f"pt{n} = ot{n}.append"]
-            self._emit(depth, f"pt{n}({self._time})")
+            self.emit(depth, f"pt{n}({self._time})")
         if outlet.marked:
             lists += [f"om{n} = []", f"pm{n} = om{n}.append"]
-            self._emit(depth, f"pm{n}({self._mark()})")
+            self.emit(depth, f"pm{n}({self._mark()})")
         if first:
             self._prologue += [Line(1, text) for text in lists]
             keys = f"ok{n}" if outlet.keyed else "None"
@@ -245,11 +245,11 @@ class StepText:
     def _called(self, node: Node, fn: Function, item: Item, depth: int) -> None:
         """Write a call inside the loop; where it may be passed over, count it."""
         n, first = self._add(Outlet("called", node.id))
-        self._emit_around(depth, f"{self._constant(f'f{node.id}', fn)}(", item, ")")
+        self._emit_around(depth, f"{self.constant(f'f{node.id}', fn)}(", item, ")")
         if depth == 2 and not self.stops:
             self._results.append("count")
             return
-        self._emit(depth, f"n{n} += 1")
+        self.emit(depth, f"n{n} += 1")
         if first:
             self._prologue.append(Line(1, f"n{n} = 0"))
             self._results.append(f"n{n}")
@@ -265,7 +265,7 @@ class StepText:
             Line(2, f"{names}, start = {cut}, 0"),
             Line(1, "if values.__class__ is not list: values = list(values)"),
             Line(1, f"source{n} = iter(values)"),
-            Line(1, f"ok{n} = list(map({self._constant(f'key{n}', key)}, source{n}))", self._operator, f"source{n}"),
+            Line(1, f"ok{n} = list(map({self.constant(f'key{n}', key)}, source{n}))", self._operator, f"source{n}"),
         ]
         self._results.append(f"Lists(values, ok{n}, None)")
 
@@ -274,19 +274,19 @@ class StepText:
         exchange = outlet.exchange
         if exchange is None:
             raise InvariantError("a routed outlet has an exchange")
-        self._constant(f"known{n}", router.known.get)
-        self._constant(f"route{n}", router.route)
+        self.constant(f"known{n}", router.known.get)
+        self.constant(f"route{n}", router.route)
         key = self._key_of(exchange)
-        self._emit(depth, f"j = {self._applied(f'key{n}', key, item)}")
-        self._emit(depth, f"i = known{n}(j)")
-        self._emit(depth, f"if i is None: i = route{n}(j)")
+        self.emit(depth, f"j = {self.applied(f'key{n}', key, item)}")
+        self.emit(depth, f"i = known{n}(j)")
+        self.emit(depth, f"if i is None: i = route{n}(j)")
         columns = {f"o{n}": item, f"ok{n}": "j"}
         if outlet.timed:
             columns[f"ot{n}"] = str(self._time)
         if outlet.marked:
             columns[f"om{n}"] = self._mark()
         for name, value in columns.items():
-            self._emit(depth, f"{name}[i].append({value})")
+            self.emit(depth, f"{name}[i].append({value})")
         if first:
             self._prologue += [Line(1, f"{name} = [[] for _ in range({router.targets})]") for name in columns]
             times = f"ot{n}" if outlet.timed else f"[None] * {router.targets}"
@@ -302,10 +302,10 @@ class StepText:
         number = self._outlet_numbers[outlet] = len(self.outlets) - 1
         return number, True
 
-    def _applied(self, name: str, fn: Function, item: str) -> str:
+    def applied(self, name: str, fn: Function, item: str) -> str:
         """Give the expression `fn(item)`; a getter of Python's own is written out."""
         getter = getter_text(fn)
-        return f"{self._constant(name, fn)}({item})" if getter is None else item + getter
+        return f"{self.constant(name, fn)}({item})" if getter is None else item + getter
 
     @staticmethod
     def _key_of(exchange: Exchange) -> Function:

@@ -38,30 +38,30 @@ class TimeText(StepText):
         n = node.id
         time, mark, high = f"t{n}", f"w{n}", f"high{n}"
         item = self._named(item, depth)
-        self._constant("time_us", time_us)
-        self._constant(f"what{n}", f"what assign_timestamps was given as the time of a record ({node.name})")
-        clock = self._constant(f"clock{n}", self.bindings.assigned[n])
-        self._begin(f"{mark}, cap{n}, gen{n} = {clock}.now, {clock}.cap, {clock}.generator")
+        self.constant("time_us", time_us)
+        self.constant(f"what{n}", f"what assign_timestamps was given as the time of a record ({node.name})")
+        clock = self.constant(f"clock{n}", self.bindings.assigned[n])
+        self.begin(f"{mark}, cap{n}, gen{n} = {clock}.now, {clock}.cap, {clock}.generator")
         self._epilogue.append(Line(1, f"{clock}.now = {mark}"))
-        self._emit(depth, f"{time} = {self._applied(f'time{n}', spec.fn, item)}")
+        self.emit(depth, f"{time} = {self.applied(f'time{n}', spec.fn, item)}")
         # Anything else, NaN and years beyond 9999 included, is told apart where it costs nothing.
-        self._emit(depth, f"if {time}.__class__ is float and {YEAR_1}.0 <= {time} < {YEAR_10000}.0:")
-        self._emit(depth + 1, f"{time} = round({time} * 1000000.0)")
-        self._emit(depth, "else:")
-        self._emit(depth + 1, f"{time} = time_us({time}, what{n})")
-        self._constant("round", round)
+        self.emit(depth, f"if {time}.__class__ is float and {YEAR_1}.0 <= {time} < {YEAR_10000}.0:")
+        self.emit(depth + 1, f"{time} = round({time} * 1000000.0)")
+        self.emit(depth, "else:")
+        self.emit(depth + 1, f"{time} = time_us({time}, what{n})")
+        self.constant("round", round)
         before = self._time, self._watermark, self._moves
         self._time, self._watermark, self._moves = time, mark, True
         self._children(node, item, depth)
         self._time, self._watermark, self._moves = before
         if spec.generator is not None:
-            self._begin(f"observe{n} = gen{n}.on_element")
-            self._emit(depth, f"m = observe{n}({item}, {time})")
+            self.begin(f"observe{n} = gen{n}.on_element")
+            self.emit(depth, f"m = observe{n}({item}, {time})")
         else:
-            self._begin(f"{high}, delay{n} = gen{n}.highest, gen{n}.delay + 1")
+            self.begin(f"{high}, delay{n} = gen{n}.highest, gen{n}.delay + 1")
             self._epilogue.append(Line(1, f"gen{n}.highest = {high}"))
-            self._emit(depth, f"if {time} > {high}:")
+            self.emit(depth, f"if {time} > {high}:")
             depth += 1
-            self._emit(depth, f"{high} = {time}")
-            self._emit(depth, f"m = {time} - delay{n}")
-        self._emit(depth, f"if m > {mark}: {mark} = m if m < cap{n} else cap{n}")
+            self.emit(depth, f"{high} = {time}")
+            self.emit(depth, f"m = {time} - delay{n}")
+        self.emit(depth, f"if m > {mark}: {mark} = m if m < cap{n} else cap{n}")

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, cast
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
 from actorstream.operators.process_text import ProcessText
+from actorstream.operators.slice_text import begin_slices, write_addition, write_slice_of
 from actorstream.operators.step_text import Line
 from actorstream.operators.timed import LATE
+from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from actorstream.operators.event_clock import EventClock
     from actorstream.operators.step_text import Item
 
-FIRED_AT_ONCE = 64
+FIRED_AT_ONCE = 256
 """How many results or timers one round gives before the clock is looked at."""
 
 
@@ -62,29 +64,39 @@ class WaitingText(ProcessText):
         operator = self.bindings.operator
         if operator is None:
             raise InvariantError(f"{node.name} has no operator")
-        self._constant("LATE", LATE)
-        self._constant("take", operator.on_other if self.side else operator.on_element)
+        self.constant("LATE", LATE)
+        self.constant("take", operator.on_other if self.side else operator.on_element)
         time = str(TIME_MIN) if self._time is None else self._time
-        self._emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
+        sliced = operator if isinstance(operator, SlicedWindows) and self._time is not None else None
+        if sliced is not None:
+            begin_slices(self, sliced)
+            self.emit(depth, f"if cs <= {time} < ce and {self._mark()} < close:")
+            write_addition(self, sliced.aggregation, item, "k", depth + 1)
+            self.emit(depth, "else:")
+            depth += 1
+        self.emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
         watermark = self._watermark
         if delay := delay_of(node):
-            self._emit(depth, f"wd = {watermark} - {delay}")
+            self.emit(depth, f"wd = {watermark} - {delay}")
             self._watermark = "wd"
-        self._emit(depth, "if r is not None:")
-        self._emit(depth + 1, "if r is LATE:")
-        self._emit(depth + 2, f"{self._after()}.late += 1")
+        self.emit(depth, "if r is not None:")
+        self.emit(depth + 1, "if r is LATE:")
+        self.emit(depth + 2, f"{self._after()}.late += 1")
         late = cast("TimedSpec", node.spec).late
         if self._is_used(node, late):
             self._children(node, item, depth + 2, late)
-        self._emit(depth + 1, "else:")
+        self.emit(depth + 1, "else:")
         result = self._variable()
-        self._emit(depth + 2, f"for {result}, tr in r:")
+        self.emit(depth + 2, f"for {result}, tr in r:")
         before, self._time = self._time, self._time and "tr"
         self._children(node, result, depth + 3)
         self._time, self._watermark = before, watermark
+        if sliced is not None:
+            self.emit(depth, "if r is not LATE:")
+            write_slice_of(self, sliced, time, self._mark(), depth + 1)
 
     def _after(self) -> str:
-        return self._constant("after", self.bindings.after)
+        return self.constant("after", self.bindings.after)
 
     # ---- what is due
 
@@ -93,30 +105,30 @@ class WaitingText(ProcessText):
         operator, self._operator = self._operator, node.name
         due = f"{self._waiting(node)}.due"
         mark = self._mark()
-        self._emit(2, f"if {mark} >= {due}:")
+        self.emit(2, f"if {mark} >= {due}:")
         brings_key = node is self.chain.head and isinstance(node.spec, ProcessSpec)
         if brings_key:
-            self._emit(3, "key = k")  # the timers have keys of their own
+            self.emit(3, "key = k")  # the timers have keys of their own
         self._fire(node, 3, mark)
         if brings_key:
-            self._emit(3, "k = key")
-        self._emit(3, f"if {mark} >= {due}:")
-        self._emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
-        self._emit(4, "break")
-        self._emit(2, f"wp = {mark} - {delay_of(node)}" if delay_of(node) else f"wp = {mark}")
-        self._begin("rest = 0")
+            self.emit(3, "k = key")
+        self.emit(3, f"if {mark} >= {due}:")
+        self.emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
+        self.emit(4, "break")
+        self.emit(2, f"wp = {mark} - {delay_of(node)}" if delay_of(node) else f"wp = {mark}")
+        self.begin("rest = 0")
         self._top, self._loop, self._operator = self._loop, body, operator
 
     def _waiting(self, node: Node) -> str:
         """Give the name of what knows when something is due."""
         binding = self.bindings.process
         if isinstance(node.spec, TimedSpec):
-            return self._constant("operator", self.bindings.operator)
-        return self._constant("timers", None if binding is None else binding.timers)
+            return self.constant("operator", self.bindings.operator)
+        return self.constant("timers", None if binding is None else binding.timers)
 
     def _fire(self, node: Node, depth: int, mark: str) -> None:
         """Write the block that does what is due at the watermark in `mark`, or by the clock, about a burst of it."""
-        self._begin(f"wp = {self._after()}.now")
+        self.begin(f"wp = {self._after()}.now")
         self._epilogue.append(Line(1, "after.now = wp"))
         time, watermark, moves, iterator = self._time, self._watermark, self._moves, self._iterator
         self._time, self._watermark, self._moves, self._iterator = time and "tf", "wp", True, ""
@@ -124,9 +136,9 @@ class WaitingText(ProcessText):
         due = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
         result = self._variable()
         columns = f"{result}, tf" if isinstance(node.spec, TimedSpec) else "k, tf, timer"
-        self._emit(depth, f"for {columns} in {self._waiting(node)}.{due}{FIRED_AT_ONCE}):")
+        self.emit(depth, f"for {columns} in {self._waiting(node)}.{due}{FIRED_AT_ONCE}):")
         if not by_clock and not delay_of(node):
-            self._emit(depth + 1, "if tf - 1 > wp: wp = tf - 1")
+            self.emit(depth + 1, "if tf - 1 > wp: wp = tf - 1")
         if isinstance(node.spec, TimedSpec):
             self._children(node, result, depth + 1)
         else:
@@ -135,16 +147,16 @@ class WaitingText(ProcessText):
 
     def _on_timer(self, node: Node, depth: int, watermark: str) -> None:
         binding = self._bind_process(node)
-        self._constant("on_timer", binding.process.on_timer)  # type: ignore[attr-defined]
-        self._emit(depth, "ctx.key = k")
-        self._emit(depth, "ctx.event_time_us = tf")
-        self._emit(depth, f"ctx.watermark_us = {watermark}")
+        self.constant("on_timer", binding.process.on_timer)  # type: ignore[attr-defined]
+        self.emit(depth, "ctx.key = k")
+        self.emit(depth, "ctx.event_time_us = tf")
+        self.emit(depth, f"ctx.watermark_us = {watermark}")
         self._handled(node, binding, "on_timer(timer, ctx)", depth)
 
     def _fire_alone(self, node: Node) -> None:
         """Write the part without records."""
-        self._constant("clock", self.stage_of(node))
-        self._begin("w = clock.now")
+        self.constant("clock", self.stage_of(node))
+        self.begin("w = clock.now")
         self._fire(node, 1, "w")
 
     def stage_of(self, node: Node) -> EventClock:

@@ -28,6 +28,7 @@ from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.waiting_text import delay_of
+from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.protocol.idleness import BACK_PRESSURE
 from actorstream.protocol.watermarks import TIME_MAX
 
@@ -118,6 +119,8 @@ class ChainRunner:
             if stateful is not None:
                 self._stage = self.time.clock_before(self.chain, stateful)
                 self._delay = delay_of(stateful)
+                if isinstance(bindings.operator, SlicedWindows):
+                    bindings.operator.on_restore(self._stage.now)
                 timed = isinstance(stateful.spec, TimedSpec) and stateful.spec.definition.event_time
                 self._lacks_time = timed and self._stage is self.time.clock
         self.compile()
@@ -283,8 +286,11 @@ class ChainRunner:
 
     @property
     def may_pause(self) -> bool:
-        """Tell whether a snapshot may be taken now: not in the middle of a window that is being fired."""
-        return not getattr(self._waiting, "firing", False)
+        """Tell whether a snapshot may be taken now.
+
+        What tells by the watermark alone which windows have fired must have fired all that it says.
+        """
+        return not (self.is_due and isinstance(self._waiting, SlicedWindows))
 
     def time_report(self) -> TimeReport | None:
         """Give the event time that a snapshot must hold; None where none passes here."""

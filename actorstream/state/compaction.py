@@ -14,6 +14,8 @@ Invariants:
 - A tombstone or clear mark is dropped only where the run reaches the oldest layer
   of the piece (`bottom`); elsewhere it still hides something below. A tombstone
   beside a clear mark that stays hides nothing that the mark does not.
+- A mark of slices (state/slice_entries.py) hides all that is below it in its key group, older or
+  newer, so in the run nothing of that is left; at the bottom it has nothing to hide then, and goes.
 - A value whose expiry has passed is a tombstone from then on: it hides what is
   older, and goes where a tombstone goes. One that expires later keeps its expiry.
 - A long key may have another slot in each file, and two keys one digest. Whole
@@ -56,6 +58,7 @@ from actorstream.state.entries import (
 )
 from actorstream.state.layer import LayerFile, open_checked
 from actorstream.state.layer_builder import LayerBuilder
+from actorstream.state.slice_entries import SLICE_MARK, first_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -68,7 +71,7 @@ _RUN_ENTRIES = 2_000
 _RUN_BYTES = 1 << 20
 _KEY_SLOT = HEAD_BYTES + STEM_BYTES
 _VALUES = frozenset({VALUE, EXPIRING})
-_KNOWN = _VALUES | {TOMBSTONE, CLEAR_MARK}
+_KNOWN = _VALUES | {TOMBSTONE, CLEAR_MARK, SLICE_MARK}
 _Row: TypeAlias = "tuple[bytes, int, bytes, bytes]"  # canonical key, age of the layer, key and value as they are in it
 
 
@@ -170,7 +173,7 @@ def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterator[Entry]:
     """Give what a piece still needs of its layers, in the order of the new keys."""
     slots = _NewSlots()
-    last = mark = b""
+    last = mark = kept = b""
     mark_age = 0
     for canonical, age, key, value in merge_sorted(*(_rows(piece, layer, age) for age, layer in enumerate(layers))):
         if canonical == last:
@@ -179,13 +182,15 @@ def _merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterat
         # Parts are prefix-free, so behind a mark come exactly the entries of its map.
         if mark and not canonical.startswith(mark):
             mark = b""
-        if mark and age > mark_age:
+        if (mark and age > mark_age) or canonical < kept:
             continue
         kind, stays = value[0] & KIND, value
         if kind == EXPIRING and now_us is not None and expired(value, now_us):
             kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
             mark, mark_age = canonical, age
+        elif kind == SLICE_MARK:
+            kept = first_kept(key, value)
         elif kind not in _KNOWN:
             raise newer_format(f"layer {layers[age].file.name}", kind)
         if kind in _VALUES or not (piece.bottom or (mark and kind == TOMBSTONE)):

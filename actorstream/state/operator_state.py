@@ -33,6 +33,8 @@ from actorstream.state.key_space import KeySpace
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
 from actorstream.state.missing import MISSING
+from actorstream.state.slice_entries import TIME_BYTES
+from actorstream.state.slice_table import SliceTable
 from actorstream.state.timers import TimerTable
 
 if TYPE_CHECKING:
@@ -176,9 +178,14 @@ class OperatorState:
         self.maps = {column.name: MapTable(column, self._space) for column in columns if column.kind == "map"}
         timers = [TimerTable(column.number, self._space) for column in columns if column.kind == "timers"]
         self.timers = timers[0] if timers else None
-        self._keyed_heads = frozenset(column.number.to_bytes(2) for column in columns if column.kind != "timers")
+        slices = [SliceTable(column, self._space) for column in columns if column.kind == "slices"]
+        self.slices = slices[0] if slices else None
+        before_key = {"value": 0, "map": 0, "slices": TIME_BYTES}
+        self._keys_at = {
+            column.number.to_bytes(2): before_key[column.kind] for column in columns if column.kind in before_key
+        }
         self._has_rows = bool(values)
-        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values(), *timers]
+        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values(), *timers, *slices]
         self._waiting: list[Generation] = []
         self._cold_reads = ColdReads(self.rows, stack)
         self._budget: Budget | None = None
@@ -194,12 +201,13 @@ class OperatorState:
             for layer in layers:
                 entries = layer.scan(operator, groups.start.to_bytes(2), groups.end.to_bytes(2))
                 for entry_key, value in islice(entries, _LOOK_AT):
-                    if entry_key[_STATE_AT:HEAD_BYTES] not in self._keyed_heads:
+                    at = self._keys_at.get(entry_key[_STATE_AT:HEAD_BYTES])
+                    if at is None:
                         continue
                     wholes = take_apart(value)
                     if wholes.live[0] == VALUE:
                         with suppress(CodecError):  # an Enum that the program has no more
-                            return decode_key_at(wholes.key or entry_key, 0 if wholes.key else HEAD_BYTES)[0]
+                            return decode_key_at(wholes.key or entry_key, at + (0 if wholes.key else HEAD_BYTES))[0]
         return MISSING
 
     def clear_key(self, key: object) -> None:
@@ -299,6 +307,8 @@ class OperatorState:
         entries = len(rows.live) + len(rows.clean)
         for table in self.maps.values():
             entries += table.live.entries + table.clean.entries
+        if self.slices is not None:
+            entries += self.slices.live.entries + self.slices.clean.entries
         return entries
 
     def evict(self, limit: int, limit_bytes: int) -> int:

@@ -69,7 +69,7 @@ class WindowAssigner(Generic[T_contra]):
         Raises:
             PlanError: `assign` gave something else than windows that end after they start.
         """
-        spans = set()
+        spans: set[Span] = set()
         for window in self.assign(value, datetime_of(timestamp)):
             try:
                 start, end = window

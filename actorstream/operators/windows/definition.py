@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from actorstream.codec.values import SELF_DESCRIBING, codec_for
 from actorstream.errors import PlanError
 from actorstream.operators.columns import TIMERS, Column
-from actorstream.operators.windows.assigners import Count, Session, Sliding, Tumbling, WindowAssigner
+from actorstream.operators.windows.assigners import Count, Sliding, Tumbling, WindowAssigner
 from actorstream.operators.windows.contents import Folded
 from actorstream.operators.windows.counted import NUMBER, CountedWindows
 from actorstream.operators.windows.merging import MergingWindows
@@ -156,7 +156,7 @@ class WindowDefinition:
     def _contents(self, operator: str, state: OperatorState, clock: Clock) -> Contents:
         if self.process is not None:
             process = self.process()
-            if not isinstance(process, WindowProcess):
+            if not isinstance(cast("object", process), WindowProcess):
                 raise PlanError(f"{operator}: process gave {process!r}, expected a WindowProcess")
             tables = state.maps[RECORDS], state.maps[KEYS]
             return ProcessedRecords(self.aggregation, tables, process, clock, merging=self.assigner.merging)
@@ -165,16 +165,16 @@ class WindowDefinition:
         return Folded(self.aggregation)
 
 
-def check(windows: object, trigger: object, allowed_lateness_us: int, emit: object) -> None:
+def check(windows: WindowAssigner[Any], trigger: Trigger[Any] | None, allowed_lateness_us: int, emit: Emit) -> None:
     """Refuse windows that cannot be.
 
     Raises:
         PlanError: What contradicts what, and the remedy.
     """
-    if not isinstance(windows, WindowAssigner):
+    if not isinstance(cast("object", windows), WindowAssigner):
         raise PlanError(f"window({windows!r}): expected windows such as Tumbling(60) or Session(30)")
     kind = type(windows).__name__
-    if type(windows).assign is WindowAssigner.assign:
+    if not _overrides(windows, WindowAssigner, "assign"):
         raise PlanError(f"window({kind}()): the class has no `assign`; override it to say which windows a record is in")
     if emit not in get_args(Emit):
         raise PlanError(f"window({kind}): emit is {emit!r}, expected 'on_close' or 'updates'")
@@ -191,8 +191,8 @@ def check(windows: object, trigger: object, allowed_lateness_us: int, emit: obje
         )
 
 
-def _check_trigger(windows: WindowAssigner[Any], kind: str, trigger: object) -> None:
-    if not isinstance(trigger, Trigger):
+def _check_trigger(windows: WindowAssigner[Any], kind: str, trigger: Trigger[Any]) -> None:
+    if not isinstance(cast("object", trigger), Trigger):
         raise PlanError(f"window({kind}): trigger is {trigger!r}, expected a Trigger such as Trigger.count(100)")
     if isinstance(windows, Count):
         raise PlanError(f"window({kind}) fires when a window is full: for a trigger take Global()")
@@ -206,7 +206,11 @@ def _check_trigger(windows: WindowAssigner[Any], kind: str, trigger: object) -> 
             f"window({kind}): Trigger.{said}() is for windows of {other} time, and these close by {windows.domain} "
             f"time: leave the trigger out, or say {kind}(..., domain={other!r})"
         )
-    if type(inner).on_element is Trigger.on_element:
+    if not _overrides(inner, Trigger, "on_element"):
         raise PlanError(f"window({kind}): {name} has no `on_element`; override it to say when a window fires")
-    if isinstance(windows, Session) and type(inner).on_merge is Trigger.on_merge:
+    if windows.merging and not _overrides(inner, Trigger, "on_merge"):
         raise PlanError(f"window({kind}): {name} has no `on_merge`, and sessions merge; override it")
+
+
+def _overrides(given: object, base: type, method: str) -> bool:
+    return getattr(type(given), method) is not getattr(base, method)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from actorstream.operators.windows.aggregates import Aggregation
     from actorstream.operators.windows.definition import Aligned
     from actorstream.state.operator_state import OperatorState
-    from actorstream.state.slice_epoch import Slice
+    from actorstream.state.slice_epoch import Slice, SliceEpoch
 
 SLICES: Final = "slices"
 """The column of kind "slices" that these windows keep."""
@@ -67,6 +67,7 @@ class SlicedWindows:
         slice_us: How long a slice is; slices begin at `offset` and every `slice_us` from there.
         offset: See there.
         older: Gives what this epoch has not written, by slice and key.
+        aggregation: What is computed.
         add: Gives the accumulator with a record more; MISSING is the empty one.
         firing: `fire` has stopped before all was done: the state must not be frozen now.
     """
@@ -77,6 +78,7 @@ class SlicedWindows:
         """Go on with the slices in `state`; where there are some, `on_restore` must follow."""
         if state.slices is None:
             raise InvariantError("sliced windows were opened over a state without slices")
+        self.aggregation = aggregation
         self._grid = SliceGrid(*aligned)
         self._lateness = allowed_lateness_us
         self._state = state
@@ -85,6 +87,9 @@ class SlicedWindows:
         self._windows = ShownWindows()
         self._results: Iterator[list[Emitted]] | None = None
         self._burst = 1
+        self._start = self._stop = self._close = 0  # the slice that `on_element` has met last
+        self._live: SliceEpoch | None = None
+        self._entries: Slice = {}
         self.slice_us = self._grid.slice_us
         self.offset = self._grid.offset
         self.older = self._table.older
@@ -130,6 +135,13 @@ class SlicedWindows:
 
     def on_element(self, key: object, value: object, timestamp: int, watermark: int, /) -> Given:
         """Add a record; give what fires again, LATE if no window with it is left, None where there is no window."""
+        if self._start <= timestamp < self._stop and watermark < self._close and self._live is self._table.live:
+            # Of the same slice as the one before: 0.5 of the time.
+            held = self._entries.get(key, MISSING)
+            if held is MISSING:
+                held = self.older(self._start, key)
+            self._entries[key] = self.add(held, value)
+            return None
         grid = self._grid
         start = timestamp - (timestamp - self.offset) % self.slice_us
         first, last = grid.first_end(start), grid.last_end(start)
@@ -145,6 +157,8 @@ class SlicedWindows:
         if held is MISSING:
             held = self.older(start, key)
         entries[key] = self.add(held, value)
+        self._start, self._stop, self._close = start, start + self.slice_us, self.close_at(start)
+        self._live, self._entries = self._table.live, entries
         return self._fired_again(key, first, last, time) if first - 1 <= time else None
 
     def on_other(self, key: object, value: object, timestamp: int, watermark: int, /) -> Given:
@@ -180,7 +194,6 @@ class SlicedWindows:
                     if self._drop(watermark):
                         break
                     self.firing = False
-                    self._done = max(self._done, watermark)
                     self.due = self._next_due()
                     return given
                 self._results = self._results_of(end)

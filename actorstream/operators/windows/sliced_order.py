@@ -39,6 +39,8 @@ def in_order(keys: Collection[object]) -> Iterator[list[Any]]:
     while run := list(islice(coming, RUN)):
         kinds.update(map(type, run))
         runs.append(run)
+        if len(runs) > 1:
+            yield []
     bare = kinds in _SORTED_AS_THEY_ARE
     cuts: list[Any] = []
     for at, run in enumerate(runs):

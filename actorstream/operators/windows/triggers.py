@@ -15,7 +15,7 @@ operators, which do the same without calling it.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, get_args
 
 from actorstream.errors import PlanError
 from actorstream.operators.user_time import datetime_of, time_us
@@ -107,7 +107,7 @@ class Trigger(Generic[T_contra]):
         Raises:
             PlanError: `n` is not an int above 0.
         """
-        number: object = n
+        number = cast("object", n)
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise PlanError(f"Trigger.count({n!r}): expected an int of at least 1")
         return EveryNth(n)

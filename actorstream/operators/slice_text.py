@@ -1,0 +1,60 @@
+"""Writes how a record is added to its slice, with no call but the user's own.
+
+if cs <= t < ce and w < close:           the slice of the record before, none of whose windows has fired
+    v = get(k, M) ...                    d is this epoch's dict of it
+    d[k] = 1 if v is M else v + 1
+else:
+    r = take(k, e, t, w)                 any other record: the operator itself, which knows what is late
+    cs, ce, close, d = ...               its slice is the one for those that follow
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.operators.windows.sliced import SlicedWindows
+
+if TYPE_CHECKING:
+    from actorstream.operators.step_text import StepText
+    from actorstream.operators.windows.aggregates import Aggregation
+
+
+def begin_slices(text: StepText, operator: SlicedWindows) -> None:
+    """Write what stands before the loop: no slice is known."""
+    text.constant("older_of", operator.older)
+    text.constant("enter", operator.enter)
+    text.constant("close_at", operator.close_at)
+    text.begin("cs = ce = close = 0")
+
+
+def write_addition(text: StepText, aggregation: Aggregation, item: str, key: str, depth: int) -> None:
+    """Write the addition to the slice at hand."""
+    text.emit(depth, f"v = get({key}, M)")
+    text.emit(depth, f"if v is M: v = older_of(cs, {key})")
+    held = f"d[{key}]"
+    fn = aggregation.fn
+    match aggregation.shape:
+        case "count":
+            text.emit(depth, f"{held} = 1 if v is M else v + 1")
+        case "sum" if fn is not None:
+            text.emit(depth, f"{held} = (0 if v is M else v) + {text.applied('term', fn, item)}")
+        case "min" | "max" as shape if fn is not None:
+            text.emit(depth, f"m = {text.applied('term', fn, item)}")
+            text.emit(depth, f"if v is M or m {'<' if shape == 'min' else '>'} v: {held} = m")
+        case "min_by" | "max_by" as shape if fn is not None:
+            text.emit(depth, f"m = {text.applied('term', fn, item)}")
+            text.emit(depth, f"if v is M or m {'<' if shape == 'min_by' else '>'} v[0]: {held} = m, {item}")
+        case _:
+            text.constant("add", aggregation.add)
+            text.emit(depth, f"{held} = add(v, {item})")
+
+
+def write_slice_of(text: StepText, operator: SlicedWindows, time: str, mark: str, depth: int) -> None:
+    """Write that the slice of this record is at hand from here on."""
+    offset = f" - {operator.offset}" if operator.offset else ""
+    text.emit(depth, f"cs = {time} - ({time}{offset}) % {operator.slice_us}")
+    text.emit(depth, f"ce = cs + {operator.slice_us}")
+    text.emit(depth, "close = close_at(cs)")
+    text.emit(depth, f"if {mark} < close:")
+    text.emit(depth + 1, f"d = enter(cs, {mark})")
+    text.emit(depth + 1, "get = d.get")
