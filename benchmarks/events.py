@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import random
 from itertools import accumulate
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from benchmarks.nexmark.generator import events as nexmark_events
+
+if TYPE_CHECKING:
+    from benchmarks.nexmark.events import Event
 
 Bid: TypeAlias = tuple[int, int, int, int]
 """(auction, bidder, price in cents, microseconds since 1970), after the Nexmark queries."""
@@ -21,12 +26,13 @@ class Events(NamedTuple):
 
     bids: list[Bid]
     lines: list[str]
+    nexmark: list[Event]
 
 
 def make_events(count: int, seed: int = SEED) -> Events:
-    """Make `count` bids, and lines of `count` words."""
+    """Make `count` bids, lines of `count` words, and `count` events of Nexmark's auction house."""
     chance = random.Random(seed)
-    return Events(_bids(chance, count), _lines(chance, count))
+    return Events(_bids(chance, count), _lines(chance, count), nexmark_events(count, seed=seed))
 
 
 def _bids(chance: random.Random, count: int) -> list[Bid]:

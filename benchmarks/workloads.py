@@ -11,6 +11,10 @@ everything bound to local names.
 
     sum-field    kc, key and price named by `itemgetter`: the plan may write `bid[0]` where the loop calls a function
     count-field  how many bids of each auction so far, key by `itemgetter`
+    q3  a join of two kinds of events, with no bound in time    q7  the highest bid of each 10 s
+    q5  the auctions with most bids in 10 s, every 2 s          q8  who registers and sells in the same 10 s
+    timer  a timer set, moved never, and fired for each bid
+
     wc-builtin   wc, words by `str.split`: nothing is left to write out, the loop calls no more functions than the plan
 """
 
@@ -18,15 +22,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from heapq import heappop, heappush
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actorstream import KeyedProcess, Pipeline, ValueState
+from benchmarks.nexmark import answers, queries
+from benchmarks.nexmark.generator import DISORDER
+from benchmarks.nexmark.steps import time_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorstream import Context
+    from actorstream import Context, Stream, Timer
     from benchmarks.events import Bid, Events
 
 Plain: TypeAlias = "Callable[[list[Any]], list[Any]]"
@@ -34,6 +42,7 @@ Connect: TypeAlias = "Callable[[Pipeline, list[Any], Callable[[Any], object]], N
 
 EURO_IN_DOLLARS = 0.908
 AUCTIONS_WATCHED = 4
+ALARM_SECONDS = 1.0
 
 
 # ---- the user functions, called by both sides
@@ -83,6 +92,23 @@ class RunningSum(KeyedProcess[int, "Bid", tuple[int, int]]):
         """Add a bid to its auction."""
         self.total += bid[2]
         return [(ctx.key, self.total)]
+
+
+def time_of_bid(bid: Bid) -> float:
+    """timer: when a bid was made."""
+    return bid[3] / 1_000_000
+
+
+class Alarm(KeyedProcess[int, "Bid", tuple[float, int]]):
+    """timer: say for each bid that a while is over since."""
+
+    def on_element(self, bid: Bid, ctx: Context[int], /) -> None:
+        """Set the alarm."""
+        ctx.set_timer(time_of_bid(bid) + ALARM_SECONDS)
+
+    def on_timer(self, timer: Timer, ctx: Context[int], /) -> list[tuple[float, int]]:
+        """Say so."""
+        return [(timer.at.timestamp(), ctx.key)]
 
 
 # ---- the plain loops
@@ -150,6 +176,20 @@ def _plain_count(bids: list[Bid]) -> list[Any]:
     return out
 
 
+def _plain_timers(bids: list[Bid]) -> list[Any]:
+    out: list[Any] = []
+    put, time = out.append, time_of_bid
+    waiting: list[tuple[float, int]] = []
+    for bid in bids:
+        at = time(bid)
+        while waiting and waiting[0][0] < at:
+            put(heappop(waiting))
+        heappush(waiting, (at + ALARM_SECONDS, bid[3]))
+    while waiting:
+        put(heappop(waiting))
+    return out
+
+
 # ---- the pipelines
 
 
@@ -189,6 +229,17 @@ def _count_by_field(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], ob
     pipeline.source(bids).key_by(itemgetter(0)).count(name="counts").sink(put)
 
 
+def _timers(pipeline: Pipeline, bids: list[Any], put: Callable[[Any], object]) -> None:
+    pipeline.source(bids).assign_timestamps(time_of_bid).key_by(itemgetter(3)).process(Alarm).sink(put)
+
+
+def _nexmark(query: Callable[[Stream[Any]], Stream[Any]]) -> Connect:
+    def connect(pipeline: Pipeline, events: list[Any], put: Callable[[Any], object]) -> None:
+        query(pipeline.source(events).assign_timestamps(time_of, out_of_orderness=DISORDER)).sink(put)
+
+    return connect
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """One thing to measure.
@@ -218,6 +269,10 @@ def _lines_of(events: Events) -> list[Any]:
     return events.lines
 
 
+def _nexmark_of(events: Events) -> list[Any]:
+    return events.nexmark
+
+
 WORKLOADS = (
     Workload("q0", _bids_of, _plain_pass_on, _pass_on, 0.85),
     Workload("q1", _bids_of, _plain_convert, _convert, 0.85),
@@ -228,5 +283,10 @@ WORKLOADS = (
     Workload("kp", _bids_of, _plain_running_sum, _running_sum_process, 0.60),
     Workload("sum-field", _bids_of, _plain_running_sum, _sum_by_field, 1.00),
     Workload("count-field", _bids_of, _plain_count, _count_by_field, 1.00),
+    Workload("q3", _nexmark_of, answers.q3, _nexmark(queries.q3), 0.50),
+    Workload("q5", _nexmark_of, answers.q5, _nexmark(queries.q5), 1.00),
+    Workload("q7", _nexmark_of, answers.q7, _nexmark(queries.q7), 0.90),
+    Workload("q8", _nexmark_of, answers.q8, _nexmark(queries.q8), 0.70),
+    Workload("timer", _bids_of, _plain_timers, _timers, 0.15),
     Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 0.70),
 )

@@ -1,7 +1,7 @@
 """Writes how event time is assigned and moves while a loop runs.
 
     t4 = time4(e)                       the user's time, in microseconds
-    ...                                 all that follows in the chain, which sees t4, and w4 as the watermark before it
+    ...                                 all that follows in the chain, which sees t4, and mark4 as the watermark before it
     if t4 > high4: ...                  the generator moves, and the watermark with it, up to what others allow
 
 An operator that waits for time is asked at the top of the loop, before anything is done with the record: there
@@ -36,7 +36,7 @@ class TimeText(StepText):
     def _assign(self, node: Node, spec: AssignSpec, item: Item, depth: int) -> None:
         """Give the record a time of its own, write all that takes it, and move the watermark."""
         n = node.id
-        time, mark, high = f"t{n}", f"w{n}", f"high{n}"
+        time, mark, high = f"t{n}", f"mark{n}", f"high{n}"
         item = self._named(item, depth)
         self.constant("time_us", time_us)
         self.constant(f"what{n}", f"what assign_timestamps was given as the time of a record ({node.name})")
