@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 from actorstream.api.functions import is_async, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import AssignSpec, CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec
+from actorstream.graph.nodes import AssignSpec, CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec, one_for_all
 from actorstream.graph.render import function_name
 from actorstream.model.connect import Sink
 
@@ -181,7 +181,7 @@ class Stream(Generic[T_co]):
         Raises:
             PlanError: The words contradict each other.
         """
-        origin = self.origin.through(Keyed(_the_same_for_all))
+        origin = self.origin.through(Keyed(one_for_all))
         return self.origin.draft.windowed(
             origin, windows, trigger=trigger, allowed_lateness=allowed_lateness, emit=emit
         )
@@ -212,7 +212,3 @@ class Stream(Generic[T_co]):
         else:
             raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")
 
-
-def _the_same_for_all(record: object) -> int:
-    del record
-    return 0

@@ -23,6 +23,7 @@ from actorstream.graph.nodes import (
     MapSpec,
     SinkSpec,
     SourceSpec,
+    one_for_all,
 )
 from actorstream.operators.step_text import Line, Nested, Outlet
 from actorstream.operators.waiting_text import WaitingText
@@ -181,5 +182,6 @@ class ChainWriter(WaitingText):
         self._prologue.append(Line(1, "key_type = settled()"))
         item = self._named(item, depth)
         self.emit(depth, f"k = {self.applied('key', key, item)}")
-        self.emit(depth, "if type(k) is not key_type: key_type = check(k)")
+        if key is not one_for_all:
+            self.emit(depth, "if type(k) is not key_type: key_type = check(k)")
         self._node(node, item, depth)

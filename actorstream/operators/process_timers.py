@@ -50,9 +50,10 @@ class ProcessTimers:
         """Let the timer (key, domain, name) fire at `at_us`, and at no other time."""
         self._table.set(key, name, domain, at_us)
         if domain == "event":
-            self.due = min(self.due, at_us)
-        else:
-            self.clock_due = min(self.clock_due, at_us)
+            if at_us < self.due:
+                self.due = at_us
+        elif at_us < self.clock_due:
+            self.clock_due = at_us
 
     def cancel(self, key: object, name: str, domain: Domain) -> None:
         """Let a timer not fire."""
@@ -64,24 +65,28 @@ class ProcessTimers:
 
     def fire(self, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
         """Take out up to `limit` event timers up to and including `watermark`: (key, time, timer)."""
-        yield from self._take("event", watermark, limit)
-        self.due = self._next("event")
+        take, due = self._table.take_due, self.due
+        while limit:
+            timer, due = take("event", watermark)
+            if timer is None:
+                break
+            limit -= 1
+            time, key, name, _ = timer
+            yield key, time, Timer(datetime_of(time), name, "event")  # type: ignore[arg-type]  # names are str
+        self.due = due
 
     def fire_clock(self, now_us: int, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
         """Take out up to `limit` processing timers before `now_us`: what comes at that instant is before them (T28)."""
         del watermark
-        yield from self._take("processing", now_us - 1, limit)
-        self.clock_due = self._next("processing")
-
-    def _take(self, domain: Domain, up_to: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
-        for timer in self._table.due(domain, up_to):
+        due = self.clock_due
+        while limit:
+            timer, due = self._table.take_due("processing", now_us - 1)
             if timer is None:
-                return
-            time, key, name, _ = timer
-            yield key, time, Timer(datetime_of(time), str(name), domain)
+                break
             limit -= 1
-            if not limit:
-                return
+            time, key, name, _ = timer
+            yield key, time, Timer(datetime_of(time), name, "processing")  # type: ignore[arg-type]  # names are str
+        self.clock_due = due
 
     def _next(self, domain: Domain) -> int:
         time = self._table.next_time(domain)

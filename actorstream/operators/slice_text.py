@@ -5,13 +5,14 @@ if cs <= t < ce and w < close:           the slice of the record before, none of
     d[k] = 1 if v is M else v + 1
 else:
     r = take(k, e, t, w)                 any other record: the operator itself, which knows what is late
-    cs, ce, close, d = ...               its slice is the one for those that follow
+    cs, ce, d = ...               its slice is the one for those that follow
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorstream.codec.values import is_immutable
 from actorstream.operators.windows.sliced import SlicedWindows
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def begin_slices(text: StepText, operator: SlicedWindows) -> None:
     text.constant("older_of", operator.older)
     text.constant("enter", operator.enter)
     text.constant("close_at", operator.close_at)
-    text.begin("cs = ce = close = 0")
+    text.begin("cs = ce = 0")
 
 
 def write_addition(text: StepText, aggregation: Aggregation, item: str, key: str, depth: int) -> None:
@@ -44,6 +45,9 @@ def write_addition(text: StepText, aggregation: Aggregation, item: str, key: str
         case "min_by" | "max_by" as shape if fn is not None:
             text.emit(depth, f"m = {text.applied('term', fn, item)}")
             text.emit(depth, f"if v is M or m {'<' if shape == 'min_by' else '>'} v[0]: {held} = m, {item}")
+        case "fold" if fn is not None and is_immutable(aggregation.initial):
+            text.constant("initial", aggregation.initial)
+            text.emit(depth, f"{held} = {text.constant('fold', fn)}(initial if v is M else v, {item})")
         case _:
             text.constant("add", aggregation.add)
             text.emit(depth, f"{held} = add(v, {item})")
@@ -53,8 +57,8 @@ def write_slice_of(text: StepText, operator: SlicedWindows, time: str, mark: str
     """Write that the slice of this record is at hand from here on."""
     offset = f" - {operator.offset}" if operator.offset else ""
     text.emit(depth, f"cs = {time} - ({time}{offset}) % {operator.slice_us}")
-    text.emit(depth, f"ce = cs + {operator.slice_us}")
-    text.emit(depth, "close = close_at(cs)")
-    text.emit(depth, f"if {mark} < close:")
+    text.emit(depth, "ce = cs")
+    text.emit(depth, f"if {mark} < close_at(cs):")
+    text.emit(depth + 1, f"ce = cs + {operator.slice_us}")
     text.emit(depth + 1, f"d = enter(cs, {mark})")
     text.emit(depth + 1, "get = d.get")

@@ -9,7 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import Keyed
+from actorstream.graph.nodes import Keyed, one_for_all
 from actorstream.operators.event_clock import EventClock
 from actorstream.state.memtable import MISSING
 
@@ -304,6 +304,8 @@ class StepText:
 
     def applied(self, name: str, fn: Function, item: str) -> str:
         """Give the expression `fn(item)`; a getter of Python's own is written out."""
+        if fn is one_for_all:
+            return "0"
         getter = getter_text(fn)
         return f"{self.constant(name, fn)}({item})" if getter is None else item + getter
 

@@ -70,7 +70,7 @@ class WaitingText(ProcessText):
         sliced = operator if isinstance(operator, SlicedWindows) and self._time is not None else None
         if sliced is not None:
             begin_slices(self, sliced)
-            self.emit(depth, f"if cs <= {time} < ce and {self._mark()} < close:")
+            self.emit(depth, f"if cs <= {time} < ce:")
             write_addition(self, sliced.aggregation, item, "k", depth + 1)
             self.emit(depth, "else:")
             depth += 1
@@ -112,6 +112,8 @@ class WaitingText(ProcessText):
         self._fire(node, 3, mark)
         if brings_key:
             self.emit(3, "k = key")
+        if isinstance(self.bindings.operator, SlicedWindows) and self._time is not None:
+            self.emit(3, "cs = ce = 0")
         self.emit(3, f"if {mark} >= {due}:")
         self.emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
         self.emit(4, "break")

@@ -69,7 +69,11 @@ class TimerEpoch(dict[bytes, Changes]):
         """Say when a timer fires, or None; `stale` is what older epochs have."""
         changes = self.get(key)
         if changes is None:
-            changes = self[key] = {}
+            self[key] = {suffix: (at, stale, at)}
+            self.entries += 1
+            if at is not None:
+                heappush(self.heaps[suffix[0]], (at, key, suffix))
+            return
         before = changes.get(suffix)
         listed = None
         if before is None:
@@ -105,6 +109,27 @@ class TimerEpoch(dict[bytes, Changes]):
             else:
                 heapreplace(heap, (at, key, suffix))
                 self[key][suffix] = at, stale, at
+        return None
+
+    def take_first(self, domain: int, up_to: int) -> At | None:
+        """Give the first timer; one up to and including a time is taken out, as if cancelled."""
+        heap = self.heaps[domain]
+        while heap:
+            found = heap[0]
+            time, key, suffix = found
+            changes = self.get(key)
+            change = None if changes is None else changes.get(suffix)
+            if change is None or changes is None or change[0] != time or change[2] != time:
+                if self.first(domain) is None:  # puts the heap in order
+                    return None
+                continue
+            if time <= up_to:
+                heappop(heap)
+                if change[1]:
+                    changes[suffix] = None, change[1], None
+                else:
+                    self.forget(key, suffix)
+            return found
         return None
 
     def drop_first(self, domain: int) -> None:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 from actorstream.codec.ordered_keys import decode_key, encode_key
 from actorstream.errors import CodecError
 from actorstream.state.epochs import Epochs
+from actorstream.state.missing import MISSING
 from actorstream.state.timer_entries import DOMAINS, TIME_MAX, TIME_MIN, TimerEntries, TimerWriting
 from actorstream.state.timer_epoch import KEY_BYTES, TIMER_BYTES, TimerEpoch
 from actorstream.state.timer_index import TimerIndex
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 Domain: TypeAlias = Literal["event", "processing"]
 
 _NUMBERS: Final[dict[Domain, int]] = {"event": 0, "processing": 1}
+_REMEMBERED = 16_384
 _ROWS = 1_000
 """How many rows of layers are read before the caller may look at the clock: about 2 ms."""
 
@@ -75,6 +77,11 @@ class TimerTable(Epochs[TimerEpoch]):
         marks = [self._layout.marks(domain) for domain in range(len(DOMAINS))]
         self._floors = [min(each.values()) for each in marks]
         self._highest = [max(each.values()) for each in marks]
+        self._layered = space.stack.layers > 0
+        self._parts: dict[object, bytes] = {}
+        self._keys: dict[bytes, object] = {}
+        self._suffixes: dict[tuple[int, object], bytes] = {}
+        self._names: dict[bytes, object] = {}
         self._indexes = [
             TimerIndex(domain, self._layout.heads, space.stack, each)
             for domain, each in zip(DOMAINS, marks, strict=True)
@@ -90,7 +97,8 @@ class TimerTable(Epochs[TimerEpoch]):
         if not TIME_MIN <= at <= TIME_MAX:
             raise CodecError(f"{self._name}: a timer at {at} was set, 64 bits of microseconds are possible")
         number = _NUMBERS[domain]
-        part, suffix = self._layout.encoded(key), DOMAINS[number] + encode_key(name)
+        part = self._parts.get(key) or self._part_of(key)
+        suffix = self._suffixes.get((number, name)) or self._suffix_of(number, name)
         change = self.live.change_of(part, suffix)
         if change is not None:
             before, stale, _ = change
@@ -99,7 +107,8 @@ class TimerTable(Epochs[TimerEpoch]):
             stale = () if before is None else (before,)
         if at != before:
             self.live.put(part, suffix, at, stale)
-            self._floors[number] = min(self._floors[number], at)
+            if at < self._floors[number]:
+                self._floors[number] = at
 
     def cancel(self, key: object, name: object, domain: Domain) -> bool:
         """Let a timer not fire; tell whether there was one."""
@@ -141,6 +150,32 @@ class TimerTable(Epochs[TimerEpoch]):
             self._indexes[number].drop(found)
             yield Timer(time, decode_key(part), decode_key(suffix[1:]), domain)
 
+    def take_due(self, domain: Domain, up_to: int) -> tuple[Timer | None, int]:
+        """Take out the first timer of a domain up to and including a time.
+
+        Without one, or where finding it takes long: None, and the time before which none is due; TIME_MAX: there is
+        none. The same as `due`, for a caller to whom an iterator costs more than a call.
+        """
+        number = _NUMBERS[domain]
+        alone = not (self._layered or self.unsettled)
+        found, sure = (self.live.take_first(number, up_to), True) if alone else self._first(number)
+        if found is None or found[0] > up_to:
+            self._floors[number] = max(self._floors[number], min(up_to, TIME_MAX - 1) + 1)
+            return None, TIME_MAX if found is None else found[0]
+        time, part, suffix = found
+        if not sure:
+            return None, time
+        self._floors[number] = time
+        if not alone:
+            self._take_out(part, suffix, at=time)
+            self._indexes[number].drop(found)
+        key, name = self._keys.get(part, MISSING), self._names.get(suffix, MISSING)
+        if key is MISSING:
+            key = decode_key(part)
+        if name is MISSING:
+            name = decode_key(suffix[1:])
+        return Timer(time, key, name, domain), time
+
     def next_time(self, domain: Domain) -> int | None:
         """Give when the next timer of a domain fires; None if there is none.
 
@@ -160,6 +195,11 @@ class TimerTable(Epochs[TimerEpoch]):
             return None
         self.live.floors = tuple(self._floors)
         return super().freeze()
+
+    def on_written(self, part: Part[TimerEpoch]) -> None:
+        """The oldest frozen part is in a layer on the stack."""
+        self._layered = True
+        super().on_written(part)
 
     def encode(self, part: Part[TimerEpoch], slots: Slots, limit: int, *, bottom: bool) -> list[Entry]:
         """Give the next entries of a part: its frozen epoch, what is still valid of failed ones, marks."""
@@ -232,6 +272,8 @@ class TimerTable(Epochs[TimerEpoch]):
 
     def _first(self, number: int) -> tuple[At | None, bool]:
         """Give the first timer; with False beside it a place that none lies before."""
+        if not (self._layered or self.unsettled):
+            return self.live.first(number), True
         found, sure = self._first_in_layers(number)
         newer: list[TimerEpoch] = []
         for epoch in (self.live, *self.unsettled):
@@ -280,4 +322,23 @@ class TimerTable(Epochs[TimerEpoch]):
             change = epoch.change_of(part, suffix)
             if change is not None:
                 return change[0]
-        return self._layout.time_of(part, suffix)
+        return self._layout.time_of(part, suffix) if self._layered else None
+
+    # ---- encoded keys and names, of which the latest are remembered: it halves the cost of a timer
+
+    def _part_of(self, key: object) -> bytes:
+        part = self._layout.encoded(key)
+        if len(self._parts) >= _REMEMBERED:
+            self._parts.clear()
+            self._keys.clear()
+        self._parts[key], self._keys[part] = part, key
+        return part
+
+    def _suffix_of(self, number: int, name: object) -> bytes:
+        suffix = DOMAINS[number] + encode_key(name)
+        if len(self._suffixes) >= _REMEMBERED:
+            self._suffixes.clear()
+            self._names.clear()
+        if type(name) is str:
+            self._suffixes[number, name], self._names[suffix] = suffix, name
+        return suffix

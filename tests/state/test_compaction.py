@@ -380,8 +380,8 @@ def test_damaged_source_is_not_copied_into_a_good_file(shelf: Shelf) -> None:
 
 def test_kind_of_a_newer_version_is_refused(shelf: Shelf) -> None:
     """What hides or expires in a way that we do not know must not be merged as if it did not."""
-    with pytest.raises(StoreError, match=r"layer 1-0-2\.lmdb: an entry of kind 4 .*newer version"):
-        merged_entries(shelf, [entry(b"a", b"", b"\x00a")], [entry(b"b", b"", b"\x04b")], bottom=True)
+    with pytest.raises(StoreError, match=r"layer 1-0-2\.lmdb: an entry of kind 5 .*newer version"):
+        merged_entries(shelf, [entry(b"a", b"", b"\x00a")], [entry(b"b", b"", b"\x05b")], bottom=True)
     assert not (shelf.folder / "1-0-3.lmdb").exists()
 
 
