@@ -76,7 +76,9 @@ class ChainRunner:
         self.outputs: Mapping[Exchange, ExchangeOutput] = {}
         self.ports: dict[NodeId, SinkPort] = {}
         self.taps: dict[tuple[NodeId, str], list[Tap]] = {}
-        self.calling: str | None = None
+        self._calling: str | None = None
+        self.calling_since = 0.0
+        self.waits_since: float | None = None
         self.keys = KeyCheck(chain.head.name if chain.stateful is None else chain.stateful.name)
         self.turn_ends = 0.0
         self.after_piece: Callable[[], None] | None = None
@@ -103,6 +105,15 @@ class ChainRunner:
         self._called_with: object = None
         self._origin: tuple[str, object] | None = None
         self._state: OperatorState | None = None
+
+    @property
+    def calling(self) -> str | None:
+        """The operator whose own code is awaited, and `calling_since` when: a sink, or what is being opened or closed."""
+        return self._calling
+
+    @calling.setter
+    def calling(self, operator: str | None) -> None:
+        self._calling, self.calling_since = operator, self._pace.clock.monotonic()
 
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
@@ -248,7 +259,7 @@ class ChainRunner:
         else:
             return
         clock = self._pace.clock.monotonic
-        began = clock()
+        self.waits_since = began = clock()
         if self.time is not None:
             self.time.pause(BACK_PRESSURE)
         for exchange in self.outputs.values():
@@ -260,6 +271,7 @@ class ChainRunner:
                     self._pace.wake()
         if self.time is not None:
             self.time.resume(BACK_PRESSURE)
+        self.waits_since = None
         self._statistics.backpressured_seconds += clock() - began
 
     # ---- time

@@ -86,6 +86,7 @@ class CoordinatorActor:
         self._arrival = Wakeup()
         self._started_us: dict[CheckpointId, int] = {}
         self._problem: Exception | None = None
+        self.last_abort: tuple[CheckpointId, str] | None = None
         self._finished = False
 
     def tell(self, message: CoordinatorMessage) -> None:
@@ -142,6 +143,7 @@ class CoordinatorActor:
                         self._tell[subtask](TriggerCheckpoint(checkpoint, stop))
                 case decide.Abort(checkpoint, reason, latest):
                     self._started_us.pop(checkpoint, None)
+                    self.last_abort = checkpoint, reason
                     self._statistics.failed_checkpoints += 1
                     log.warning("checkpoint failed", checkpoint=checkpoint, reason=reason)
                     self._tell_all(AbortCheckpoint(checkpoint, latest))
@@ -186,6 +188,7 @@ class CoordinatorActor:
         self._positions[checkpoint] = positions
         self._final = checkpoint if final else None
         statistics = self._statistics
+        self.last_abort = None
         statistics.checkpoints += 1
         statistics.last_checkpoint_id = checkpoint
         statistics.last_checkpoint_seconds = (self._now_us() - started_us) / 1e6

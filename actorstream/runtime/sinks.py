@@ -8,7 +8,7 @@ restore       commit every token of the checkpoint, abort whatever else was left
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from actorstream.errors import UserCodeError
 from actorstream.protocol.commit import Commit, SinkCommits
@@ -41,6 +41,7 @@ class SinkPort:
         """Drive `writer`."""
         self.context = context
         self._writer = writer
+        self.doing: Literal["write", "pre_commit", "commit"] | None = None
         self._commits = SinkCommits()
 
     async def restore(self, pending: Sequence[PendingCommit]) -> None:
@@ -50,11 +51,15 @@ class SinkPort:
 
     async def write(self, values: Sequence[object]) -> None:
         """Hand records to the writer."""
+        self.doing = "write"
         await self._writer.write(values)
+        self.doing = None
 
     async def pre_commit(self, checkpoint: CheckpointId) -> None:
         """Make everything before the barrier durable."""
+        self.doing = "pre_commit"
         token = await self._writer.pre_commit(checkpoint)
+        self.doing = None
         if token is not None and len(token) > TOKEN_BYTES_MAX:
             raise UserCodeError(
                 f"sink {self.context.operator} gave a token of {len(token)} bytes, at most {TOKEN_BYTES_MAX} are kept "
@@ -76,5 +81,7 @@ class SinkPort:
     async def _carry_out(self, effects: Sequence[object]) -> None:
         for effect in effects:
             if isinstance(effect, Commit):
+                self.doing = "commit"
                 await self._writer.commit(effect.token)
+                self.doing = None
                 self._commits.on_committed(effect.checkpoint)

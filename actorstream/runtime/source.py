@@ -80,6 +80,7 @@ class SourceSubtask(Subtask):
         self._in_memory = source if isinstance(source, InMemorySource) else None
         self._ready: deque[ChannelIndex] = deque()
         self._groups: list[str] = []
+        self.last_record_us: dict[str, int] = {}
         self._held_records = {split for split, place in splits.items() if place.position is not None}
 
     async def begin(self) -> None:
@@ -172,6 +173,7 @@ class SourceSubtask(Subtask):
         if self.chain.needs_timestamps and fetched.timestamps is not None:
             timestamps = [round(seconds * _MICROSECONDS) for seconds in fetched.timestamps]
         if values:
+            self.last_record_us[split] = self.deployment.world.clock.now_us()
             await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)), channel)
         self.positions[split] = SplitPosition(fetched.position, finished=False)
         if time is not None:
@@ -193,6 +195,7 @@ class SourceSubtask(Subtask):
             await self._on_split_end(channel, split)
             return
         runner = self.runner
+        self.last_record_us[split] = self.deployment.world.clock.now_us()
         batch = Batch(cast("list[object]", taken.values), None, None, (split, taken.position))
         if runner.time is None:
             await runner.piece(batch, taken.start, taken.length)

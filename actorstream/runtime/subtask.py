@@ -110,6 +110,7 @@ class Subtask:
         self._bindings: Bindings | None = None
         self.process_class = None if process is None else class_of(process)
         self._process = cast("KeyedProcess[object, object, object] | None", process)
+        self.began_us = 0
         self._ending = False
         self._ended = False
 
@@ -140,6 +141,7 @@ class Subtask:
             await self._open(stack)
             opened()
             await start()
+            self.began_us = self.deployment.world.clock.now_us()
             self.deployment.pace.wake()
             try:
                 await self._loop()

@@ -58,6 +58,9 @@ class Supervisor:
         self._requests: dict[int, asyncio.Future[CheckpointId]] = {}
         self._numbers = count(1)
         self._stop_requested = False
+        self.last_failure: Exception | None = None
+        self.last_failure_us = 0
+        self.next_try_us: int | None = None
         self._crashes = 0
         self._hurry = anyio.Event()
         self._up = anyio.Event()
@@ -129,7 +132,9 @@ class Supervisor:
         if isinstance(failure, FencedError | RestoreError | PlanError | DataLossError) or not self.opened.is_set():
             # Trying again cannot help: somebody else owns the job, or it never came up.
             raise _job_failed(f"{type(failure).__name__}: {failure}", failure)
-        now_us = int(context.world.clock.monotonic() * 1e6)
+        clock = context.world.clock
+        self.last_failure, self.last_failure_us = failure, clock.now_us()
+        now_us = int(clock.monotonic() * 1e6)
         match self._restarts.on_failure(now_us, _place(failure), self._jitter()):
             case GiveUp(reason):
                 raise _job_failed(f"{failure} (not tried again: {reason})", failure)
@@ -140,8 +145,10 @@ class Supervisor:
                 self.status = "restarting"
                 self._up = anyio.Event()
                 context.statistics.restarts += 1
+                self.next_try_us = clock.now_us() + delay_us
                 with anyio.move_on_after(delay_us / 1e6):
                     await self._hurry.wait()
+                self.next_try_us = None
                 # A stop cuts one delay short: a job that keeps failing while it stops must not spin.
                 self._hurry = anyio.Event()
 
