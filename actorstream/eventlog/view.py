@@ -78,7 +78,8 @@ class LogView(Generic[T]):
         """Yield what follows offset `after` (None: the view's start), up to the view's end.
 
         A view that does not start at the earliest record first yields no values with the position in front
-        of its start, so that a snapshot knows where it began even if nothing has come yet.
+        of its start, so that a snapshot knows where it began even if nothing has come yet. Where there is
+        nothing to read at first, it says that it has caught up.
 
         Raises:
             DataLossError: The position is gone, or a record is damaged: trying again cannot help.
@@ -94,11 +95,16 @@ class LogView(Generic[T]):
         else:
             first = after + 1
         with _BoundedReader(log, self._codec(), bounds, partition, first) as reader:
+            silent = after is None
             while not reader.ended:
                 records = await reader.fetch()
                 if records is not None:
+                    silent = False
                     stamps = [us / 1_000_000 for us in records.stamps]
                     yield Fetched(records.values, records.first + len(stamps) - 1, stamps)
+                elif silent:
+                    silent = False
+                    yield Fetched([], first - 1, [], caught_up=True)
                 elif not reader.ended:
                     await reader.wait()
 

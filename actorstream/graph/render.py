@@ -10,12 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import CallSpec, Forward, Keyed, Rebalance, SinkSpec, SourceSpec, kind_of
+from actorstream.graph.nodes import (
+    AssignSpec,
+    CallSpec,
+    Forward,
+    Keyed,
+    Rebalance,
+    SinkSpec,
+    SourceSpec,
+    TimedSpec,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorstream.graph.nodes import Guarantee, Partitioning, Spec
+    from actorstream.graph.nodes import Guarantee, NodeId, Partitioning, Spec
     from actorstream.graph.plan import Chain, Plan
 
 _DURABILITY = {
@@ -53,6 +63,8 @@ def sink_guarantee(spec: SinkSpec | CallSpec) -> Guarantee:
 def _text(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
     yield f"pipeline {plan.graph.name}, max parallelism {plan.graph.max_parallelism}"
     yield _DURABILITY[store]
+    for warning in warnings_of(plan):
+        yield f"warning: {warning}"
     for chain in plan.chains:
         yield ""
         yield f"chain {chain.name}, {_subtasks(chain)}"
@@ -88,6 +100,24 @@ def _mermaid(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
     for chain in plan.chains:
         for exchange in chain.outputs:
             yield f"  n{exchange.sender} == {_partitioning(exchange.partitioning)} ==> n{exchange.receiver}"
+
+
+def warnings_of(plan: Plan) -> Iterator[str]:
+    """Say what will surprise: operators that go by event time, and inputs that bring no watermark."""
+    nodes = {node.id: node for node in plan.graph.nodes}
+    assigned: set[NodeId] = set()
+    for node in plan.graph.nodes:
+        if isinstance(node.spec, AssignSpec) or (node.inputs and all(edge.source in assigned for edge in node.inputs)):
+            assigned.add(node.id)
+    for node in plan.graph.nodes:
+        if not isinstance(node.spec, TimedSpec) or not node.spec.definition.event_time:
+            continue
+        for edge in node.inputs:
+            if edge.source not in assigned:
+                yield (
+                    f"{node.name} goes by event time, but no watermark comes from {nodes[edge.source].name}: nothing will "
+                    "come out before that input ends; say .assign_timestamps(...) behind its source"
+                )
 
 
 def _subtasks(chain: Chain) -> str:

@@ -19,12 +19,14 @@ Pos_co = TypeVar("Pos_co", covariant=True)
 class Fetched(NamedTuple, Generic[Pos_co, T_co]):
     """What a source reads at once: values, and the position of the last of them.
 
-    `timestamps` are Unix seconds, one a value; None where the source knows none.
+    `timestamps` are Unix seconds, one a value; None where the source knows none. `caught_up`: there is no more for
+    now. A split that has never held a record and says so is not waited for.
     """
 
     values: Sequence[T_co]
     position: Pos_co
     timestamps: Sequence[float] | None = None
+    caught_up: bool = False
 
 
 @runtime_checkable

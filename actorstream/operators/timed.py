@@ -13,7 +13,7 @@ A definition is what the user's words become; one object of it serves every subt
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,19 @@ class TimedOperator(Protocol):
 
     def fire_clock(self, now_us: int, watermark: int, limit: int, /) -> Sequence[Emitted]:
         """Do what the clock has made due: all that is before `now_us` (T28); bounded as `fire`."""
+        ...
+
+
+@runtime_checkable
+class RestoredByWatermark(Protocol):
+    """An operator whose state does not say which windows have fired: the watermark of the snapshot does.
+
+    So a snapshot is taken only when nothing is due. Any other operator that must not be frozen in the middle of
+    something has an attribute `firing`, true meanwhile.
+    """
+
+    def on_restore(self, watermark: int, /) -> None:
+        """Go on at the watermark of the snapshot; called once, behind `open`."""
         ...
 
 

@@ -27,8 +27,8 @@ from actorstream.graph.nodes import CallSpec, TimedSpec
 from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
+from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
-from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.protocol.idleness import BACK_PRESSURE
 from actorstream.protocol.watermarks import TIME_MAX
 
@@ -130,7 +130,7 @@ class ChainRunner:
             if stateful is not None:
                 self._stage = self.time.clock_before(self.chain, stateful)
                 self._delay = delay_of(stateful)
-                if isinstance(bindings.operator, SlicedWindows):
+                if isinstance(bindings.operator, RestoredByWatermark):
                     bindings.operator.on_restore(self._stage.now)
                 timed = isinstance(stateful.spec, TimedSpec) and stateful.spec.definition.event_time
                 self._lacks_time = timed and self._stage is self.time.clock
@@ -302,7 +302,10 @@ class ChainRunner:
 
         What tells by the watermark alone which windows have fired must have fired all that it says.
         """
-        return not (self.is_due and isinstance(self._waiting, SlicedWindows))
+        waiting = self._waiting
+        if isinstance(waiting, RestoredByWatermark):
+            return not self.is_due
+        return not getattr(waiting, "firing", False)
 
     def time_report(self) -> TimeReport | None:
         """Give the event time that a snapshot must hold; None where none passes here."""

@@ -270,6 +270,13 @@ class EventTime:
                 for part, generator, (watermark, idle, ended) in zip(self.parts, each.generators, inputs, strict=True)
                 if not ended
             }
+        if self._source:
+            _, inputs = self._entering.snapshot()
+            parts[_OF_THE_SOURCE] = {
+                part: PartTime(b"", watermark, idle)
+                for part, (watermark, idle, ended) in zip(self.parts, inputs, strict=True)
+                if not ended
+            }
         assigned = {each.node.name: each.clock.now for each in self._assigned}
         return TimeReport(self.clock.now, self.after.now, assigned, parts, told)
 
@@ -281,13 +288,21 @@ class EventTime:
             parts: What all subtasks reported of each split or channel.
             channels: What each channel's sender had told; empty for a source.
         """
-        if channels:
+        if self._source:
+            said = parts.get(_OF_THE_SOURCE, {})
+            known = [said.get(part, _UNKNOWN) for part in self.parts]
+            self._entering.restore((own.entering, tuple((at.watermark, at.idle, False) for at in known)))
+        elif channels:
             inputs = tuple((told.watermark, told.idle, False) for told in channels)
             self._entering.restore((own.entering, inputs))
         self.clock.now, self.after.now = self._entering.output, own.after
         for each in self._assigned:
             each.restore(own.assigned.get(each.node.name, TIME_MIN), self.parts, parts.get(each.node.name, {}))
 
+
+_OF_THE_SOURCE = ""
+"""Stands among the operators for what a source itself has said of its splits; no operator has this name."""
+_UNKNOWN = PartTime(b"", TIME_MIN, idle=False)
 
 NOTHING_TOLD = Told(TIME_MIN, idle=False)
 AT_FIRST = TimeReport(TIME_MIN, TIME_MIN, {}, {}, {})

@@ -179,7 +179,7 @@ class SourceSubtask(Subtask):
         if time is not None:
             if values:
                 self._held_records.add(split)
-            elif split not in self._held_records:
+            elif fetched.caught_up and split not in self._held_records:
                 time.on_idle(channel)  # there is nothing to wait for: an empty partition holds nobody back
             await self._time_moved()
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from math import gcd
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorstream.codec.values import SELF_DESCRIBING, codec_for, is_immutable
 from actorstream.errors import PlanError
@@ -27,9 +28,11 @@ from actorstream.operators.columns import Column
 from actorstream.operators.joins.arrivals import LEFT, RIGHT, Arrivals
 from actorstream.operators.joins.event_timers import LAST, TIMERS, EventTimers
 from actorstream.operators.joins.sessions import Sessions
+from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator, sliced_columns
 from actorstream.operators.joins.window_rows import STEP, WindowRows
 from actorstream.operators.timed import LATE
-from actorstream.operators.windows.assigners import Count, WindowAssigner
+from actorstream.operators.windows.assigners import Count, Sliding, Tumbling, WindowAssigner
+from actorstream.operators.windows.definition import SLICES_MAX, Aligned
 from actorstream.operators.windows.results import ShownWindows, WindowResult
 from actorstream.state.missing import private_copy
 
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 _BY_END: Final = itemgetter(1, 0)
 
 
+GroupFn: TypeAlias = "Callable[[list[Any], list[Any]], Iterable[object]]"
+
+
 @dataclass(frozen=True, slots=True)
 class CoGroup:
     """`fn(lefts, rights)` of each key and window; its results as `WindowResult`.
@@ -54,7 +60,7 @@ class CoGroup:
     """
 
     assigner: WindowAssigner[Any]
-    fn: Callable[[list[Any], list[Any]], Iterable[object]]
+    fn: GroupFn
     allowed_lateness_us: int = 0
     kind: str = "cogroup"
 
@@ -80,13 +86,28 @@ class CoGroup:
     def columns(self, operator: str) -> list[Column]:
         """Give the states."""
         del operator
+        if self.aligned is not None:
+            return sliced_columns()
         sides = [Column(name, "map", SELF_DESCRIBING) for name in ("left", "right")]
         sessions = [Column("sessions", "map", codec_for(int))] if self.assigner.merging else []
         return [Arrivals.column(), *sides, *sessions, TIMERS]
 
-    def open(self, operator: str, state: OperatorState, clock: Clock) -> CoGroupOperator:
+    @property
+    def aligned(self) -> Aligned | None:
+        """How slices may be shared; None: each record is kept by itself, as here."""
+        windows = self.assigner
+        if not isinstance(windows, Sliding) or type(windows) not in {Sliding, Tumbling}:
+            return None  # a subclass may have other windows
+        slices = windows.size_us // gcd(windows.size_us, windows.slide_us)
+        if slices > SLICES_MAX:
+            return None
+        return Aligned(windows.size_us, windows.slide_us, windows.offset_us)
+
+    def open(self, operator: str, state: OperatorState, clock: Clock) -> CoGroupOperator | SlicedCoGroupOperator:
         """Make one subtask's operator."""
         del operator, clock
+        if self.aligned is not None:
+            return SlicedCoGroupOperator(self.aligned, self.fn, self.allowed_lateness_us, state)
         return CoGroupOperator(self, state)
 
 
@@ -97,6 +118,8 @@ def window_join(assigner: WindowAssigner[Any], allowed_lateness_us: int = 0) -> 
 
 def every_pair(lefts: list[Any], rights: list[Any]) -> Iterable[object]:
     """Give all pairs; they share nothing mutable."""
+    if not lefts or not rights:
+        return ()
     if all(map(is_immutable, lefts)) and all(map(is_immutable, rights)):
         return product(lefts, rights)
     return ((private_copy(left), private_copy(right)) for left in lefts for right in rights)

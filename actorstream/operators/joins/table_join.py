@@ -9,7 +9,9 @@ In event time a record waits in the state until the watermark has reached its ti
 then a version may still come. Versions stay for `versions_us` longer than the watermark needs
 them: for as long a record behind the watermark finds its version, and comes out at once. After that
 it is late: `timestamp + versions <= watermark`. A change of the table is never late: it takes its place
-among the versions and counts from there on, for the records that have not come out.
+among the versions and counts from there on, for the records that have not come out. Only, a deletion is
+forgotten as other versions are, so an older change that comes after that brings the key back: a table
+that is read slowly, or from old files, must not lose what it says.
 
 Results have the timestamp of the stream's record, and come by it, then key, then arrival.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import PlanError
@@ -43,7 +45,7 @@ _SUPERSEDE: Final = "supersede"
 """Timers named (this, since) drop versions. Those named by a time join its records, and sort first."""
 
 _AT_ONCE: Final = 200
-"""How many records of a key and instant are joined in one step. (Versions are dropped one by one as they are superseded.)"""
+"""How many records of a key and instant are joined in one step. (Versions are superseded one by one.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,11 @@ class NewestJoinOperator:
             return (((value, private_copy(newest)), timestamp),)
         return (((value, None), timestamp),) if self._left else None
 
-    def on_other(self, key: object, value: Change[object, object], timestamp: int, watermark: int) -> Given:
+    def on_other(self, key: object, value: object, timestamp: int, watermark: int) -> Given:
         """Take in a change of the table."""
         del timestamp, watermark
-        self._rows.live[key] = MISSING if value.new is None else value.new
+        new = cast("Change[object, object]", value).new
+        self._rows.live[key] = MISSING if new is None else new
         return None
 
     def fire(self, watermark: int, limit: int) -> Sequence[Emitted]:
@@ -159,15 +162,16 @@ class VersionJoinOperator(EventTimers):
         self._set_timer(key, timestamp, timestamp)
         return None
 
-    def on_other(self, key: object, value: Change[object, object], timestamp: int, watermark: int) -> Given:
+    def on_other(self, key: object, value: object, timestamp: int, watermark: int) -> Given:
         """Take in a change of the table."""
         del watermark
+        new = cast("Change[object, object]", value).new
         row = self._arrivals.of(key)
         known = row[2]
-        replaced = self._versions.put(key, timestamp, value.new)
+        replaced = self._versions.put(key, timestamp, new)
         if not replaced:
             self._arrivals.add(key, row, RIGHT)
-        if known or value.new is None:  # the only version, if it is a value, supersedes nothing
+        if known or new is None:  # the only version, if it is a value, supersedes nothing
             self._supersede_later(key, timestamp)
             if known == 1 and not replaced:
                 for newer in self._versions.after(key, timestamp):

@@ -11,7 +11,7 @@ last window that it is in.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actorstream.operators.joins.arrivals import LEFT, RIGHT, Arrivals
 from actorstream.operators.windows.assigners import Sliding, Tumbling
@@ -36,8 +36,9 @@ class WindowRows:
         self._tables = state.maps["left"], state.maps["right"]
         self._arrivals = Arrivals(state.rows)
         self._merging = assigner.merging
-        # Not a subclass: its windows may be others.
-        self._slide = assigner.slide_us if type(assigner) in {Sliding, Tumbling} else None  # type: ignore[attr-defined]
+        self._slide: int | None = None
+        if isinstance(assigner, Sliding) and type(assigner) in {Sliding, Tumbling}:  # a subclass may have other windows
+            self._slide = assigner.slide_us
 
     def add(self, side: int, key: object, value: object, timestamp: int, spans: Sequence[Span]) -> None:
         """Keep a record for windows, or for what it stands for with a merging assigner."""
@@ -56,10 +57,10 @@ class WindowRows:
 
     def values(self, side: int, key: object, span: Span) -> Iterator[object]:
         """Give the records in a window, by time, then arrival; they are the state's own."""
-        numbers = set()
+        numbers: set[int] = set()
         for place, value in self._items(side, key, span):
             if self._merging:  # what stands for several windows, which have become one, is in it once
-                number = place[1]  # type: ignore[index]  # as `add` has put it
+                number = cast("tuple[int, int]", place)[1]
                 if number in numbers:
                     continue
                 numbers.add(number)
