@@ -19,10 +19,12 @@ from actorstream.graph.nodes import (
 )
 from actorstream.operators.keyed_process import has_timers
 from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
+from actorstream.state.ttl import ExpiringCodec
 
 if TYPE_CHECKING:
     from actorstream.codec.values import Codec
     from actorstream.graph.nodes import Node
+    from actorstream.operators.state_declarations import Declaration
     from actorstream.operators.timed import TimedDefinition
 
 VALUE = "value"
@@ -93,16 +95,23 @@ def _declared(operator: str, owner: type) -> list[Column]:
         try:
             match declaration:
                 case ValueState(default=default, factory=None) if not arguments:
-                    columns.append(Column(name, "value", codec_of(default)))
+                    columns.append(_column(name, "value", declaration, codec_of(default)))
                 case ValueState() if arguments:
-                    columns.append(Column(name, "value", codec_for(arguments[0])))
+                    columns.append(_column(name, "value", declaration, codec_for(arguments[0])))
                 case ListState():
                     element = arguments[0] if arguments else object
-                    columns.append(Column(name, "value", codec_for(list[element])))  # type: ignore[valid-type]
+                    codec = codec_for(list[element])  # type: ignore[valid-type]
+                    columns.append(_column(name, "value", declaration, codec))
                 case MapState():
-                    columns.append(Column(name, "map", codec_for(arguments[1] if arguments else object)))
+                    codec = codec_for(arguments[1] if arguments else object)
+                    columns.append(_column(name, "map", declaration, codec))
                 case _:
                     raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: ValueState[...] = ...")
         except CodecError as error:
             raise PlanError(f"{owner.__name__}.{name} ({operator}) cannot be stored: {error}") from error
     return columns
+
+
+def _column(name: str, kind: Literal["value", "map"], declaration: Declaration, codec: Codec[Any]) -> Column:
+    ttl = declaration.ttl
+    return Column(name, kind, codec if ttl is None else ExpiringCodec(codec, ttl.domain))

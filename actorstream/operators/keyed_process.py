@@ -26,7 +26,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from actorstream.errors import InvariantError, MissingTimestampError, PlanError, StateAccessError
-from actorstream.operators.map_view import MapView
+from actorstream.operators.expiring_states import ExpiringStates
 from actorstream.operators.outside import Outside
 from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.state_declarations import MapState, declarations_of, default_of
@@ -127,9 +127,9 @@ class Context(ElementContext, Protocol[K_co]):
     def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
         """Let `on_timer` be called for this key at a time, an aware datetime or Unix seconds.
 
-        There is one timer for each (key, domain, name): setting it again moves it. One that is due already fires at
-        once, after this handler. Event time: when the watermark reaches it; processing time: when the job's clock
-        has passed it.
+        There is one timer for each (key, domain, name): setting it again moves it. Event time: it fires when the
+        watermark reaches it, and if it is due already at once, after this handler. Processing time: when the job's
+        clock has passed it, and the records at hand are done.
 
         Raises:
             TimestampError: `at` is no time.
@@ -290,8 +290,9 @@ def class_of(process: object) -> type:
 class ProcessBinding:
     """One process object of one subtask, tied to its state.
 
-    `values` names the value and list states in column order, `made_anew` those of them with a factory; `deleted`
-    holds, during one handler, the latter that were deleted with the default that took their place.
+    `values` names the value and list states in column order, `expiring` has those with a time-to-live; `made_anew`
+    names those of the others with a factory, and `deleted` holds, during one handler, which of the latter were
+    deleted, with the default that took their place.
     """
 
     def __init__(self, operator: str, process: Keyed[Any], state: OperatorState, clock: Clock) -> None:
@@ -309,15 +310,21 @@ class ProcessBinding:
         declared = declarations_of(self._class)
         self.values = [name for name, declaration in declared.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
-        self.made_anew = frozenset(name for name, (_, factory) in self.defaults.items() if factory is not None)
+        self.aging = ExpiringStates(declared, clock)
+        self.expiring = self.aging.values
+        self.made_anew = frozenset(
+            name for name, (_, factory) in self.defaults.items() if factory is not None and name not in self.expiring
+        )
         self.deleted: dict[str, object] = {}
         self.context = RecordContext(self, clock)
         self.views = {
-            name: MapView(declaration, state.maps[name])
+            name: self.aging.view(declaration, state.maps[name])
             for name, declaration in declared.items()
             if isinstance(declaration, MapState)
         }
-        self._outside = {name: Outside(declared[name], self._class) for name in self.values}
+        self._outside = {
+            name: Outside(declared[name], self._class) for name in self.values if name not in self.expiring
+        }
         self._hidden = False
 
     def bind(self) -> None:
@@ -328,6 +335,7 @@ class ProcessBinding:
         """
         if not self._hidden:
             self._hide()
+        self.aging.reach()
         process = self.process
         for name, outside in self._outside.items():
             if getattr(process, name) is not outside:
@@ -338,7 +346,7 @@ class ProcessBinding:
         self._hidden = True
         for name in self.values:
             bound = _Bound(self, name) if name in self.made_anew else self.defaults[name][0]
-            setattr(self._class, name, bound)
+            setattr(self._class, name, self.expiring.get(name, bound))
         for name, view in self.views.items():
             setattr(self._class, name, _Bound(self, name))
             setattr(self.process, name, view)
@@ -359,6 +367,7 @@ class ProcessBinding:
         """Leave no key's state on the object."""
         for name, outside in self._outside.items():
             setattr(self.process, name, outside)
+        self.aging.release()
         for view in self.views.values():
             view.key = MISSING
 
@@ -380,6 +389,9 @@ class ProcessBinding:
         """Carry out `del self.<name>`, and give the default, which it is from here on."""
         if name in self.views:
             raise self._replaced(name)
+        if name in self.expiring:
+            self.expiring[name].pair = MISSING
+            return MISSING
         value = self.fresh(name)
         setattr(self.process, name, value)
         if name in self.made_anew:
@@ -405,9 +417,12 @@ class ProcessBinding:
 
     def settle(self) -> object:
         """Give the row to store after a handler that deleted something; forgets what was deleted."""
-        columns = [getattr(self.process, name) for name in self.values]
+        expiring = self.expiring
+        columns = [expiring[name].pair if name in expiring else getattr(self.process, name) for name in self.values]
         for index, name in enumerate(self.values):
-            if name not in self.made_anew:
+            if name in expiring:
+                gone = columns[index] is MISSING
+            elif name not in self.made_anew:
                 gone = columns[index] is self.defaults[name][0]
             else:
                 gone = columns[index] is self.deleted.get(name, MISSING) and columns[index] == self.fresh(name)

@@ -4,6 +4,9 @@ op.count = w0 = v                       the columns of the row, or their default
 r = handle(e, ctx)
 for x in r: ...                         what follows in the chain
 if op.count is not w0: live[k] = ...    stored where it changed
+
+A state with a time-to-live is no plain attribute (operators/expiring_value.py): `ttl_seen.pair` takes the column, and
+gives it back.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from actorstream.state.memtable import MISSING
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
     from actorstream.operators.keyed_process import ProcessBinding, RecordContext
+    from actorstream.operators.ttl import TtlTime
 
 
 class ProcessText(RollingText):
@@ -81,6 +85,8 @@ class ProcessText(RollingText):
         return sorted((joined | sent | tapped) - {""})
 
     def _load_columns(self, binding: ProcessBinding, depth: int) -> None:
+        if binding.aging.event_time is not None:
+            self._event_ttl(binding.aging.event_time, depth)
         names = binding.values
         if not names:
             return
@@ -91,12 +97,25 @@ class ProcessText(RollingText):
             self.emit(depth, f"{columns} = absent if v is M else v")
         for index, name in enumerate(names):
             column = "v" if len(names) == 1 else f"c{index}"
+            if name in binding.expiring:
+                self.emit(depth, f"{self.constant(f'ttl_{name}', binding.expiring[name])}.pair = {column}")
+                continue
             default, factory = binding.defaults[name]
             if factory is None:
                 absent = self.constant(f"default_{name}", default)
             else:
                 absent = f"{self.constant(f'default_{name}', factory)}()"
             self.emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
+
+    def _event_ttl(self, time: TtlTime, depth: int) -> None:
+        """Write what time it is for states that expire in event time: at a record's handler, or a timer's."""
+        name = self.constant("event_ttl", time)
+        if not self._iterator:
+            self.emit(depth, f"{name}.now = {name}.written = ctx.watermark_us")
+            return
+        mark, at = self._mark(), self._time
+        self.emit(depth, f"{name}.now = {mark}")
+        self.emit(depth, f"{name}.written = " + (mark if at is None else f"{at} if {at} > {mark} else {mark}"))
 
     def _store_columns(self, binding: ProcessBinding, depth: int) -> None:
         """Store the row where a column changed: by identity, or because it was made for this record.
@@ -106,7 +125,8 @@ class ProcessText(RollingText):
         """
         names = binding.values
         for index, name in enumerate(names):
-            self.emit(depth, f"u{index} = op.{name}")
+            holder = f"ttl_{name}.pair" if name in binding.expiring else f"op.{name}"
+            self.emit(depth, f"u{index} = {holder}")
         branch = "if"
         if binding.made_anew or not names:
             self.constant("deleted", binding.deleted)
@@ -119,6 +139,11 @@ class ProcessText(RollingText):
         columns = ["v"] if len(names) == 1 else [f"c{index}" for index in range(len(names))]
         changed, stored, gone = [], [], []
         for index, name in enumerate(names):
+            if name in binding.expiring:
+                changed.append(f"u{index} is not {columns[index]}")
+                stored.append(f"u{index}")
+                gone.append(f"u{index} is M")
+                continue
             new = name in binding.made_anew
             changed.append(f"u{index} is not w{index}" + (f" or {columns[index]} is M" if new else ""))
             stored.append(f"u{index}" if new else f"M if u{index} is default_{name} else u{index}")

@@ -19,9 +19,13 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
 
 from actorstream.codec.values import is_immutable
 from actorstream.errors import PlanError, StateAccessError
+from actorstream.operators.ttl import ttl_of
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from actorstream.operators.keyed_process import Keyed
+    from actorstream.operators.ttl import TTL
 
 K = TypeVar("K")
 S = TypeVar("S")
@@ -50,9 +54,10 @@ class SortedMap(MutableMapping[S, V], metaclass=ABCMeta):
 
 
 class Declaration:
-    """What the three kinds of state share: a name, an owner, and no value outside a handler."""
+    """What the three kinds of state share: a name, an owner, how long values live, and none outside a handler."""
 
     name: str
+    ttl: TTL | None
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Learn the attribute's name when the class is made."""
@@ -86,11 +91,17 @@ class ValueState(Declaration, Generic[V]):
     """
 
     @overload
-    def __init__(self, default: V) -> None: ...
+    def __init__(self, default: V, *, ttl: TTL | timedelta | float | None = None) -> None: ...
     @overload
-    def __init__(self, *, factory: Callable[[], V]) -> None: ...
-    def __init__(self, default: V | None = None, *, factory: Callable[[], V] | None = None) -> None:
-        """Take the value of a key that was never written, or what makes it."""
+    def __init__(self, *, factory: Callable[[], V], ttl: TTL | timedelta | float | None = None) -> None: ...
+    def __init__(
+        self,
+        default: V | None = None,
+        *,
+        factory: Callable[[], V] | None = None,
+        ttl: TTL | timedelta | float | None = None,
+    ) -> None:
+        """Take the value of a key that was never written, or what makes it, and how long values live: see `TTL`."""
         if factory is None and not is_immutable(default):
             kind = type(default).__name__
             raise PlanError(
@@ -99,6 +110,7 @@ class ValueState(Declaration, Generic[V]):
             )
         self.default = default
         self.factory = factory
+        self.ttl = ttl_of(ttl)
 
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, V]: ...
@@ -118,6 +130,10 @@ class ValueState(Declaration, Generic[V]):
 class ListState(Declaration, Generic[V]):
     """A list a key, kept as one value: every snapshot after a change writes the whole list."""
 
+    def __init__(self, *, ttl: TTL | timedelta | float | None = None) -> None:
+        """Take how long a list lives after it was used last; its elements do not age one by one, see `TTL`."""
+        self.ttl = ttl_of(ttl)
+
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, Sequence[V]]: ...
     @overload
@@ -131,6 +147,10 @@ class ListState(Declaration, Generic[V]):
 
 class MapState(Declaration, Generic[S, V]):
     """A sorted map a key, each entry stored by itself: it may be larger than memory."""
+
+    def __init__(self, *, ttl: TTL | timedelta | float | None = None) -> None:
+        """Take how long an entry lives, each by itself: see `TTL`."""
+        self.ttl = ttl_of(ttl)
 
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, Mapping[S, V]]: ...

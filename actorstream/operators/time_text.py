@@ -46,10 +46,9 @@ class TimeText(StepText):
         self.emit(depth, f"{time} = {self.applied(f'time{n}', spec.fn, item)}")
         # Anything else, NaN and years beyond 9999 included, is told apart where it costs nothing.
         self.emit(depth, f"if {time}.__class__ is float and {YEAR_1}.0 <= {time} < {YEAR_10000}.0:")
-        self.emit(depth + 1, f"{time} = round({time} * 1000000.0)")
+        self.emit(depth + 1, f"{time} = ({time} * 1000000.0).__round__()")  # 0.75 of the time that round() takes
         self.emit(depth, "else:")
         self.emit(depth + 1, f"{time} = time_us({time}, what{n})")
-        self.constant("round", round)
         before = self._time, self._watermark, self._moves
         self._time, self._watermark, self._moves = time, mark, True
         self._children(node, item, depth)

@@ -30,7 +30,7 @@ from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
-from actorstream.protocol.watermarks import TIME_MAX
+from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -58,6 +58,8 @@ def name_of(exchange: Exchange) -> str:
 Tap: TypeAlias = "Callable[[Sequence[object]], Awaitable[None]]"
 SLICE_RECORDS_FIRST = 16
 SLICE_RECORDS_MAX = 512
+SLICE_RECORDS_SPARSE = 4_096
+"""Largest piece where a step hands on few of the records that it takes."""
 SLICE_RECORDS_STREAMED = 16_384
 """Largest piece where a step keeps no list: nothing is in flight, so only the burst bounds it."""
 
@@ -103,6 +105,7 @@ class ChainRunner:
             if isinstance(node.spec, CallSpec)
         }
         self._called_with: object = None
+        self._sent = 0
         self._origin: tuple[str, object] | None = None
         self._state: OperatorState | None = None
 
@@ -324,6 +327,9 @@ class ChainRunner:
     def _passed(self, clock: EventClock) -> int:
         """Give the watermark that may be told: behind an operator that is not done yet, what it has done."""
         time = self.time
+        if clock.now == TIME_MAX:
+            # The end of input says that, once all is out; what is given by the clock then may be of any time.
+            return TIME_MIN if time is None or clock is not self._stage else time.after.now
         if time is None or clock is not self._stage or self._waiting is None:
             return clock.now
         if not self.is_due:
@@ -406,7 +412,9 @@ class ChainRunner:
             if output is not None:
                 clock = self._clocks.get(cast("Exchange", outlet.exchange))
                 watermark = None if clock is None else self._passed(clock)
+                before = statistics.records_out
                 statistics.records_out += output.send(cast("Lists | list[Lists]", lists), self._origin, watermark)
+                self._sent += statistics.records_out - before
             elif outlet.kind == "called":
                 statistics.records_delivered += cast("int", lists)
             elif outlet.kind != "keyed":
@@ -439,8 +447,12 @@ class ChainRunner:
         limit = self._pace.share() / (2 if fetched else 1)
         if seconds > limit:
             self.slice = max(1, int(records * limit / seconds))
-        elif records >= self.slice < self._slice_max and seconds < limit / 4:
-            self.slice = min(self._slice_max, self.slice * 4)
+        elif records >= self.slice and seconds < limit / 4:
+            # What counts is what is in flight behind it, so one that lets little through may take more at a time.
+            most = min(max(self._slice_max, records * SLICE_RECORDS_MAX // (self._sent + 1)), SLICE_RECORDS_SPARSE)
+            if self.slice < most:
+                self.slice = min(most, self.slice * 4)
+        self._sent = 0
 
     def expect_slower(self) -> None:
         """Make the next piece a quarter as long: right after a freeze every key is looked for among the older ones."""

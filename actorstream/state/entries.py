@@ -3,7 +3,8 @@
     key     operator number 2 | key group 2 | state number 2 | key part | map-key part      big-endian
     value   tag 1 | [length 4 | whole key] | [length 4 | whole map key] | [expiry 8] | codec bytes
     tag     0 value, 1 tombstone, 2 clear mark (at a map's own prefix: hides the map in older layers),
-            3 value with an expiry: it is there while now < expiry (microseconds, signed)
+            3 value with an expiry: it is there while now < expiry (microseconds, signed, of one of two
+              clocks: state/ttl.py)
             + 0x40 the key part is shortened, + 0x80 the map-key part is
 
 A part is what `encode_key` gives: prefix-free and sorted as the values are. LMDB
@@ -50,6 +51,9 @@ KIND = 0x3F
 
 EXPIRY_END = 9
 """Where the codec bytes begin behind the tag and the expiry of an `EXPIRING` value."""
+
+BORDER = 1 << 61
+"""An expiry above is in event time, one below in processing time."""
 
 _expiry = Struct(">q")
 
@@ -151,9 +155,9 @@ def expiring(tagged: bytes, at_us: int) -> bytes:
 
 
 def expired(value: bytes, now_us: int) -> bool:
-    """Tell whether an entry's value has an expiry that has passed."""
+    """Tell whether an entry's value has an expiry of the clock of `now_us` that has passed."""
     expires = take_apart(value).expires
-    return expires is not None and expires <= now_us
+    return expires is not None and expires <= now_us and (expires > BORDER) == (now_us > BORDER)
 
 
 def as_tombstone(value: bytes) -> bytes:
@@ -164,9 +168,9 @@ def as_tombstone(value: bytes) -> bytes:
 
 
 def find(layer: Layer, head: bytes, key: bytes, map_key: bytes = b"") -> bytes | None:
-    """Give the tag and codec bytes that one layer holds, or None where it says nothing.
+    """Give the tag, expiry and codec bytes that one layer holds, or None where it says nothing.
 
-    An expiry is left out: whether it has passed is not asked.
+    Whether an expiry has passed is not asked.
     """
     prefix = prefix_in(layer, head, key)
     if prefix is None:
@@ -177,7 +181,7 @@ def find(layer: Layer, head: bytes, key: bytes, map_key: bytes = b"") -> bytes |
     else:
         found = _slot_in(layer, prefix, map_key, of_map=True)
         value = layer.get(found) if found is not None else None
-    return None if value is None else take_apart(value).live
+    return None if value is None else take_apart(value).tagged
 
 
 def prefix_in(layer: Layer, head: bytes, key: bytes) -> bytes | None:
@@ -188,7 +192,7 @@ def prefix_in(layer: Layer, head: bytes, key: bytes) -> bytes | None:
 def map_entries(
     layer: Layer, prefix: bytes, start: bytes | None, stop: bytes | None, *, reverse: bool
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Give (whole map-key part, tag and codec bytes) of one map in one layer, sorted by the part.
+    """Give (whole map-key part, tag, expiry and codec bytes) of one map in one layer, sorted by the part.
 
     The range is start <= part < stop; the map's own clear mark is left out, expiries as in `find`.
     """
@@ -200,7 +204,7 @@ def map_entries(
         parts: list[tuple[bytes, bytes]] = []
         for entry_key, value in run:
             wholes = take_apart(value)
-            parts.append((entry_key[cut:] if wholes.map_key is None else wholes.map_key, wholes.live))
+            parts.append((entry_key[cut:] if wholes.map_key is None else wholes.map_key, wholes.tagged))
         if len(stem) == PART_BYTES_MAX:
             parts.sort(reverse=reverse)
         for part, tagged in parts:

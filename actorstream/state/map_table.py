@@ -27,11 +27,11 @@ from actorstream.model.key_groups import key_group_of
 from actorstream.state.entries import (
     CLEAR_MARK,
     CLEAR_TAG,
+    EXPIRING,
     PART_BYTES_MAX,
     TOMBSTONE,
     TOMBSTONE_TAG,
     VALUE,
-    VALUE_TAG,
     find,
     map_entries,
     newer_format,
@@ -40,6 +40,7 @@ from actorstream.state.entries import (
 from actorstream.state.epochs import Epochs
 from actorstream.state.map_changes import Change, MapEpoch, entry_bytes
 from actorstream.state.missing import ABSENT, MISSING, PLAIN, private_copy
+from actorstream.state.ttl import decoders_of, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +63,8 @@ class MapTable(Epochs[MapEpoch]):
         self._space = space
         self._name = column.name
         self._encode_value = column.codec.encode
-        self._decode_value = column.codec.decode
+        self._tag = tag_of(column.codec)
+        self._decode_value, self._decode_expiring = decoders_of(column.codec)
         self._heads = space.heads(column.number)
         self._iterations = 0
         self._edits = 0
@@ -73,6 +75,11 @@ class MapTable(Epochs[MapEpoch]):
     def get(self, key: object, map_key: object) -> object:
         """Give a map key's value; MISSING where there is none."""
         return self._get(key, encode_key(map_key))
+
+    @property
+    def iterating(self) -> bool:
+        """Tell whether an iterator is in use."""
+        return self._iterations > 0
 
     def contains(self, key: object, map_key: object) -> bool:
         """Tell whether a map key has a value."""
@@ -184,7 +191,7 @@ class MapTable(Epochs[MapEpoch]):
         cleared: bool,
         bottom: bool,
     ) -> Iterator[Entry | None]:
-        encode = self._encode_value
+        tag, encode = self._tag, self._encode_value
         try:
             part = encode_key(key)
             head = self._head(key, part)
@@ -197,7 +204,7 @@ class MapTable(Epochs[MapEpoch]):
                     continue
                 map_key, value = entry
                 if value is not MISSING:
-                    tagged = VALUE_TAG + encode(value)
+                    tagged = tag + encode(value)
                 elif cleared or bottom:
                     yield None
                     continue
@@ -364,9 +371,9 @@ class MapTable(Epochs[MapEpoch]):
         return self._space.stack.layers_for(key_group_of(part, self._space.max_parallelism))
 
     def _value(self, key: object, tagged: bytes) -> object:
-        if tagged[0] == VALUE:
+        if tagged[0] in {VALUE, EXPIRING}:
             try:
-                return self._decode_value(tagged[1:])
+                return (self._decode_value if tagged[0] == VALUE else self._decode_expiring)(tagged[1:])
             except CodecError as error:
                 raise self._space.cannot_encode(self._name, key, error) from error
         if tagged[0] != TOMBSTONE:

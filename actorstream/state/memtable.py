@@ -3,6 +3,7 @@
     one value column     row = the value
     several              row = a tuple in column order, MISSING where a column has none
     deleted              row = MISSING, a tombstone until it is in a layer
+    with a time-to-live  (value, expiry) in the place of the value: state/ttl.py
 
 The record path is a dict: `v = live.get(k, MISSING)`, then `older(k)` if that is
 MISSING, then `live[k] = v`. `older` is called once a key and epoch, so it comes
@@ -26,6 +27,7 @@ from actorstream.state.missing import ABSENT, private_copy
 from actorstream.state.missing import MISSING as MISSING  # (public names of this module too)
 from actorstream.state.missing import PLAIN as PLAIN
 from actorstream.state.row_entries import RowEntries
+from actorstream.state.ttl import ExpiringCodec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +60,7 @@ class RowTable(Epochs[Rows]):
         self.loads = 0
         self._space = space
         self._single = len(columns) == 1
+        self._expiring = self._single and isinstance(columns[0].codec, ExpiringCodec)
 
     def older(self, key: object) -> object:
         """Give the row of a key that this epoch has not written; MISSING where there is none.
@@ -172,6 +175,8 @@ class RowTable(Epochs[Rows]):
         return len(keys)
 
     def _hand_out(self, key: object, row: object, holder: Rows) -> object:
+        if self._expiring and row[0].__class__ in PLAIN:  # type: ignore[index]  # (0.2 µs less, measured)
+            return row
         if self._single:
             if is_immutable(row):
                 return row

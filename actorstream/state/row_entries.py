@@ -16,17 +16,16 @@ from actorstream.errors import CodecError, InvariantError
 from actorstream.model.key_groups import key_group_of, key_hash
 from actorstream.state.entries import (
     EXPIRING,
-    EXPIRY_END,
     PART_BYTES_MAX,
     TOMBSTONE,
     TOMBSTONE_TAG,
     VALUE,
-    VALUE_TAG,
     find,
     newer_format,
 )
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING
+from actorstream.state.ttl import decoders_of, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,12 +41,13 @@ _SAMPLE_EVERY = 256
 class _Column:
     """A value column, with what its entries begin with in each key group."""
 
-    __slots__ = ("decode", "encode", "heads", "name")
+    __slots__ = ("decode", "decode_expiring", "encode", "heads", "name", "tag")
 
     def __init__(self, column: StateColumn, space: KeySpace) -> None:
         self.name = column.name
         self.encode = column.codec.encode
-        self.decode = column.codec.decode
+        self.tag = tag_of(column.codec)
+        self.decode, self.decode_expiring = decoders_of(column.codec)
         self.heads = space.heads(column.number)
 
 
@@ -142,8 +142,8 @@ class RowEntries:
         coded = 0
         entries: list[Entry] = []
         for column, values in zip(self._columns, self._by_column(rows), strict=True):
-            encode, heads = column.encode, column.heads
-            tagged = [VALUE_TAG + encode(value) if value is not MISSING else TOMBSTONE_TAG for value in values]
+            tag, encode, heads = column.tag, column.encode, column.heads
+            tagged = [tag + encode(value) if value is not MISSING else TOMBSTONE_TAG for value in values]
             try:
                 entries += [
                     (heads[key_hash(part) % max_parallelism] + part, each)
@@ -173,7 +173,7 @@ class RowEntries:
                     name = column.name
                     if bottom and value is MISSING:
                         continue
-                    tagged = TOMBSTONE_TAG if value is MISSING else VALUE_TAG + column.encode(value)
+                    tagged = TOMBSTONE_TAG if value is MISSING else column.tag + column.encode(value)
                     head = column.heads.get(group)
                     if head is None:
                         raise self._space.stranger(key)
@@ -205,14 +205,10 @@ class RowEntries:
     def _value(self, column: _Column, key: object, tagged: bytes | None) -> object:
         if tagged is None or tagged[0] == TOMBSTONE:
             return MISSING
-        if tagged[0] == VALUE:
-            coded = tagged[1:]
-        elif tagged[0] == EXPIRING:
-            coded = tagged[EXPIRY_END:]
-        else:
+        if tagged[0] not in {VALUE, EXPIRING}:
             raise newer_format(f"state {self._space.name}.{column.name}", tagged[0])
         try:
-            return column.decode(coded)
+            return (column.decode if tagged[0] == VALUE else column.decode_expiring)(tagged[1:])
         except CodecError as error:
             raise self._space.cannot_encode(column.name, key, error) from error
 

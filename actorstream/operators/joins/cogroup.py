@@ -107,13 +107,24 @@ class CoGroup:
         """Make one subtask's operator."""
         del operator, clock
         if self.aligned is not None:
-            return SlicedCoGroupOperator(self.aligned, self.fn, self.allowed_lateness_us, state)
+            # Windows that share nothing and are dropped when they fire give their records away, with no copy.
+            gives_away = self.aligned.size_us == self.aligned.slide_us and not self.allowed_lateness_us
+            fn = pairs_given_away if gives_away and self.fn is every_pair else self.fn
+            return SlicedCoGroupOperator(self.aligned, fn, self.allowed_lateness_us, state)
         return CoGroupOperator(self, state)
 
 
 def window_join(assigner: WindowAssigner[Any], allowed_lateness_us: int = 0) -> CoGroup:
     """Give the join that has every pair of one key and window: by the left one's order, then the right one's."""
     return CoGroup(assigner, every_pair, allowed_lateness_us, "window_join")
+
+
+def pairs_given_away(lefts: list[Any], rights: list[Any]) -> Iterable[object]:
+    """Give all pairs of records that nobody else has: only one that is in several pairs must not be changeable."""
+    for side, other in ((lefts, rights), (rights, lefts)):
+        if len(other) > 1 and not all(map(is_immutable, side)):
+            return every_pair(lefts, rights)
+    return product(lefts, rights)
 
 
 def every_pair(lefts: list[Any], rights: list[Any]) -> Iterable[object]:

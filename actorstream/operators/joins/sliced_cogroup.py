@@ -66,7 +66,8 @@ class SlicedCoGroupOperator(EventTimers):
 
     def __init__(self, aligned: Aligned, fn: GroupFn, allowed_lateness_us: int, state: OperatorState) -> None:
         """Go on with what is in `state`; where there is something, `on_restore` must follow."""
-        both = Aggregation("aggregate", None, _with_record, _together, _itself)
+        gives_away = aligned.size_us == aligned.slide_us and not allowed_lateness_us
+        both = Aggregation("aggregate", None, _with_record, _together, _itself, gives_away=gives_away)
         self._windows = SlicedWindows(aligned, both, allowed_lateness_us, state)
         self.firing = False
         super().__init__(state)

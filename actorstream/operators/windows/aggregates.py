@@ -69,6 +69,7 @@ class Aggregation:
         result: Gives the value of an accumulator.
         initial: What a fold begins with, to be copied.
         is_kept: There is no accumulator: `result` is of the list of all records.
+        gives_away: An accumulator is dropped when its window fires, so its value need not be a copy.
     """
 
     shape: Shape
@@ -78,6 +79,7 @@ class Aggregation:
     result: Callable[[Any], object]
     initial: object = MISSING
     is_kept: bool = False
+    gives_away: bool = False
 
     def check_storable(self, operator: str) -> None:
         """Refuse what a fold begins with, if no checkpoint could hold it.

@@ -60,8 +60,7 @@ class MergingWindows(WindowOperator):
             return  # it is gone (T55)
         last, dropped_at = min(pane.span[1] - 1, LAST), self._dropped_at(pane.span[1])
         if kind == TRIGGER:
-            if pane.timers.get((timer.domain, name[0])) == (instant, at):
-                self._on_trigger_timer(pane, name[0], timer, watermark, given)
+            self._on_trigger_timer(pane, name[0], timer, watermark, given)
         elif kind == END and last > at:
             self.set_timer(key, (last, END), self._domain, last)
         elif kind == END:

@@ -48,6 +48,7 @@ class SlicedWindowFiring:
         self._merge = aggregation.merge
         self._ours = aggregation.shape in _MERGED_BY_US
         self._adds = aggregation.shape in _ADDED
+        self._gives_away = aggregation.gives_away
         self._result = None if aggregation.shape in _THEMSELVES else aggregation.result
 
     def fire(
@@ -68,9 +69,12 @@ class SlicedWindowFiring:
             wanted: Says of which keys there are results; None: of all.
         """
         totals: Totals = {}
+        as_they_are = self._ours or (self._gives_away and len(slices) == 1)
         looked_at = 0
         for start in slices:
             for piece in self._table.read(start):
+                if not (as_they_are or _are_plain([value for _, value in piece])):
+                    piece = [(key, private_copy(value)) for key, value in piece]  # noqa: PLW2901
                 self._take_in(totals, piece)
                 looked_at += len(piece) or _OF_LAYERS
                 if looked_at >= _LOOKED_AT_ONCE:
@@ -106,8 +110,6 @@ class SlicedWindowFiring:
 
     def _take_in(self, totals: Totals, piece: Items) -> None:
         """Merge entries of a later slice, each of another key."""
-        if not (self._ours or _are_plain([value for _, value in piece])):
-            piece = [(key, private_copy(value)) for key, value in piece]
         if not totals or self._merge is None:
             totals.update(piece)
             return

@@ -1,0 +1,74 @@
+"""The states with a time-to-live of one process object, and the clocks that they go by.
+
+bind        `reach`: processing time, once for each piece of a batch
+record      event_time.now, event_time.written = …      by the generated loop
+query       `shown`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.operators.expiring_value import ExpiringValue
+from actorstream.operators.map_view import ExpiringMapView, MapView
+from actorstream.operators.state_declarations import MapState
+from actorstream.operators.ttl import Lifetime, TtlTime, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from actorstream.model.world import Clock
+    from actorstream.operators.state_declarations import Declaration
+    from actorstream.state.map_table import MapTable
+
+
+class ExpiringStates:
+    """Those of the declared states that have a time-to-live.
+
+    Attributes:
+        values: The attributes of value and list states.
+        event_time: There if one of them goes by event time.
+    """
+
+    def __init__(self, declared: Mapping[str, Declaration], clock: Clock) -> None:
+        """Begin before all times."""
+        self._clock = clock
+        times: dict[str, TtlTime] = {}
+        self._lifetimes = {
+            name: Lifetime(ttl, times.setdefault(ttl.domain, TtlTime()))
+            for name, declaration in declared.items()
+            if (ttl := declaration.ttl) is not None
+        }
+        self._clock_time = times.get("processing")
+        self.event_time = times.get("event")
+        self.values = {
+            name: ExpiringValue(declared[name], lifetime)
+            for name, lifetime in self._lifetimes.items()
+            if not isinstance(declared[name], MapState)
+        }
+
+    def view(self, declaration: Declaration, table: MapTable) -> MapView:
+        """Make the view of any map state, with a time-to-live or without."""
+        lifetime = self._lifetimes.get(declaration.name)
+        return MapView(declaration, table) if lifetime is None else ExpiringMapView(declaration, table, lifetime)
+
+    def reach(self) -> None:
+        """Let processing time be what the clock says, unless it was set back (T129)."""
+        if self._clock_time is not None:
+            self._clock_time.reach(self._clock.now_us())
+
+    def release(self) -> None:
+        """Leave no key's value."""
+        for each in self.values.values():
+            each.pair = None
+
+    def shown(self, name: str, stored: object) -> object:
+        """Give what a query may see now of what is stored of a state, or of an entry of a map; MISSING: nothing.
+
+        In event time, that is what the last record would have seen.
+        """
+        lifetime = self._lifetimes.get(name)
+        if lifetime is None:
+            return stored
+        self.reach()
+        return shown(stored, lifetime.time.now)

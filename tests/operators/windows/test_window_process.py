@@ -1,0 +1,119 @@
+"""Functions of all records with state of the window and of the key."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actorstream.errors import PlanError, StateAccessError
+from actorstream.operators.user_time import datetime_of
+from actorstream.operators.windows.aggregates import processing
+from actorstream.operators.windows.assigners import Count, Session, Tumbling
+from actorstream.operators.windows.definition import WindowDefinition
+from actorstream.operators.windows.window_process import WindowProcess
+from tests.operators.windows.rig import Driver, result, us, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from actorstream.operators.windows.assigners import Window
+    from actorstream.operators.windows.window_process import WindowContext
+    from tests.state.rig import Shelf
+
+
+class Calls(WindowProcess[str, int, tuple[int, int, list[int]]]):
+    """Counts how often it was called for a window, and for a key."""
+
+    kept: WindowContext
+
+    def on_window(
+        self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /
+    ) -> Iterable[tuple[int, int, list[int]]]:
+        assert key == "a"
+        assert window.start < window.end
+        self.kept = ctx
+        ctx.state["calls"] = ctx.state.get("calls", 0) + 1
+        ctx.global_state.setdefault("sums", []).append(sum(values))
+        ctx.global_state["calls"] = ctx.global_state.get("calls", 0) + 1
+        yield ctx.state["calls"], ctx.global_state["calls"], ctx.global_state["sums"]
+
+
+def driven(shelf: Shelf, process: Any, windows: Any = None, lateness: int = 0) -> Driver:
+    return Driver(WindowDefinition(windows or Tumbling(us(10)), processing(), None, lateness, process=process), shelf)
+
+
+def test_state_of_the_window_goes_with_it_and_that_of_the_key_stays_t61(shelf: Shelf) -> None:
+    """Both come through restarts, and through being changed in place."""
+    driver = driven(shelf, Calls, lateness=5)
+    driver.records("a", (1, 0), (5, 12))
+    assert driver.advance(9) == [result("a", 0, 10, (1, 1, [1]))]
+    driver.crash_after_checkpoint()
+    assert driver.record("a", 2, 3) == [result("a", 0, 10, (2, 2, [1, 3]))]
+    driver.crash_after_checkpoint()
+    assert driver.advance(30) == [result("a", 10, 20, (1, 3, [1, 3, 5]))]
+    assert driver.stored() == {"keys": [("a", "calls", 3), ("a", "sums", [1, 3, 5])]}
+
+
+def test_sessions_have_no_state_of_the_window_t61(shelf: Shelf) -> None:
+    """Nobody could say which of several would be the merged one's; that of the key they have."""
+    driver = driven(shelf, Calls, Session(us(10)))
+    driver.record("a", 1, 0)
+    with pytest.raises(PlanError, match=r"Calls asks for ctx\.state.*use ctx\.global_state"):
+        driver.end()
+
+    class Sum(WindowProcess[str, int, int]):
+        def on_window(self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /) -> list[int]:
+            ctx.global_state["sum"] = ctx.global_state.get("sum", 0) + sum(values)
+            return [ctx.global_state["sum"]]
+
+    driver = driven(shelf, Sum, Session(us(10)))
+    driver.records("a", (1, 0), (2, 5), (3, 50))
+    assert values(driver.end()) == [3, 6]
+
+
+def test_state_is_there_during_the_call_only_t32(shelf: Shelf) -> None:
+    """Afterwards there is no key that it would be of."""
+    made: list[Calls] = []
+
+    def make() -> Calls:
+        made.append(Calls())
+        return made[-1]
+
+    driver = driven(shelf, make)
+    driver.record("a", 1, 0)
+    driver.end()
+    (process,) = made
+    with pytest.raises(StateAccessError, match="no key"):
+        _ = process.kept.state
+    with pytest.raises(StateAccessError, match="no key"):
+        process.kept.global_state["x"] = 1
+
+
+def test_a_window_may_give_nothing_or_several_results(shelf: Shelf) -> None:
+    """Each is a result of the window; the context tells the time."""
+
+    class Each(WindowProcess[str, int, datetime | int]):
+        def on_window(
+            self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /
+        ) -> list[datetime | int] | None:
+            return [*values, ctx.watermark, ctx.now] if sum(values) else None
+
+    driver = driven(shelf, Each)
+    driver.clock.now = 77
+    driver.records("a", (1, 0), (2, 5), (0, 12))
+    assert values(driver.advance(1_000)) == [1, 2, datetime_of(9), datetime_of(77)]
+
+
+def test_processes_of_counted_windows(shelf: Shelf) -> None:
+    """State of the window is that of one of them."""
+    driver = Driver(WindowDefinition(Count(2), processing(), emit="updates", process=Calls), shelf)
+    found = [value[:2] for value in values(driver.records("a", (1, 0), (1, 1), (1, 2)))]  # type: ignore[index]  # a tuple
+    assert found == [(1, 1), (2, 2), (1, 3)]
+
+
+def test_what_is_no_process_is_refused(shelf: Shelf) -> None:
+    """As soon as it is made."""
+    with pytest.raises(PlanError, match="expected a WindowProcess"):
+        driven(shelf, object)
