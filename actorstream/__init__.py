@@ -63,22 +63,14 @@ from actorstream.model.connect import (
     replayable as replayable,
 )
 from actorstream.operators.changes import Change as Change
+from actorstream.operators.contexts import Context as Context
+from actorstream.operators.contexts import ElementContext as ElementContext
+from actorstream.operators.contexts import OperatorContext as OperatorContext
+from actorstream.operators.contexts import OutputTag as OutputTag
 from actorstream.operators.generators import WatermarkGenerator as WatermarkGenerator
-from actorstream.operators.keyed_process import (
-    Context as Context,
-)
-from actorstream.operators.keyed_process import ElementContext as ElementContext
-from actorstream.operators.keyed_process import (
-    Keyed as Keyed,
-)
+from actorstream.operators.keyed_process import Keyed as Keyed
 from actorstream.operators.keyed_process import KeyedCoProcess as KeyedCoProcess
-from actorstream.operators.keyed_process import (
-    KeyedProcess as KeyedProcess,
-)
-from actorstream.operators.keyed_process import (
-    OperatorContext as OperatorContext,
-)
-from actorstream.operators.keyed_process import OutputTag as OutputTag
+from actorstream.operators.keyed_process import KeyedProcess as KeyedProcess
 from actorstream.operators.process_timers import Domain as Domain
 from actorstream.operators.process_timers import Timer as Timer
 from actorstream.operators.state_declarations import (

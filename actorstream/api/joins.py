@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.options import Duration, Options
     from actorstream.api.table import Table
+    from actorstream.operators.contexts import OutputTag
     from actorstream.operators.joins.interval import How
-    from actorstream.operators.keyed_process import KeyedCoProcess, OutputTag
+    from actorstream.operators.keyed_process import KeyedCoProcess
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.results import WindowResult
 

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 from actorstream.api.functions import is_async, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import AssignSpec, CallSpec, FilterSpec, FlatMapSpec, Keyed, MapSpec, Rebalance, SinkSpec, one_for_all
+from actorstream.graph.nodes import (
+    AssignSpec,
+    CallSpec,
+    FilterSpec,
+    FlatMapSpec,
+    Keyed,
+    MapSpec,
+    Rebalance,
+    SinkSpec,
+    one_for_all,
+)
 from actorstream.graph.render import function_name
 from actorstream.model.connect import Sink
 
@@ -28,8 +38,8 @@ if TYPE_CHECKING:
     from actorstream.api.options import Duration, Options
     from actorstream.api.time import Time, WatermarkAlignment
     from actorstream.api.windowed import AllWindowedStream
+    from actorstream.operators.contexts import OutputTag
     from actorstream.operators.generators import WatermarkGenerator
-    from actorstream.operators.keyed_process import OutputTag
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.definition import Emit
     from actorstream.operators.windows.triggers import Trigger
@@ -211,4 +221,3 @@ class Stream(Generic[T_co]):
             self.origin.then(CallSpec(sink, is_async(sink)), options)
         else:
             raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")
-

@@ -21,7 +21,8 @@ from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
-    from actorstream.operators.keyed_process import ProcessBinding, RecordContext
+    from actorstream.operators.contexts import RecordContext
+    from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.ttl import TtlTime
 
 

@@ -50,8 +50,7 @@ class ProcessTimers:
         """Let the timer (key, domain, name) fire at `at_us`, and at no other time."""
         self._table.set(key, name, domain, at_us)
         if domain == "event":
-            if at_us < self.due:
-                self.due = at_us
+            self.due = min(self.due, at_us)
         elif at_us < self.clock_due:
             self.clock_due = at_us
 

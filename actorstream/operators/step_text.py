@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.operators.event_clock import AssignedClock
     from actorstream.operators.key_check import KeyCheck
-    from actorstream.operators.keyed_process import ProcessBinding
+    from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.routing import Router
     from actorstream.operators.timed import TimedOperator
     from actorstream.state.operator_state import OperatorState

@@ -17,7 +17,7 @@ from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.operators.columns import columns_of
-from actorstream.operators.keyed_process import make_process
+from actorstream.operators.process_binding import make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim

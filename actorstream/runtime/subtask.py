@@ -25,7 +25,7 @@ from actorstream.graph.nodes import SinkSpec, TimedSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
-from actorstream.operators.keyed_process import ProcessBinding, class_of
+from actorstream.operators.process_binding import ProcessBinding, class_of
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
 from actorstream.protocol.watermarks import TIME_MAX
 from actorstream.runtime.chain_runner import ChainRunner

@@ -9,7 +9,8 @@ import pytest
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.settings import Settings
 from actorstream.errors import CodecError, JobFailed, PlanError, StoreError
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.protocol.restart import Restart
 from tests.runtime.doubles import Splits, Target, settle, until

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.keyed import KeyedStream
     from actorstream.graph.nodes import Spec
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
 
 
 def card(payment: int) -> int:

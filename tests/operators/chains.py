@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.stream import Stream
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
 
 
 def key(value: Any) -> Any:

@@ -179,7 +179,9 @@ def in_two_parts(rig: Rig, given: Given, bunch: Bunch) -> None:
         inside = given.add(rig, before, before.run(bunch.values, None, bunch.times, None, start, count))
         assert inside is not None
         assert inside.keys is not None
-        given.add(rig, after, after.run(inside.values, inside.keys, inside.timestamps, inside.marks, 0, len(inside.values)))
+        given.add(
+            rig, after, after.run(inside.values, inside.keys, inside.timestamps, inside.marks, 0, len(inside.values))
+        )
 
 
 @dataclass

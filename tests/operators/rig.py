@@ -11,7 +11,7 @@ from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
-from actorstream.operators.keyed_process import ProcessBinding, make_process
+from actorstream.operators.process_binding import ProcessBinding, make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import OperatorState, StateColumn

@@ -14,7 +14,7 @@ from tests.operators.ttl_rig import Hands, Keeper
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
     from tests.state.rig import Shelf
 
 

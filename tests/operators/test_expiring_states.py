@@ -11,7 +11,7 @@ from actorstream.state.memtable import MISSING
 from tests.operators.ttl_rig import Hands, Keeper
 
 if TYPE_CHECKING:
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
     from tests.state.rig import Shelf
 
 

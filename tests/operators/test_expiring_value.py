@@ -16,7 +16,7 @@ from tests.operators.ttl_rig import Hands, Keeper
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
     from actorstream.operators.process_timers import Timer
     from tests.state.rig import Shelf
 

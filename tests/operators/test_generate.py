@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actorstream.api.stream import Stream
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
     from actorstream.operators.step_text import Lists
 
 # ---- what it computes

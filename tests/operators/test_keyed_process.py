@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from actorstream.errors import MissingTimestampError, PlanError, StateAccessError
-from actorstream.operators.keyed_process import (
-    OperatorContext,
-    ProcessBinding,
-    RecordContext,
-    class_of,
-    make_process,
-)
+from actorstream.operators.contexts import OperatorContext, RecordContext
+from actorstream.operators.process_binding import ProcessBinding, class_of, make_process
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.state.memtable import MISSING
 from tests.operators.processes import Process, feed, rig
@@ -24,7 +19,7 @@ from tests.operators.processes import Process, feed, rig
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
 
 
 class Count(Process):
@@ -362,7 +357,9 @@ def test_context_tells_key_event_time_and_the_jobs_clock() -> None:
 
 
 def test_missing_event_time_is_an_error_that_says_where_it_would_come_from() -> None:
-    with pytest.raises(MissingTimestampError, match=r"head: the source of this record gives no timestamps; say .assign_timestamps"):
+    with pytest.raises(
+        MissingTimestampError, match=r"head: the source of this record gives no timestamps; say .assign_timestamps"
+    ):
         feed(rig(Telling), ("a", 1))
 
 

@@ -21,7 +21,7 @@ from tests.operators.processes import Process, feed, rig
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
 
 
 class Owner:

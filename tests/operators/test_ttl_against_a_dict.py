@@ -25,7 +25,7 @@ from tests.state.rig import Shelf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actorstream.operators.keyed_process import Context
+    from actorstream.operators.contexts import Context
 
 Act = tuple[str, int]
 KEYS = ["a", "k" * 300]

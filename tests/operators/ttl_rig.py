@@ -9,7 +9,7 @@ from actorstream.model.ids import StateNumber
 from actorstream.operators.columns import columns_of
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
-from actorstream.operators.keyed_process import ProcessBinding, make_process
+from actorstream.operators.process_binding import ProcessBinding, make_process
 from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack

@@ -11,7 +11,8 @@ import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.errors import InvariantError, StateAccessError, UserCodeError
-from actorstream.operators.keyed_process import Context, KeyedProcess, OperatorContext
+from actorstream.operators.contexts import Context, OperatorContext
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
 from actorstream.runtime.attempt import Attempt
 from tests.runtime.deploying import Deploying, subtask_of

@@ -9,7 +9,8 @@ import pytest
 from actorstream.api.pipeline import Pipeline
 from actorstream.errors import JobFailed, RestoreError, StateAccessError, StoreError, UserCodeError
 from actorstream.model.ids import SubtaskId
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.runtime.attempt import Attempt
 from actorstream.state import lmdb_env

@@ -8,7 +8,8 @@ import anyio
 
 from actorstream.errors import UserCodeError
 from actorstream.model.batch import Batch
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
 from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, SLICE_RECORDS_STREAMED
 from tests.runtime.doubles import settle

@@ -188,7 +188,9 @@ async def test_two_parts_become_one_when_a_piece_missed_nothing(tmp_path: Path) 
     for value in range(3):
         await running.work([value])
         parts += [
-            part for (_, part, _, _), compiled in running.runner._compiled.items() if compiled.step is running.runner._step
+            part
+            for (_, part, _, _), compiled in running.runner._compiled.items()
+            if compiled.step is running.runner._step
         ]
 
     assert parts == ["after key", "whole", "whole"]

@@ -14,7 +14,8 @@ from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.checkpoints.view import StoreView
 from actorstream.model.ids import CheckpointId, LayerName
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.protocol.restart import Restart
 from actorstream.runtime import compactor as compactor_module

@@ -16,7 +16,8 @@ from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import JobFailed, RestoreError, UserCodeError
 from actorstream.model.connect import Fetched, replayable
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.mailbox import LANE_BYTES
 from actorstream.system.files import RealFiles

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.eventlog.log import EventLog
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 
 
