@@ -13,6 +13,7 @@ everything bound to local names.
     count-field  how many bids of each auction so far, key by `itemgetter`
     q3  a join of two kinds of events, with no bound in time    q7  the highest bid of each 10 s
     q5  the auctions with most bids in 10 s, every 2 s          q8  who registers and sells in the same 10 s
+    q5-at-hand, q5-slices, q7-at-hand: the same pipelines beside cleverer loops (benchmarks/nexmark/answers.py)
     timer  a timer set, moved never, and fired for each bid
 
     wc-builtin   wc, words by `str.split`: nothing is left to write out, the loop calls no more functions than the plan
@@ -289,7 +290,10 @@ WORKLOADS = (
     Workload("count-field", _bids_of, _plain_count, _count_by_field, 1.00),
     Workload("q3", _nexmark_of, answers.q3, _join, 0.50),
     Workload("q5", _nexmark_of, answers.q5, _nexmark(queries.q5), 1.00),
+    Workload("q5-at-hand", _nexmark_of, answers.q5_with_windows_at_hand, _nexmark(queries.q5), 1.00),
+    Workload("q5-slices", _nexmark_of, answers.q5_by_slices, _nexmark(queries.q5), 1.00),
     Workload("q7", _nexmark_of, answers.q7, _nexmark(queries.q7), 0.90),
+    Workload("q7-at-hand", _nexmark_of, answers.q7_with_the_window_at_hand, _nexmark(queries.q7), 0.90),
     Workload("q8", _nexmark_of, answers.q8, _nexmark(queries.q8), 0.70),
     Workload("timer", _bids_of, _plain_timers, _timers, 0.15),
     Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 0.70),

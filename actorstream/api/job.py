@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overl
 from actorstream.api.subscription import Subscription
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import copy_value
-from actorstream.errors import PlanError
+from actorstream.errors import InvariantError, PlanError
 from actorstream.model.ids import SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
-from actorstream.operators.state_declarations import ListState, MapState, StateRef, declarations_of, default_of
+from actorstream.operators.state_declarations import StateRef
+from actorstream.runtime.explain_gather import gather
+from actorstream.runtime.explain_picture import Reader
+from actorstream.runtime.explaining import explain, in_sentences
 from actorstream.state.memtable import MISSING
+from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from actorstream.model.world import World
     from actorstream.runtime.building import Built
     from actorstream.runtime.statistics import JobStatistics
+    from actorstream.runtime.subtask import Subtask
     from actorstream.runtime.supervisor import Status, Supervisor
     from actorstream.state.operator_state import OperatorState
 
@@ -44,7 +49,7 @@ class Summary(NamedTuple):
 
 
 class Job:
-    """One running job. Once it has failed, every method raises its JobFailed."""
+    """One running job. Once it has failed, every method but `explain` raises its JobFailed."""
 
     def __init__(self, plan: Plan, supervisor: Supervisor, statistics: JobStatistics, world: World) -> None:
         """Look at a supervised run; made by `Run`."""
@@ -109,7 +114,10 @@ class Job:
         return Summary(records_in, records_out, statistics.checkpoints, statistics.restarts, seconds)
 
     def metrics(self) -> Mapping[str, float]:
-        """Read every counter: `<chain>.<subtask>.<name>` for actors, `job.<name>` for the whole."""
+        """Read every counter: `<chain>.<subtask>.<name>` for actors, `job.<name>` for the whole.
+
+        An actor has a watermark, in Unix seconds, between the first one that comes and the end of its input.
+        """
         self._raise_if_failed()
         statistics = self._statistics
         metrics: dict[str, float] = {
@@ -130,9 +138,29 @@ class Job:
             metrics[f"{prefix}idle_seconds"] = counted.idle_seconds
             metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
             metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
+            if subtask.runner.time is not None:
+                if TIME_MIN < (watermark := subtask.runner.time.clock.now) < TIME_MAX:
+                    metrics[f"{prefix}watermark"] = watermark / 1e6
+                metrics[f"{prefix}late_records"] = subtask.runner.time.after.late
             if subtask.state is not None:
                 metrics[f"{prefix}state_layers"] = subtask.state.stack.layers
         return metrics
+
+    def explain(self) -> str:
+        """Say in sentences what holds the output up: where, since when, and what to do about it.
+
+        The most telling comes first. It never raises: of a job that has failed or finished it says that. It costs
+        nothing until it is called, and then about 5 µs for each channel of the job.
+        """
+        readers = [
+            Reader(self._plan.graph.nodes[nodes[0][0]].name, len(full._elements), full._buffer)  # noqa: SLF001
+            for nodes, full in self._subscriptions
+            if full._room  # noqa: SLF001  (it says to nobody else that it is full)
+        ]
+        picture = gather(
+            self._plan, self._supervisor, self._statistics, self._world.clock, started=self._started, readers=readers
+        )
+        return in_sentences(explain(picture))
 
     # ---- questions
 
@@ -155,23 +183,26 @@ class Job:
         if isinstance(of, StateRef):
             return self._get_state(built, of, key, operator)
         chain = self._chain_of(of)
-        row = self._state(built, chain, key).rows.peek(key)
+        _, state = self._owner(built, chain, key)
+        row = state.rows.peek(key)
         return None if row is MISSING else copy_value(row)
 
     def _get_state(self, built: Built, ref: StateRef[Any, Any], key: object, operator: str | None) -> object:
-        chain = self._chain_with(built, ref, operator)
-        process_class = built.subtasks[SubtaskId(chain.name, 0)].process_class
-        declarations = declarations_of(process_class or ref.owner)
-        declared = declarations[ref.name]
-        state = self._state(built, chain, key)
-        if isinstance(declared, MapState):
-            return {item: copy_value(value) for item, value in state.maps[ref.name].items(key)}
-        names = [name for name, other in declarations.items() if not isinstance(other, MapState)]
+        subtask, state = self._owner(built, self._chain_with(built, ref, operator), key)
+        binding, name = subtask.binding, ref.name
+        if binding is None:
+            raise InvariantError(f"{subtask.identity} is asked before it is open")
+        shown = binding.aging.shown
+        if name in binding.views:
+            entries = [(item, shown(name, stored)) for item, stored in state.maps[name].peek(key)]
+            return {item: value for item, value in entries if value is not MISSING}
         row = state.rows.peek(key)
-        value = row if row is MISSING or len(names) == 1 else cast("tuple[object, ...]", row)[names.index(ref.name)]
+        if row is not MISSING and len(binding.values) > 1:
+            row = cast("tuple[object, ...]", row)[binding.values.index(name)]
+        value = shown(name, row)
         if value is not MISSING:
             return copy_value(value)
-        default, factory = ([], None) if isinstance(declared, ListState) else default_of(declared)
+        default, factory = binding.defaults[name]
         return default if factory is None else factory()
 
     def _chain_of(self, table: Table[Any, Any]) -> Chain:
@@ -199,13 +230,14 @@ class Job:
             )
         return found[0]
 
-    def _state(self, built: Built, chain: Chain, key: object) -> OperatorState:
+    def _owner(self, built: Built, chain: Chain, key: object) -> tuple[Subtask, OperatorState]:
+        """Give the subtask that has a key, and its state."""
         max_parallelism = self._plan.graph.max_parallelism
         owner = owner_of(key_group_of(encode_key(key), max_parallelism), chain.parallelism, max_parallelism)
-        state = built.subtasks[SubtaskId(chain.name, owner)].state
-        if state is None:
+        subtask = built.subtasks[SubtaskId(chain.name, owner)]
+        if subtask.state is None:
             raise PlanError(f"{chain.head.name} keeps no state")
-        return state
+        return subtask, subtask.state
 
     # ---- subscriptions
 

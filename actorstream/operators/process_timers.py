@@ -50,7 +50,8 @@ class ProcessTimers:
         """Let the timer (key, domain, name) fire at `at_us`, and at no other time."""
         self._table.set(key, name, domain, at_us)
         if domain == "event":
-            self.due = min(self.due, at_us)
+            if at_us < self.due:  # noqa: PLR1730  (min() would be a call more a timer)
+                self.due = at_us
         elif at_us < self.clock_due:
             self.clock_due = at_us
 
@@ -64,28 +65,23 @@ class ProcessTimers:
 
     def fire(self, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
         """Take out up to `limit` event timers up to and including `watermark`: (key, time, timer)."""
-        take, due = self._table.take_due, self.due
-        while limit:
-            timer, due = take("event", watermark)
-            if timer is None:
-                break
+        take, soonest = self._table.take_due, self._table.soonest
+        while limit and (found := take("event", watermark)) is not None:
             limit -= 1
-            time, key, name, _ = timer
+            time, key, name = found
             yield key, time, Timer(datetime_of(time), name, "event")  # type: ignore[arg-type]  # names are str
-        self.due = due
+            if soonest[0] > watermark:
+                break
+        self.due = soonest[0]
 
     def fire_clock(self, now_us: int, watermark: int, limit: int) -> Iterator[tuple[object, int, Timer]]:
         """Take out up to `limit` processing timers before `now_us`: what comes at that instant is before them (T28)."""
         del watermark
-        due = self.clock_due
-        while limit:
-            timer, due = self._table.take_due("processing", now_us - 1)
-            if timer is None:
-                break
+        while limit and (found := self._table.take_due("processing", now_us - 1)) is not None:
             limit -= 1
-            time, key, name, _ = timer
+            time, key, name = found
             yield key, time, Timer(datetime_of(time), name, "processing")  # type: ignore[arg-type]  # names are str
-        self.clock_due = due
+        self.clock_due = self._table.soonest[1]
 
     def _next(self, domain: Domain) -> int:
         time = self._table.next_time(domain)

@@ -25,7 +25,7 @@ from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.chain_runner import name_of
-from actorstream.runtime.compactor import Compactor
+from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime
@@ -357,7 +357,11 @@ class _Builder:
 
     def _make_compactor(self) -> Compactor:
         stacks = [
-            (OperatorNumber(self._numbers.operators[subtask.chain.stateful.name]), subtask.state.stack)
+            OwnedStack(
+                OperatorNumber(self._numbers.operators[subtask.chain.stateful.name]),
+                subtask.state.stack,
+                subtask.expiry_clocks.stamps,
+            )
             for subtask in self._subtasks.values()
             if subtask.state is not None and subtask.chain.stateful is not None
         ]

@@ -35,6 +35,7 @@ Invariants:
 - A report made before the merge lists the old files, one made after it the new one,
   never both: stacks are replaced in one step, between two turns of the loop.
 - Small merges run as one call in the world's offload, so a simulation repeats them.
+- A value is dropped only if its state has a time-to-live now, and by the time of its own subtask (expiry_clocks.py).
 """
 
 from __future__ import annotations
@@ -69,12 +70,21 @@ _FLOOR_BYTES = 1 << 20
 _COMPLETIONS = 2  # after these no report from before a replacement is left
 
 
+class OwnedStack(NamedTuple):
+    """The stack of one subtask of an operator, and what tells the time for its states that expire."""
+
+    operator: OperatorNumber
+    stack: LayerStack
+    clocks: Callable[[], dict[int, int]] = dict
+
+
 class StackedRun(NamedTuple):
     """What some key groups of an operator see, newest first."""
 
     operator: OperatorNumber
     groups: KeyGroupRange
     layers: tuple[Layer, ...]
+    clocks: Callable[[], dict[int, int]] = dict
 
 
 def choose(runs: Sequence[StackedRun]) -> list[Layer]:
@@ -91,7 +101,7 @@ def choose(runs: Sequence[StackedRun]) -> list[Layer]:
 
 
 def pieces_of(runs: Sequence[StackedRun], chosen: Sequence[Layer]) -> list[Piece]:
-    """Say which key groups see which of the chosen layers."""
+    """Say which key groups see which of the chosen layers, and what time it is for them."""
     index = {layer: number for number, layer in enumerate(chosen)}
     return [
         Piece(
@@ -100,6 +110,7 @@ def pieces_of(runs: Sequence[StackedRun], chosen: Sequence[Layer]) -> list[Piece
             run.groups.end,
             [index[layer] for layer in run.layers if layer in index],
             bottom=run.layers[-1] in index,
+            clocks=run.clocks(),
         )
         for run in runs
         if not index.keys().isdisjoint(run.layers)
@@ -109,26 +120,24 @@ def pieces_of(runs: Sequence[StackedRun], chosen: Sequence[Layer]) -> list[Piece
 class Compactor:
     """Merges layers of one attempt."""
 
-    def __init__(  # noqa: PLR0913  (what an attempt has to do with its layers)
+    def __init__(
         self,
         world: World,
         folder: str,
         names: Callable[[], LayerName],
-        stacks: Sequence[tuple[OperatorNumber, LayerStack]],
+        stacks: Sequence[OwnedStack],
         *,
         hold: Callable[[bool], None] = lambda held: None,
-        now_us: Callable[[], int] | None = None,
         child: bool = True,
     ) -> None:
         """Merge what is in `stacks`, where every layer is one that the restored manifest lists.
 
         Args:
-            world: The clock, files and threads.
+            world: Files and threads.
             folder: Where the layers are.
             names: Gives names that nobody else is given.
-            stacks: The attempt's, by operator.
+            stacks: The attempt's.
             hold: Told True when actors must take no more records, and then False when they may again.
-            now_us: The clock that expiries are compared with; None: the world's.
             child: Whether large merges may run as child processes; not in a simulation.
         """
         self._world = world
@@ -136,9 +145,8 @@ class Compactor:
         self._names = names
         self._stacks = stacks
         self._hold = hold
-        self._now_us = now_us or world.clock.now_us
         self._child = child
-        self._listed = frozenset(layer.file.name for _, stack in stacks for layer in _layers_of(stack))
+        self._listed = frozenset(layer.file.name for owned in stacks for layer in _layers_of(owned.stack))
         self._unlisted: dict[LayerName, int] = {}
         self._unneeded: list[LayerName] = []
         self._left_deep = 0
@@ -192,7 +200,7 @@ class Compactor:
         self._set_held(held=self._deepest() > LAYERS_MAX)
         pieces = pieces_of(self._runs(), chosen)
         sources = [self._source(layer.file) for layer in chosen]
-        task = Merge(sources, pieces, f"{self._folder}/{self._names()}", self._now_us())
+        task = Merge(sources, pieces, f"{self._folder}/{self._names()}")
         opened: list[Layer] = []
         in_use = False
         for layer in chosen:
@@ -217,7 +225,7 @@ class Compactor:
             log.warning("merged layer dropped", reason="the stacks changed meanwhile")
             return False
         gone = set(chosen)
-        for _, stack in self._stacks:
+        for stack in (owned.stack for owned in self._stacks):
             for groups, layers in stack.runs():
                 old = [layer for layer in layers if layer in gone]
                 if old:
@@ -239,10 +247,10 @@ class Compactor:
             self._hold(held)
 
     def _deepest(self) -> int:
-        return max((_depth_of(stack) for _, stack in self._stacks), default=0)
+        return max((_depth_of(owned.stack) for owned in self._stacks), default=0)
 
     def _runs(self) -> list[StackedRun]:
-        return [StackedRun(operator, *run) for operator, stack in self._stacks for run in stack.runs()]
+        return [StackedRun(operator, *run, clocks) for operator, stack, clocks in self._stacks for run in stack.runs()]
 
     def _source(self, file: LayerFile) -> Source:
         return Source(f"{self._folder}/{file.name}", file.name, file.size, file.digest, file.entries)

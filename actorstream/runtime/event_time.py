@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
-from actorstream.graph.nodes import AssignSpec
 from actorstream.operators.event_clock import AssignedClock, EventClock
 from actorstream.operators.generators import BoundedOutOfOrderness, Custom
 from actorstream.protocol.idleness import IdleClock
@@ -23,7 +22,7 @@ from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN, WatermarkCombine
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from actorstream.graph.nodes import Node, NodeId
+    from actorstream.graph.nodes import AssignSpec, Node, NodeId
     from actorstream.graph.plan import Chain
     from actorstream.model.world import Clock
     from actorstream.protocol.idleness import Pause

@@ -86,6 +86,11 @@ class Snapshots:
         """How many generations were submitted, and are neither durable nor taken back."""
         return sum(frozen.generation is not None for frozen in self._queue)
 
+    @property
+    def reporting(self) -> bool:
+        """Tell whether a snapshot is on its way whose report does not list its layers yet."""
+        return any(frozen.checkpoint is not None for frozen in self._queue)
+
     def submit(
         self, checkpoint: CheckpointId, generation: Generation | None, report: SnapshotReport, *, ended: bool = False
     ) -> None:

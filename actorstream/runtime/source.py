@@ -30,7 +30,8 @@ from actorstream.model.signals import EndOfInput
 from actorstream.protocol.idleness import ALIGNMENT
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
 from actorstream.runtime.messages import SnapshotReport, SplitPosition, SplitWatermark
-from actorstream.runtime.subtask import CLOSE_SECONDS, Subtask
+from actorstream.runtime.operator_life import CLOSE_SECONDS
+from actorstream.runtime.subtask import Subtask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

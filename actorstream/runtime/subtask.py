@@ -13,22 +13,19 @@ is over, so an actor that ends otherwise has failed.
 
 from __future__ import annotations
 
-import sys
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from anyio import CancelScope, move_on_after
+from anyio import move_on_after
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import SinkSpec, TimedSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
-from actorstream.operators.process_binding import ProcessBinding, class_of
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
 from actorstream.protocol.watermarks import TIME_MAX
 from actorstream.runtime.chain_runner import ChainRunner
+from actorstream.runtime.expiry_clocks import ExpiryClocks
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.messages import (
     AbortCheckpoint,
@@ -40,43 +37,27 @@ from actorstream.runtime.messages import (
     SnapshotReport,
     TriggerCheckpoint,
 )
+from actorstream.runtime.operator_life import OperatorLife
 from actorstream.runtime.pace import ROOM_FOR_THREADS
-from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
 from actorstream.state.budget import WAITING_MAX
-from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from actorstream.graph.plan import Chain, Exchange
-    from actorstream.model.connect import SinkContext, SinkWriter
     from actorstream.model.ids import CheckpointId, SubtaskId
     from actorstream.model.signals import ChannelItem, Signal
-    from actorstream.operators.keyed_process import KeyedProcess
     from actorstream.operators.step_text import Bindings
-    from actorstream.operators.timed import TimedDefinition
     from actorstream.protocol.alignment import Effect
-    from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.deployment import Deployment
     from actorstream.runtime.event_time import EventTime
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.state.operator_state import OperatorState
 
-CLOSE_SECONDS = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class OperatorPlace:
-    """The `OperatorContext` of one subtask."""
-
-    name: str
-    subtask: int
-    parallelism: int
-
-
-class Subtask:
+class Subtask(OperatorLife):
     """One actor. Made by the attempt, wired by `connect`, run as one task."""
 
     def __init__(
@@ -89,14 +70,11 @@ class Subtask:
         process: object | None = None,
     ) -> None:
         """Take what the attempt restored for this subtask; `channels` 0 makes a source."""
-        self.deployment = deployment
-        self.chain = chain
-        self.identity = identity
-        self.state = state
         self.statistics = SubtaskStatistics()
+        runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
+        super().__init__(deployment, chain, identity, state, process, runner)
         self.alignment = Alignment(channels)
         self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
-        self.runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
         self._sides = [0] * channels
         self.snapshots = Snapshots(
             identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
@@ -107,9 +85,7 @@ class Subtask:
             self.runner.after_piece = self._relieve
         self.parked = False
         self._overfull = False
-        self._bindings: Bindings | None = None
-        self.process_class = None if process is None else class_of(process)
-        self._process = cast("KeyedProcess[object, object, object] | None", process)
+        self.expiry_clocks = ExpiryClocks(state, deployment.world.clock, self.runner, self.snapshots)
         self.began_us = 0
         self._ending = False
         self._ended = False
@@ -150,63 +126,6 @@ class Subtask:
         finally:
             self.runner.forget()
             await self._let_go(stack)
-
-    async def _open(self, stack: AsyncExitStack) -> None:
-        """Open the operators from the tail to the head, so that each finds those behind it ready."""
-        deployment, runner = self.deployment, self.runner
-        for node in reversed(self.chain.nodes):
-            if isinstance(node.spec, SinkSpec):
-                runner.calling = node.name
-                context = WriterContext(
-                    deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.committed_through
-                )
-                writer: SinkWriter[object] = await stack.enter_async_context(
-                    node.spec.sink.writer(cast("SinkContext", context))
-                )
-                port = SinkPort(context, writer)
-                await port.restore(self._restored_tokens(node.name))
-                runner.ports[node.id] = port
-        if self._bindings is None:
-            raise InvariantError(f"{self.identity} runs before it is connected")
-        stateful = self.chain.stateful
-        if stateful is not None and self.state is not None and isinstance(stateful.spec, TimedSpec):
-            definition = cast("TimedDefinition", stateful.spec.definition)
-            self._bindings.operator = definition.open(stateful.name, self.state, deployment.world.clock)
-        if stateful is not None and self._process is not None and self.state is not None:
-            runner.calling = stateful.name
-            binding = ProcessBinding(stateful.name, self._process, self.state, deployment.world.clock)
-            self._bindings.process = binding
-            stack.push_async_callback(self._close, binding)
-            await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))
-        runner.calling = None
-        if self.state is not None and (stored := self.state.stored_key()) is not MISSING:
-            runner.keys.expect_like(stored)
-        runner.bind(self._bindings)
-
-    async def _let_go(self, stack: AsyncExitStack) -> None:
-        """Close all that was opened; shielded, since it is cancellation that ends an actor, and closing may wait."""
-        kind, first, trace = sys.exc_info()
-        with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
-            try:
-                await stack.__aexit__(kind, first, trace)
-            except Exception as late:
-                if not isinstance(first, Exception):
-                    raise
-                first.add_note(f"then, while closing: {type(late).__name__}: {late}")
-
-    async def _close(self, binding: ProcessBinding) -> None:
-        binding.retire()
-        before, self.runner.calling = self.runner.calling, binding.operator
-        await binding.process.close()
-        self.runner.calling = before
-
-    def _restored_tokens(self, operator: str) -> Sequence[PendingCommit]:
-        """Give the tokens of this sink that fall to this subtask, also after its parallelism changed (T109)."""
-        mine: list[PendingCommit] = []
-        for subtask, pending in self.deployment.restored_tokens.get(operator, {}).items():
-            if subtask % self.chain.parallelism == self.identity.subtask:
-                mine += pending
-        return sorted(mine, key=lambda token: token.checkpoint)
 
     # ---- the loop
 
@@ -266,7 +185,7 @@ class Subtask:
             await self._finish()
 
     async def _is_at_its_end(self) -> bool:
-        """Tell whether no timer holds the end up: what is set by the clock fires now, never, or when it is time (T35)."""
+        """Tell whether no timer holds the end up: those of the clock fire now, never, or when it is time (T35)."""
         runner = self.runner
         match self.deployment.timers_at_end:
             case "wait":
@@ -357,32 +276,39 @@ class Subtask:
         return None if lane is None else (ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
-        time = self.runner.time
         match item:
             case Batch():
                 await self.runner.work(item, channel, self._sides[channel])
-                if time is not None and not self.runner.is_due:
+                if not self.runner.is_due:
                     self.runner.tell()
-            case Watermark(time_us):
-                if time is not None:
-                    time.on_watermark(channel, time_us)
-                    await self._time_moved()
-            case Idle():
-                if time is not None:
-                    time.on_idle(channel)
-                    await self._time_moved()
+            case Watermark() | Idle():
+                await self._on_time(channel, item)
             case Barrier(checkpoint):
                 await self._carry_out(self.alignment.on_barrier(channel, checkpoint))
             case CancelBarrier(checkpoint):
                 await self._carry_out(self.alignment.on_cancel(channel, checkpoint))
             case EndOfInput():
                 await self._carry_out(self.alignment.on_end_of_input(channel))
-                if time is not None:
-                    time.on_end(channel)
-                if self.alignment.all_ended:
-                    await self._end()
-                elif time is not None:
-                    await self._time_moved()
+                await self._on_end_of(channel)
+
+    async def _on_time(self, channel: ChannelIndex, signal: Watermark | Idle) -> None:
+        time = self.runner.time
+        if time is None:
+            return
+        if isinstance(signal, Watermark):
+            time.on_watermark(channel, signal.time_us)
+        else:
+            time.on_idle(channel)
+        await self._time_moved()
+
+    async def _on_end_of(self, channel: ChannelIndex) -> None:
+        time = self.runner.time
+        if time is not None:
+            time.on_end(channel)
+        if self.alignment.all_ended:
+            await self._end()
+        elif time is not None:
+            await self._time_moved()
 
     async def _time_moved(self) -> None:
         if not self.runner.is_due:
@@ -432,6 +358,7 @@ class Subtask:
         if self.state is not None and (self.deployment.durable or not self._ended):
             generation = self.state.freeze()
             self.runner.expect_slower()
+        self.expiry_clocks.on_barrier()
         self.snapshots.submit(checkpoint, generation, self.report(), ended=self._ended)
 
     def report(self) -> SnapshotReport:

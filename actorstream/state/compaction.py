@@ -16,8 +16,10 @@ Invariants:
   beside a clear mark that stays hides nothing that the mark does not.
 - A mark of slices (state/slice_entries.py) hides all that is below it in its key group, older or
   newer, so in the run nothing of that is left; at the bottom it has nothing to hide then, and goes.
-- A value whose expiry has passed is a tombstone from then on: it hides what is
-  older, and goes where a tombstone goes. One that expires later keeps its expiry.
+- A value whose expiry has passed by the clock of its state is a tombstone from then
+  on: it hides what is older, and goes where a tombstone goes. One that expires later
+  keeps its expiry; so does every value of a state without a clock, whose values live
+  on: its time-to-live was taken away, or nobody knows the time.
 - A long key may have another slot in each file, and two keys one digest. Whole
   parts are the identity, and the new file's slots are given anew (T130).
 - Values are copied as bytes: no user code runs, nothing is decoded.
@@ -35,7 +37,7 @@ Source: O'Neil et al. 1996, "The Log-Structured Merge-Tree".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import merge as merge_sorted
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
 
 _RUN_ENTRIES = 2_000
 _RUN_BYTES = 1 << 20
+_STATE = slice(HEAD_BYTES - 2, HEAD_BYTES)
 _KEY_SLOT = HEAD_BYTES + STEM_BYTES
 _VALUES = frozenset({VALUE, EXPIRING})
 _KNOWN = _VALUES | {TOMBSTONE, CLEAR_MARK, SLICE_MARK}
@@ -90,7 +93,8 @@ class Source:
 class Piece:
     """The key groups [start, end) of an operator, and the indexes of the layers that they see, newest first.
 
-    `bottom`: below the last of them these key groups see nothing.
+    `bottom`: below the last of them these key groups see nothing. `clocks`: what time it is, by state number, as a
+    stamp (state/ttl.py) that its expiries are compared with; no part of what a piece is.
     """
 
     operator: int
@@ -98,19 +102,16 @@ class Piece:
     end: int
     layers: list[int]
     bottom: bool
+    clocks: dict[int, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What to merge, and where to. Pieces do not overlap.
-
-    `now_us`: values that expire at that instant or before have expired; None: nothing has.
-    """
+    """What to merge, and where to. Pieces do not overlap."""
 
     sources: list[Source]
     pieces: list[Piece]
     target: str
-    now_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +137,7 @@ def merge(files: FileSystem, task: Merge) -> Merged:
             file = LayerFile(LayerName(source.name), source.size, source.digest, source.entries)
             layers.append(open_checked(files, source.path, file))
         pieces = sorted(task.pieces, key=lambda piece: (piece.operator, piece.start))
-        entries = chain.from_iterable(
-            _merged(piece, [layers[index] for index in piece.layers], task.now_us) for piece in pieces
-        )
+        entries = chain.from_iterable(_merged(piece, [layers[index] for index in piece.layers]) for piece in pieces)
         return _write(files, task.target, _runs(entries))
     finally:
         for layer in layers:
@@ -170,9 +169,10 @@ def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield run
 
 
-def _merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterator[Entry]:
+def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
     """Give what a piece still needs of its layers, in the order of the new keys."""
     slots = _NewSlots()
+    clock_of = piece.clocks.get
     last = mark = kept = b""
     mark_age = 0
     for canonical, age, key, value in merge_sorted(*(_rows(piece, layer, age) for age, layer in enumerate(layers))):
@@ -185,8 +185,10 @@ def _merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterat
         if (mark and age > mark_age) or canonical < kept:
             continue
         kind, stays = value[0] & KIND, value
-        if kind == EXPIRING and now_us is not None and expired(value, now_us):
-            kind, stays = TOMBSTONE, as_tombstone(value)
+        if kind == EXPIRING:
+            now = clock_of(int.from_bytes(key[_STATE]))
+            if now is not None and expired(value, now):
+                kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
             mark, mark_age = canonical, age
         elif kind == SLICE_MARK:

@@ -166,6 +166,7 @@ class OperatorState:
             InvariantError: `stack` covers other key groups than `key_groups`.
         """
         self.stack = stack
+        self.columns = columns
         self._space = KeySpace(
             operator=operator,
             name=name or f"operator {operator}",

@@ -67,7 +67,11 @@ class Timer(NamedTuple):
 
 
 class TimerTable(Epochs[TimerEpoch]):
-    """The timers of one operator, for the key groups of one subtask. Times are int microseconds."""
+    """The timers of one operator, for the key groups of one subtask. Times are int microseconds.
+
+    Attributes:
+        soonest: For each domain a time before which no timer is due: as of the last `take_due`, and `set` since.
+    """
 
     def __init__(self, number: StateNumber, space: KeySpace) -> None:
         """Keep them under `number`; go on with what the stack of `space` holds."""
@@ -77,6 +81,7 @@ class TimerTable(Epochs[TimerEpoch]):
         marks = [self._layout.marks(domain) for domain in range(len(DOMAINS))]
         self._floors = [min(each.values()) for each in marks]
         self._highest = [max(each.values()) for each in marks]
+        self.soonest = [TIME_MIN, TIME_MIN]
         self._layered = space.stack.layers > 0
         self._parts: dict[object, bytes] = {}
         self._keys: dict[bytes, object] = {}
@@ -107,7 +112,9 @@ class TimerTable(Epochs[TimerEpoch]):
             stale = () if before is None else (before,)
         if at != before:
             self.live.put(part, suffix, at, stale)
-            if at < self._floors[number]:
+            if at < self.soonest[number]:  # noqa: PLR1730
+                self.soonest[number] = at
+            if at < self._floors[number]:  # noqa: PLR1730  (min() would be a call more a timer)
                 self._floors[number] = at
 
     def cancel(self, key: object, name: object, domain: Domain) -> bool:
@@ -150,31 +157,37 @@ class TimerTable(Epochs[TimerEpoch]):
             self._indexes[number].drop(found)
             yield Timer(time, decode_key(part), decode_key(suffix[1:]), domain)
 
-    def take_due(self, domain: Domain, up_to: int) -> tuple[Timer | None, int]:
-        """Take out the first timer of a domain up to and including a time.
+    def take_due(self, domain: Domain, up_to: int) -> tuple[int, object, object] | None:
+        """Take out the first timer of a domain up to and including a time: time, key and name.
 
-        Without one, or where finding it takes long: None, and the time before which none is due; TIME_MAX: there is
-        none. The same as `due`, for a caller to whom an iterator costs more than a call.
+        None: there is none, or finding it takes long. `soonest` tells afterwards before which time none is due. The
+        same as `due`, for a caller to whom an iterator costs more than a call.
         """
         number = _NUMBERS[domain]
         alone = not (self._layered or self.unsettled)
         found, sure = (self.live.take_first(number, up_to), True) if alone else self._first(number)
         if found is None or found[0] > up_to:
             self._floors[number] = max(self._floors[number], min(up_to, TIME_MAX - 1) + 1)
-            return None, TIME_MAX if found is None else found[0]
+            self.soonest[number] = TIME_MAX if found is None else found[0]
+            return None
         time, part, suffix = found
         if not sure:
-            return None, time
+            self.soonest[number] = time
+            return None
         self._floors[number] = time
-        if not alone:
+        if alone:
+            heap = self.live.heaps[number]
+            self.soonest[number] = heap[0][0] if heap else TIME_MAX
+        else:
             self._take_out(part, suffix, at=time)
             self._indexes[number].drop(found)
+            self.soonest[number] = time
         key, name = self._keys.get(part, MISSING), self._names.get(suffix, MISSING)
         if key is MISSING:
             key = decode_key(part)
         if name is MISSING:
             name = decode_key(suffix[1:])
-        return Timer(time, key, name, domain), time
+        return time, key, name
 
     def next_time(self, domain: Domain) -> int | None:
         """Give when the next timer of a domain fires; None if there is none.

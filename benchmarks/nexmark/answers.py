@@ -5,8 +5,8 @@ window closes as soon as no event of it can come any more: when the youngest eve
 Input keeps that bound, so nothing here asks whether an event is late. Results come in the order of the pipelines': by
 window, then by id.
 
-What a careful hand does: the windows of the event before are kept at hand, for the next event is mostly of the same
-ones. Without that q5 takes 1.4 times as long, and q7 1.3 times (CPython 3.11).
+These are the loops that one writes. Those "at hand" and "by slices" are beside them for information: they know that
+the next event is mostly of the windows of the one before, or what windows have in common.
 """
 
 from __future__ import annotations
@@ -71,6 +71,30 @@ def q3(events: list[Event]) -> list[LocalItem]:
 
 def q5(events: list[Event], disorder: float = DISORDER) -> list[HotItem]:
     """Count each bid in its five windows."""
+    out: list[HotItem] = []
+    put, time, keep, key = out.append, time_of, is_bid, auction_of
+    windows: defaultdict[float, Counts] = defaultdict(dict)
+    due = inf
+    youngest = -inf
+    for event in events:
+        at = time(event)
+        if at > youngest:
+            youngest = at
+            if at - disorder >= due:
+                due = _close_counts(windows, at - disorder, put)
+        if keep(event):
+            auction = key(event)
+            slide = at - at % SLIDE
+            for earlier in _WINDOWS_OF_A_BID:
+                counts = windows[slide - earlier]
+                counts[auction] = counts.get(auction, 0) + 1
+            due = min(due, slide - _WINDOWS_OF_A_BID[-1] + WINDOW)
+    _close_counts(windows, inf, put)
+    return out
+
+
+def q5_with_windows_at_hand(events: list[Event], disorder: float = DISORDER) -> list[HotItem]:
+    """Count each bid in its five windows, which are mostly those of the bid before: for information."""
     out: list[HotItem] = []
     put, time, keep, key = out.append, time_of, is_bid, auction_of
     windows: defaultdict[float, Counts] = defaultdict(dict)
@@ -150,6 +174,32 @@ def _put_hottest(counts: Counts, until: float, put: Callable[[HotItem], object])
 
 def q7(events: list[Event], disorder: float = DISORDER) -> list[Bid]:
     """Keep the highest bid of each window."""
+    out: list[Bid] = []
+    put, time, keep, price = out.append, time_of, is_bid, price_of
+    highest: dict[float, Bid] = {}
+    due = inf
+    youngest = -inf
+    for event in events:
+        at = time(event)
+        if at > youngest:
+            youngest = at
+            if at - disorder >= due:
+                for ended in _ended(highest, at - disorder):
+                    put(highest.pop(ended))
+                due = min(highest, default=inf) + WINDOW
+        if keep(event):
+            start = at - at % WINDOW
+            top = highest.get(start)
+            if top is None or price(event) > price(top):
+                highest[start] = event
+                due = min(due, start + WINDOW)
+    for ended in _ended(highest, inf):
+        put(highest[ended])
+    return out
+
+
+def q7_with_the_window_at_hand(events: list[Event], disorder: float = DISORDER) -> list[Bid]:
+    """Keep the highest bid of each window, mostly that of the bid before: for information."""
     out: list[Bid] = []
     put, time, keep, price = out.append, time_of, is_bid, price_of
     highest: dict[float, Bid] = {}

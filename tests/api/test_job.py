@@ -306,6 +306,7 @@ async def test_metrics_have_the_fields_names(parallelism: int) -> None:
         "idle_seconds",
         "backpressured_seconds",
         "mailbox_records",
+        "late_records",
     }
     stateful = {*actor, "state_layers"}
     assert {name.removeprefix("in.0.") for name in metrics if name.startswith("in.0.")} == (

@@ -14,6 +14,7 @@ from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
 from actorstream.state.timer_entries import TIME_MIN
+from actorstream.state.ttl import ExpiringCodec
 from tests.operators.rig import chain_from, planned
 from tests.state.rig import ALL, Shelf, state_over
 from tests.state.test_compaction import merged_layer, replace_picked, whole
@@ -114,8 +115,10 @@ class Keeper:
         """Put what was written into a layer."""
         self.shelf.checkpoint(self.state)
 
-    def merge(self, now_us: int | None = None) -> None:
-        """Make one layer of all, by the wall clock, or by the clock of this process."""
+    def merge(self, stamp: int | None = None) -> None:
+        """Make one layer of all; every state that has a time-to-live is told this time, or the wall clock's."""
         picks = whole(self.state)
         if any(layers for *_, layers in picks):
-            replace_picked(picks, merged_layer(self.shelf, picks, self.clock.now if now_us is None else now_us))
+            now = self.clock.now if stamp is None else stamp
+            clocks = {column.number: now for column in self.state.columns if isinstance(column.codec, ExpiringCodec)}
+            replace_picked(picks, merged_layer(self.shelf, picks, clocks))

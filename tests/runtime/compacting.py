@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -10,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from actorstream.model.ids import LayerName, OperatorNumber
 from actorstream.model.key_groups import KeyGroupRange
-from actorstream.runtime.compactor import LAYERS_AIM, Compactor
+from actorstream.runtime.compactor import LAYERS_AIM, Compactor, OwnedStack
 from actorstream.state.entries import Slots, head_of
 from actorstream.state.stack import LayerStack
 from actorstream.system.current import current_world
@@ -48,7 +49,8 @@ class HeldOffload:
 class Bench:
     """Two stacks over shared layers, of values 0 to 9 under keys 0 to 9, and their compactor at work.
 
-    What is there at first is what the restored manifest lists. `held` is what actors were told.
+    What is there at first is what the restored manifest lists. `held` is what actors were told, `clocks` what the
+    states of each stack say of the time.
     """
 
     def __init__(
@@ -58,17 +60,21 @@ class Bench:
         self.world = world or current_world()
         self.stacks = [LayerStack.covering(LOW), LayerStack.covering(HIGH)]
         self.held: list[bool] = []
+        self.clocks: list[dict[int, int]] = [{}, {}]
         for value in range(layers):
             self.push(value)
         self.compactor = Compactor(
             self.world,
             str(folder),
             self.shelf.name,
-            [(FIVE, stack) for stack in self.stacks],
+            [OwnedStack(FIVE, stack, partial(self._clock_of, n)) for n, stack in enumerate(self.stacks)],
             hold=self.held.append,
             **options,
         )
         self.values = self.read()
+
+    def _clock_of(self, number: int) -> dict[int, int]:
+        return self.clocks[number]
 
     def push(self, value: int) -> None:
         slots = Slots()

@@ -17,7 +17,7 @@ from actorstream.errors import JobFailed, RestoreError, UserCodeError
 from actorstream.model.connect import Fetched, InMemorySource, Taken
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX
+from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, SLICE_RECORDS_SPARSE
 from actorstream.runtime.messages import AbortCheckpoint, Acked, TriggerCheckpoint
 from tests.runtime.deploying import Deploying, subtask_of
 from tests.runtime.doubles import Splits, Target, settle, until
@@ -240,7 +240,7 @@ async def test_position_in_a_checkpoint_is_that_of_the_last_record_done(
             holding.released.set()
         at, finished = positions(tmp_path, answers[0])["0"]
     assert isinstance(at, int)
-    assert held <= at < held + SLICE_RECORDS_MAX
+    assert held <= at < held + SLICE_RECORDS_SPARSE
     assert not finished
     assert target.staged[0] == list(range(at + 1))
 

@@ -13,7 +13,8 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from actorstream.operators.keyed_process import Context, KeyedProcess
+from actorstream.operators.contexts import Context
+from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 
 if TYPE_CHECKING:

@@ -220,7 +220,8 @@ class Machine(RuleBasedStateMachine):
                     picks.append((OPERATOR, subtask.state.stack, groups, layers[start : start + 1 + more]))
         if picks:
             until = -1 if now is None or not self.expiring else max(now, self.now)
-            layer = merged_layer(self.shelf, picks, None if until < 0 else until)
+            clocks = {column.number: until for column in self.columns} if until >= 0 else {}
+            layer = merged_layer(self.shelf, picks, clocks)
             self.merging = picks, layer, until
             for _, value in layer.scan(b"") if layer else ():
                 expires = take_apart(value).expires

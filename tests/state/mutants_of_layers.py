@@ -135,16 +135,16 @@ def _digest_is_enough() -> Sequence[AbstractContextManager[object]]:
 
 @mutant("a merge keeps the older of two values", Rows)
 def _older_kept() -> Sequence[AbstractContextManager[object]]:
-    def merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterator[Entry]:
-        return _merge(piece, layers[::-1], now_us)
+    def merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
+        return _merge(piece, layers[::-1])
 
     return [patch.object(compaction, "_merged", merged)]
 
 
 @mutant("a merge drops a tombstone above older layers", Rows)
 def _tombstone_dropped() -> Sequence[AbstractContextManager[object]]:
-    def merged(piece: Piece, layers: Sequence[Layer], now_us: int | None) -> Iterator[Entry]:
-        return _merge(replace(piece, bottom=True), layers, now_us)
+    def merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
+        return _merge(replace(piece, bottom=True), layers)
 
     return [patch.object(compaction, "_merged", merged)]
 

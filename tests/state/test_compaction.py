@@ -80,13 +80,19 @@ def source_of(shelf: Shelf, file: LayerFile) -> Source:
     return Source(shelf.path(file), file.name, file.size, file.digest, file.entries)
 
 
-def task_for(shelf: Shelf, picks: Sequence[Pick], now_us: int | None = None) -> Merge:
+def task_for(shelf: Shelf, picks: Sequence[Pick], clocks: dict[int, int] | None = None) -> Merge:
     layers = list(dict.fromkeys(layer for *_, old in picks for layer in old))
     pieces = [
-        Piece(operator, *groups, [layers.index(layer) for layer in old], bottom=old[-1] is stacked(stack, groups)[-1])
+        Piece(
+            operator,
+            *groups,
+            [layers.index(layer) for layer in old],
+            bottom=old[-1] is stacked(stack, groups)[-1],
+            clocks=clocks or {},
+        )
         for operator, stack, groups, old in picks
     ]
-    return Merge([source_of(shelf, layer.file) for layer in layers], pieces, f"{shelf.folder}/{shelf.name()}", now_us)
+    return Merge([source_of(shelf, layer.file) for layer in layers], pieces, f"{shelf.folder}/{shelf.name()}")
 
 
 def stacked(stack: LayerStack, groups: KeyGroupRange) -> tuple[Layer, ...]:
@@ -100,9 +106,9 @@ def compact(shelf: Shelf, picks: Sequence[Pick]) -> Layer | None:
     return layer
 
 
-def merged_layer(shelf: Shelf, picks: Sequence[Pick], now_us: int | None = None) -> Layer | None:
+def merged_layer(shelf: Shelf, picks: Sequence[Pick], clocks: dict[int, int] | None = None) -> Layer | None:
     """Merge into one layer what is picked in each stack; None where nothing is left."""
-    task = task_for(shelf, picks, now_us)
+    task = task_for(shelf, picks, clocks)
     merged = merge(shelf.files, task)
     if merged.name is None:
         return None

@@ -16,7 +16,7 @@ import pytest
 from actorstream.codec.documents import decode_json, encode_json
 from actorstream.state.compaction import Merge, Merged, Piece, Source, merge
 from actorstream.state.compaction_child import ORPHANED
-from actorstream.state.entries import Slots, head_of
+from actorstream.state.entries import Slots, expiring, head_of
 
 if TYPE_CHECKING:
     from tests.state.rig import Shelf
@@ -46,18 +46,23 @@ def child(said: bytes) -> tuple[int, bytes, bytes]:
 def test_child_writes_the_very_file_that_a_call_does(shelf: Shelf) -> None:
     slots = Slots()
     files = [
-        shelf.write([slots.entry(HEAD, b"%d" % n, b"", b"\x00v"), slots.entry(HEAD, b"both", b"", b"\x00%d" % n)])
+        shelf.write([
+            slots.entry(HEAD, b"%d" % n, b"", b"\x00v"),
+            slots.entry(HEAD, b"both", b"", b"\x00%d" % n),
+            slots.entry(HEAD, b"until %d" % n, b"", expiring(b"\x00v", n)),
+        ])
         for n in range(2)
     ]
     sources = [Source(shelf.path(file), file.name, file.size, file.digest, file.entries) for file in files]
-    task = Merge(sources, [Piece(5, 0, 8, [0, 1], bottom=True)], f"{shelf.folder}/{shelf.name()}")
+    piece = Piece(5, 0, 8, [0, 1], bottom=True, clocks={3: 0})
+    task = Merge(sources, [piece], f"{shelf.folder}/{shelf.name()}")
     code, said, complained = child(line(task))
 
     assert (code, complained) == (0, b"")
     merged = decode_json(Merged, said)
     again = merge(shelf.files, replace(task, target=f"{shelf.folder}/{shelf.name()}"))
     assert merged == replace(again, name="1-0-3.lmdb")
-    assert merged.entries == 3
+    assert merged.entries == 4, "one of those that expire has done so"
 
 
 @pytest.mark.parametrize(

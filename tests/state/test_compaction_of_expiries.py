@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -145,16 +146,17 @@ def compact(shelf: Shelf, random: Random, stacks: dict[int, list[Stored]], now: 
     if not files or (len(chosen) == 2 and not all(order_kept(files, run) for run in chosen.values())):
         return
     bottom = {group: runs[group][1] == len(stacks[group]) for group in chosen}
+    clocks = {} if now is None else {3: now}
     pieces = [
-        Piece(5, *bounds, [files.index(layer.file) for layer in chosen[group]], bottom=bottom[group])
+        Piece(5, *bounds, [files.index(layer.file) for layer in chosen[group]], bottom=bottom[group], clocks=clocks)
         for group, bounds in zip(GROUPS, ((0, 4), (4, 8)), strict=True)
         if group in chosen
     ]
     if len(pieces) == 2 and pieces[0].layers == pieces[1].layers and len(set(bottom.values())) == 1:
-        pieces = [Piece(5, 0, 8, pieces[0].layers, bottom=pieces[0].bottom)]
+        pieces = [Piece(5, 0, 8, pieces[0].layers, bottom=pieces[0].bottom, clocks=clocks)]
     sources = [Source(shelf.path(file), file.name, file.size, file.digest, file.entries) for file in files]
     name = shelf.name()
-    merged = merge(shelf.files, Merge(sources, pieces, f"{shelf.folder}/{name}", now))
+    merged = merge(shelf.files, Merge(sources, pieces, f"{shelf.folder}/{name}"))
     new = [] if merged.name is None else [load(shelf, LayerFile(name, merged.size, merged.digest, merged.entries))]
     for group in chosen:
         start, end = runs[group]
@@ -210,8 +212,9 @@ def merged_entries(shelf: Shelf, *layers: list[Entry], bottom: bool, now: int | 
     files = [shelf.write(each) for each in layers]
     sources = [Source(shelf.path(file), file.name, file.size, file.digest, file.entries) for file in files]
     name = shelf.name()
-    piece = Piece(5, ALL.start, ALL.end, list(range(len(files))), bottom)
-    merged = merge(shelf.files, Merge(sources, [piece], f"{shelf.folder}/{name}", now))
+    clocks = {} if now is None else {3: now}
+    piece = Piece(5, ALL.start, ALL.end, list(range(len(files))), bottom, clocks)
+    merged = merge(shelf.files, Merge(sources, [piece], f"{shelf.folder}/{name}"))
     if merged.name is None:
         return []
     file = LayerFile(name, merged.size, merged.digest, merged.entries)
@@ -239,6 +242,35 @@ def test_value_is_there_while_now_is_before_its_expiry(shelf: Shelf, now: int | 
     """Half-open, as every interval; without a clock nothing expires."""
     value = entry(b"a", expires(5))
     assert merged_entries(shelf, [value], bottom=True, now=now) == ([value] if there else [])
+
+
+def test_state_that_has_no_clock_keeps_its_values_t129(shelf: Shelf) -> None:
+    """Its time-to-live was taken away, and the values are read as any others: to drop one would lose it."""
+    values = [Slots().entry(head_of(5, 1, state), b"a", b"", expires(5)) for state in (3, 4)]
+    assert merged_entries(shelf, values, bottom=True, now=5) == [values[1]]
+
+
+def test_each_subtask_and_state_goes_by_a_clock_of_its_own(shelf: Shelf) -> None:
+    """One file for two subtasks, of which one has come further in event time; two states with two times."""
+    entries = [Slots().entry(head_of(5, group, state), b"a", b"", expires(5)) for group in (1, 5) for state in (3, 4)]
+    file = shelf.write(entries)
+    halves = [
+        Piece(5, 0, 4, [0], bottom=True, clocks={3: 4, 4: 5}),
+        Piece(5, 4, 8, [0], bottom=True, clocks={3: 5, 4: 4}),
+    ]
+    name = shelf.name()
+    sources = [Source(shelf.path(file), file.name, file.size, file.digest, file.entries)]
+    merged = merge(shelf.files, Merge(sources, halves, f"{shelf.folder}/{name}"))
+    made = LayerFile(name, merged.size, merged.digest, merged.entries)
+    with open_checked(shelf.files, shelf.path(made), made) as layer:
+        assert list(layer.scan(b"")) == [entries[0], entries[3]]
+
+
+def test_clocks_are_no_part_of_what_a_piece_is() -> None:
+    """They go on during a merge; whether its stacks stand as they did is told by the rest."""
+    piece = Piece(5, 0, 8, [0, 1], bottom=True, clocks={3: 1})
+    assert piece == replace(piece, clocks={3: 2})
+    assert piece != replace(piece, bottom=False)
 
 
 def test_instants_before_1970_are_instants(shelf: Shelf) -> None:
@@ -271,9 +303,12 @@ def test_restored_stack_of_another_split_keeps_what_only_one_half_may_drop(shelf
     low, high = head_of(5, 1, 3), head_of(5, 5, 3)
     file = shelf.write([Slots().entry(head, b"a", b"", expires(1)) for head in (low, high)])
     source = Source(shelf.path(file), file.name, file.size, file.digest, file.entries)
-    halves = [Piece(5, *KeyGroupRange(0, 4), [0], bottom=True), Piece(5, *KeyGroupRange(4, 8), [0], bottom=False)]
+    halves = [
+        Piece(5, *KeyGroupRange(0, 4), [0], bottom=True, clocks={3: 1}),
+        Piece(5, *KeyGroupRange(4, 8), [0], bottom=False, clocks={3: 1}),
+    ]
     name = shelf.name()
-    merged = merge(shelf.files, Merge([source], halves, f"{shelf.folder}/{name}", 1))
+    merged = merge(shelf.files, Merge([source], halves, f"{shelf.folder}/{name}"))
     made = LayerFile(name, merged.size, merged.digest, merged.entries)
     with open_checked(shelf.files, shelf.path(made), made) as layer:
         assert list(layer.scan(b"")) == [Slots().entry(high, b"a", b"", TOMBSTONE_TAG)]

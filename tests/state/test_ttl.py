@@ -35,9 +35,11 @@ def columns(*domains: Domain | None) -> list[StateColumn]:
     ]
 
 
-def merge(shelf: Shelf, state: OperatorState, now_us: int) -> None:
+def merge(shelf: Shelf, state: OperatorState, stamp: int) -> None:
+    """Tell a merge the same time for all states that have a time-to-live."""
     picks = whole(state)
-    replace_picked(picks, merged_layer(shelf, picks, now_us))
+    clocks = {column.number: stamp for column in state.columns if isinstance(column.codec, ExpiringCodec)}
+    replace_picked(picks, merged_layer(shelf, picks, clocks))
 
 
 def filled(shelf: Shelf, domain: Domain, at: int = 100) -> OperatorState:
@@ -129,8 +131,12 @@ def test_mutable_value_beside_its_expiry_is_not_shared_with_a_frozen_one_t135(sh
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_time_to_live_taken_away_leaves_the_values_t129(shelf: Shelf, domain: Domain) -> None:
+@pytest.mark.parametrize("merged", [False, True])
+def test_time_to_live_taken_away_leaves_the_values_t129(shelf: Shelf, domain: Domain, merged: bool) -> None:
     again = restored(filled(shelf, domain), columns(None, None))
+    if merged:
+        merge(shelf, again, stamp_of(10**17, domain))
+        again = restored(again, columns(None, None))
     for key in ("a", LONG):
         assert read(again, key) == ("yes", 7)
         assert list(again.maps["pages"].items(key)) == [(1, "one"), (LONG, "long")]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WINDOWED = [
     pytest.param(answers.q5, by_definition.q5, id="q5"),
     pytest.param(answers.q5_by_slices, by_definition.q5, id="q5 by slices"),
+    pytest.param(answers.q5_with_windows_at_hand, by_definition.q5, id="q5 at hand"),
+    pytest.param(answers.q7_with_the_window_at_hand, by_definition.q7, id="q7 at hand"),
     pytest.param(answers.q7, by_definition.q7, id="q7"),
     pytest.param(answers.q8, by_definition.q8, id="q8"),
 ]
