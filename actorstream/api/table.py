@@ -30,5 +30,5 @@ class Table(Stream[tuple[K, V]], Generic[K, V]):
         self.versions_us = versions_us
 
     def changes(self) -> Stream[Change[K, V]]:
-        """Give each change as (key, old, new), in order by key; old is None at first, new is None where it was deleted."""
+        """Give each change as (key, old, new), by key in order: old is None at first, new where it was deleted."""
         return Stream(self.origin.side(CHANGES_OUTPUT))

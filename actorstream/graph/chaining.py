@@ -98,8 +98,8 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
                 and not isinstance(chain.head.spec, SourceSpec)
             ):
                 raise PlanError(
-                    f"pipeline {graph.name!r}: {node.name!r} aligns watermarks, but is not in the actor of a source: say "
-                    "assign_timestamps(..., alignment=...) right behind pipeline.source(...)"
+                    f"pipeline {graph.name!r}: {node.name!r} aligns watermarks, but is not in the actor of a source: "
+                    "say assign_timestamps(..., alignment=...) right behind pipeline.source(...)"
                 )
     return Plan(graph, parallelism, chains, {node.id: chain for chain in chains for node in chain.nodes})
 

@@ -115,8 +115,8 @@ def warnings_of(plan: Plan) -> Iterator[str]:
         for edge in node.inputs:
             if edge.source not in assigned:
                 yield (
-                    f"{node.name} goes by event time, but no watermark comes from {nodes[edge.source].name}: nothing will "
-                    "come out before that input ends; say .assign_timestamps(...) behind its source"
+                    f"{node.name} goes by event time, but no watermark comes from {nodes[edge.source].name}: nothing "
+                    "will come out before that input ends; say .assign_timestamps(...) behind its source"
                 )
 
 

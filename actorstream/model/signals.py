@@ -26,7 +26,7 @@ class CancelBarrier:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """No record with this event time, in microseconds, or an earlier one is expected any more. The channel is active."""
+    """No record with this event time, in microseconds, or an earlier one is expected. The channel is active."""
 
     time_us: int
 

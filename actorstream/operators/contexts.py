@@ -68,7 +68,7 @@ class ElementContext(Protocol):
     def watermark(self) -> datetime:
         """How far event time has come: no record with this time or an earlier one is expected. At first `datetime.min`.
 
-        In `on_timer` of event time it is the timer's time: time passes from timer to timer, in steps as small as they are.
+        In `on_timer` of event time it is the timer's time: time passes from one to the next.
         """
         ...
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.codec.values import is_immutable
-from actorstream.operators.windows.sliced import SlicedWindows
 
 if TYPE_CHECKING:
     from actorstream.operators.step_text import StepText
     from actorstream.operators.windows.aggregates import Aggregation
+    from actorstream.operators.windows.sliced import SlicedWindows
 
 
 def begin_slices(text: StepText, operator: SlicedWindows) -> None:

@@ -143,6 +143,7 @@ class StepText:
         self._variables = count(1)
 
     def emit(self, depth: int, text: str) -> None:
+        """Write a line of the loop, for the operator at hand."""
         self._loop.append(Line(depth, text, self._operator, self._iterator))
 
     def _emit_around(self, depth: int, before: str, item: Item, after: str = "") -> None:
@@ -172,6 +173,7 @@ class StepText:
         raise NotImplementedError
 
     def constant(self, name: str, value: object) -> str:
+        """Bind a name that lines may use, and give it."""
         self.constants[name] = value
         return name
 

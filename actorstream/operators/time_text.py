@@ -1,7 +1,7 @@
 """Writes how event time is assigned and moves while a loop runs.
 
     t4 = time4(e)                       the user's time, in microseconds
-    ...                                 all that follows in the chain, which sees t4, and mark4 as the watermark before it
+    ...                                 all that follows in the chain: it sees t4, and mark4 as the watermark before
     if t4 > high4: ...                  the generator moves, and the watermark with it, up to what others allow
 
 An operator that waits for time is asked at the top of the loop, before anything is done with the record: there
@@ -39,7 +39,7 @@ class TimeText(StepText):
         time, mark, high = f"t{n}", f"mark{n}", f"high{n}"
         item = self._named(item, depth)
         self.constant("time_us", time_us)
-        self.constant(f"what{n}", f"what assign_timestamps was given as the time of a record ({node.name})")
+        self.constant(f"what{n}", "what it was given as the time of a record")
         clock = self.constant(f"clock{n}", self.bindings.assigned[n])
         self.begin(f"{mark}, cap{n}, gen{n} = {clock}.now, {clock}.cap, {clock}.generator")
         self._epilogue.append(Line(1, f"{clock}.now = {mark}"))

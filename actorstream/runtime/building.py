@@ -5,15 +5,14 @@ claim ─> decide ─> load manifest ─> open layers (verified) ─> states, po
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
-from actorstream.errors import ActorstreamError, RestoreError, StateAccessError, UserCodeError
-from actorstream.graph.nodes import Forward, Keyed, ProcessSpec, SourceSpec
+from actorstream.errors import RestoreError
+from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.operators.columns import columns_of
@@ -30,12 +29,12 @@ from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime
 from actorstream.runtime.gate import Gate
-from actorstream.runtime.messages import SplitPosition
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, positions_in, restore
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
+from actorstream.runtime.splits import assign_splits, blaming
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.budget import Budget
 from actorstream.state.operator_state import OperatorState, StateColumn
@@ -43,7 +42,7 @@ from actorstream.state.stack import LayerStack
 from actorstream.state.writer import LayerWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.numbers import Numbers
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from actorstream.protocol.attempts import Claim
     from actorstream.protocol.recovery import ManifestFact
     from actorstream.runtime.job_settings import JobSettings
-    from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport
+    from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.statistics import JobStatistics
 
 _DISMANTLED_AT_ONCE = 5_000
@@ -128,7 +127,7 @@ async def build(context: JobContext) -> Built:
     for chain in context.plan.chains:
         if chain.stateful is not None and isinstance(chain.stateful.spec, ProcessSpec):
             for subtask in chain.subtasks():
-                with _blaming(chain.stateful.name, "when it was built"):
+                with blaming(chain.stateful.name, "when it was built"):
                     processes[subtask] = make_process(chain.stateful.spec.factory, chain.stateful.spec.owner)
     columns = {
         chain.stateful.name: columns_of(chain.stateful, processes.get(SubtaskId(chain.name, 0)))
@@ -140,7 +139,7 @@ async def build(context: JobContext) -> Built:
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
         await retaining.before_reading()
-        splits = await _assign_splits(context.plan, restored, durable=context.durable)
+        splits = await assign_splits(context.plan, restored, durable=context.durable)
         return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
     finally:
         restored.close()
@@ -179,44 +178,6 @@ def _open(
     restored = restore(context.world.files, directory, manifest)
     restored.kept = kept
     return restored
-
-
-async def _assign_splits(plan: Plan, restored: Restored, *, durable: bool) -> dict[SubtaskId, dict[str, SplitPosition]]:
-    """Ask every source for its splits and deal them to its subtasks, restored positions with them."""
-    assigned: dict[SubtaskId, dict[str, SplitPosition]] = {}
-    for chain in plan.chains:
-        if not isinstance(chain.head.spec, SourceSpec):
-            continue
-        known = restored.splits.get(chain.head.name, {})
-        with _blaming(chain.head.name, "when it was asked for its splits"):
-            found = list(await chain.head.spec.source.splits())
-        if not durable and known and all(place.finished for place in known.values()):
-            found = list(known)  # it has ended: a split that is new would meet subtasks that have let go of their state
-        missing = sorted(split for split, place in known.items() if split not in found and not place.finished)
-        if missing:
-            raise RestoreError(
-                f"source {chain.head.name!r} has no split {missing[0]!r} any more (it has {found[:10]}), but the "
-                "checkpoint holds a position in it: bring it back, or start in another store"
-            )
-        for subtask in chain.subtasks():
-            assigned[subtask] = {}
-        for number, split in enumerate(sorted({*found, *known})):
-            subtask = SubtaskId(chain.name, number % chain.parallelism)
-            assigned[subtask][split] = known.get(split, SplitPosition(None, finished=False))
-    return assigned
-
-
-@contextmanager
-def _blaming(operator: str, when: str) -> Iterator[None]:
-    """Say which operator it was whose code raised before any actor ran."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, ActorstreamError) and not isinstance(error, StateAccessError):
-            raise
-        raise UserCodeError(
-            f"{operator} raised {type(error).__name__} {when}: {error}", operator=operator, subtask=0, position=None
-        ) from error
 
 
 class _Builder:

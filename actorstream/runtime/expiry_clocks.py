@@ -53,5 +53,7 @@ class ExpiryClocks:
         event_us = self._at_barrier if self._snapshots.reporting else self._runner.event_time_us
         times = {"processing": self._clock.now_us(), "event": event_us}
         return {
-            number: stamp_of(at, domain) for number, domain in self._domains.items() if (at := times[domain]) is not None
+            number: stamp_of(at, domain)
+            for number, domain in self._domains.items()
+            if (at := times[domain]) is not None
         }

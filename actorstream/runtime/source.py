@@ -94,7 +94,8 @@ class SourceSubtask(Subtask):
             await self._end()
         elif time is not None:
             for group, drift_us, part, _, _ in time.alignments():
-                self._groups.append(group)
+                if group not in self._groups:
+                    self._groups.append(group)
                 self.deployment.aligned.join(group, drift_us, self._member(part), partial(self._pause, part))
             self.runner.tell()
 

@@ -17,6 +17,7 @@ from actorstream.errors import (
     InvariantError,
     MissingTimestampError,
     StateAccessError,
+    TimestampError,
     UserCodeError,
 )
 from actorstream.graph.nodes import CallSpec
@@ -212,7 +213,7 @@ class StepRunner:
             )
         read = f", read from split {self._origin[0]!r} up to position {self._origin[1]!r}" if self._origin else ""
         failure: Exception
-        if operator is not None and isinstance(error, CodecError):
+        if operator is not None and isinstance(error, CodecError | TimestampError):
             failure = type(error)(f"{operator} (subtask {self._subtask}): {error}{record}{read}")
             failure.__cause__ = error
             return failure

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os.path import join
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.eventlog.log import EventLog
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
+
+if TYPE_CHECKING:
+    from actorstream.operators.contexts import Context
 
 
 class Payment(NamedTuple):
