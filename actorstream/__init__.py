@@ -88,6 +88,7 @@ from actorstream.operators.state_declarations import (
 from actorstream.operators.state_declarations import (
     ValueState as ValueState,
 )
+from actorstream.operators.ttl import TTL as TTL
 from actorstream.operators.windows.aggregates import Aggregate as Aggregate
 from actorstream.operators.windows.assigners import Count as Count
 from actorstream.operators.windows.assigners import Global as Global

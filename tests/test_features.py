@@ -87,6 +87,9 @@ ROWS = {
         "ProcessFunction, KeyedProcess, CoProcess, KeyedCoProcess, BroadcastProcess, ProcessJoin, ProcessWindow",
         "timer service",
     ],
+    "State": [
+        "State TTL",
+    ],
 }
 
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")

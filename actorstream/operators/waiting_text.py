@@ -131,7 +131,7 @@ class WaitingText(ProcessText):
     def _fire(self, node: Node, depth: int, mark: str) -> None:
         """Write the block that does what is due at the watermark in `mark`, or by the clock, about a burst of it."""
         self.begin(f"wp = {self._after()}.now")
-        self._epilogue.append(Line(1, "after.now = wp"))
+        self._epilogue.append(Line(1, "if wp > after.now: after.now = wp"))
         time, watermark, moves, iterator = self._time, self._watermark, self._moves, self._iterator
         self._time, self._watermark, self._moves, self._iterator = time and "tf", "wp", True, ""
         by_clock = self.part == "fire by clock"

@@ -309,7 +309,7 @@ class _Builder:
             parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
             time = EventTime(chain, parts, self._context.world.clock, source=isinstance(subtask, SourceSubtask))
             told_by = [
-                self._restored.time_of(plan.chain_of[exchange.sender], sender).told.get(name_of(exchange), NOTHING_TOLD)
+                self._restored.told_by(plan.chain_of[exchange.sender], sender, name_of(exchange))
                 for exchange, sender in senders
             ]
             time.restore(own, self._restored.parts_of(chain), told_by)

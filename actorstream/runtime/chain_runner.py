@@ -175,7 +175,9 @@ class ChainRunner(StepRunner):
             if not rest and reached is not None:
                 self._stage.now = reached
             if not rest and last is not None and self.time is not None:
-                self.time.end(last, batch.watermark)
+                # The marks are watermarks too: one who sends a batch in pieces tells the last one later.
+                said = batch.watermark if batch.watermark is not None or not batch.marks else batch.marks[-1]
+                self.time.end(last, said)
             await self._deliver(compiled, results)
             if not rest:
                 return took

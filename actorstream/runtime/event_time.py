@@ -279,20 +279,26 @@ class EventTime:
         assigned = {each.node.name: each.clock.now for each in self._assigned}
         return TimeReport(self.clock.now, self.after.now, assigned, parts, told)
 
-    def restore(self, own: TimeReport, parts: Mapping[str, Mapping[str, PartTime]], channels: Sequence[Told]) -> None:
+    def restore(
+        self, own: TimeReport, parts: Mapping[str, Mapping[str, PartTime]], channels: Sequence[Told | None]
+    ) -> None:
         """Go on where a snapshot was taken.
 
         Args:
             own: What this subtask reported, or the least of those whose place it takes.
             parts: What all subtasks reported of each split or channel.
-            channels: What each channel's sender had told; empty for a source.
+            channels: What each channel's sender had told; empty for a source. None: its sender had another parallelism,
+                so nobody knows, and time waits until it speaks.
         """
         if self._source:
             said = parts.get(_OF_THE_SOURCE, {})
             known = [said.get(part, _UNKNOWN) for part in self.parts]
             self._entering.restore((own.entering, tuple((at.watermark, at.idle, False) for at in known)))
         elif channels:
-            inputs = tuple((told.watermark, told.idle, False) for told in channels)
+            inputs = tuple(
+                (own.entering, False, False) if told is None else (told.watermark, told.idle, False)
+                for told in channels
+            )
             self._entering.restore((own.entering, inputs))
         self.clock.now, self.after.now = self._entering.output, own.after
         for each in self._assigned:

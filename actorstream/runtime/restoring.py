@@ -33,7 +33,7 @@ from actorstream.graph.nodes import SinkSpec, SourceSpec
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.protocol.commit import PendingCommit
-from actorstream.runtime.event_time import PartTime, TimeReport, Told, least
+from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
@@ -72,6 +72,13 @@ class Restored:
         if subtask in known and len(known) == chain.parallelism:
             return known[subtask]
         return least(known.values())
+
+    def told_by(self, chain: Chain, subtask: int, exchange: str) -> Told | None:
+        """Give what a subtask had told those behind an exchange; None where its chain had another parallelism."""
+        known = self.times.get(chain.name, {})
+        if known and len(known) != chain.parallelism:
+            return None
+        return self.time_of(chain, subtask).told.get(exchange, NOTHING_TOLD)
 
     def parts_of(self, chain: Chain) -> dict[str, dict[str, PartTime]]:
         """Give where each generator stood, by operator and split or channel, whichever subtask had it."""

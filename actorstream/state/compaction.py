@@ -185,10 +185,8 @@ def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
         if (mark and age > mark_age) or canonical < kept:
             continue
         kind, stays = value[0] & KIND, value
-        if kind == EXPIRING:
-            now = clock_of(int.from_bytes(key[_STATE]))
-            if now is not None and expired(value, now):
-                kind, stays = TOMBSTONE, as_tombstone(value)
+        if kind == EXPIRING and (now := clock_of(int.from_bytes(key[_STATE]))) is not None and expired(value, now):
+            kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
             mark, mark_age = canonical, age
         elif kind == SLICE_MARK:

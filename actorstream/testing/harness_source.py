@@ -79,7 +79,7 @@ class FedSplit:
         """
         self.given = 0 if after is None else after + 1
         if after is None:
-            yield Fetched((), None)
+            yield Fetched((), None, caught_up=True)
         while True:
             while self.given < self.released:
                 yield self._next()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from actorstream.errors import CodecError, JobFailed, PlanError, StoreError
 from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
+from actorstream.operators.ttl import TTL
 from actorstream.protocol.restart import Restart
 from tests.runtime.doubles import Splits, Target, settle, until
 
@@ -49,6 +51,25 @@ class Profile(Base):
         self.recent.append(value)
         self.days[-value] = str(value)
         return super().on_element(value, ctx)
+
+
+class Aging(KeyedProcess[str, int, int]):
+    """States that expire, by either clock, beside one that stays; values are times in microseconds."""
+
+    gone: ValueState[int] = ValueState(5, ttl=timedelta(microseconds=1))
+    total: ValueState[int] = ValueState(7)
+    held: ValueState[list[int]] = ValueState(factory=list, ttl=timedelta(hours=1))
+    recent: ListState[int] = ListState(ttl=TTL(10e-6, domain="event"))
+    items: MapState[int, int] = MapState(ttl=TTL(10e-6, domain="event"))
+
+    def on_element(self, value: int, ctx: Context[str], /) -> Iterable[int]:
+        """Remember everything."""
+        self.gone = value
+        self.total += value
+        self.held.append(value)
+        self.recent.append(value)
+        self.items[value] = value
+        return [value]
 
 
 def key(value: int) -> str:
@@ -130,6 +151,25 @@ async def test_answer_is_the_askers_own() -> None:
         default = await job.get(Profile.cart, "nobody")
         default["x"] = 1
         assert await job.get(Profile.cart, "nobody") == {}
+
+
+async def test_state_that_expires_is_shown_as_a_handler_would_see_it_t129(tmp_path: Path) -> None:
+    """Values without their expiries, defaults where it has passed; also after a restart, when all is on disk."""
+    records, target = [2, 1, 21, 31], Target()
+    for given in (records, []):
+        source = Splits({"a": records}, ended=False)
+        pipeline = Pipeline("t")
+        timed = pipeline.source(source, name="in").assign_timestamps(lambda value: value / 1e6, out_of_orderness=2e-6)
+        timed.key_by(key).process(Aging, name="aging").sink(target, name="out")
+        async with pipeline.run(store=tmp_path) as job:
+            await fed(job, len(given))
+            assert [await job.get(Aging.gone, k) for k in ("k0", "k1", "nobody")] == [5, 5, 5]
+            assert [await job.get(Aging.total, k) for k in ("k0", "k1", "nobody")] == [9, 60, 7]
+            assert [await job.get(Aging.held, k) for k in ("k0", "k1", "nobody")] == [[2], [1, 21, 31], []]
+            assert [await job.get(Aging.recent, k) for k in ("k0", "k1", "nobody")] == [[], [1, 21, 31], []]
+            assert [await job.get(Aging.items, k) for k in ("k0", "k1", "nobody")] == [{}, {21: 21, 31: 31}, {}]
+            (await job.get(Aging.held, "k1"))[:] = []
+            (await job.get(Aging.items, "k1")).clear()  # type: ignore[attr-defined]
 
 
 async def test_state_is_found_by_its_class_or_the_class_that_declares_it() -> None:

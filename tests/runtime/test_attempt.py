@@ -231,7 +231,7 @@ async def test_error_in_close_after_the_end_does_not_undo_the_end(tmp_path: Path
 
 async def test_close_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a job has a deadline."""
-    monkeypatch.setattr("actorstream.runtime.subtask.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("actorstream.runtime.operator_life.CLOSE_SECONDS", 0.05)
 
     class Hanging(Living):
         async def close(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +27,7 @@ from actorstream.state.stack import LayerStack
 from tests.state.rig import ALL, MAP, OTHER_ROW, ROW, Shelf, encode_all, state_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorstream.model.ids import LayerName
     from actorstream.state.entries import Entry
@@ -80,7 +80,7 @@ def source_of(shelf: Shelf, file: LayerFile) -> Source:
     return Source(shelf.path(file), file.name, file.size, file.digest, file.entries)
 
 
-def task_for(shelf: Shelf, picks: Sequence[Pick], clocks: dict[int, int] | None = None) -> Merge:
+def task_for(shelf: Shelf, picks: Sequence[Pick], clocks: Mapping[Any, int] | None = None) -> Merge:
     layers = list(dict.fromkeys(layer for *_, old in picks for layer in old))
     pieces = [
         Piece(
@@ -88,7 +88,7 @@ def task_for(shelf: Shelf, picks: Sequence[Pick], clocks: dict[int, int] | None 
             *groups,
             [layers.index(layer) for layer in old],
             bottom=old[-1] is stacked(stack, groups)[-1],
-            clocks=clocks or {},
+            clocks=dict(clocks or {}),
         )
         for operator, stack, groups, old in picks
     ]
@@ -106,7 +106,7 @@ def compact(shelf: Shelf, picks: Sequence[Pick]) -> Layer | None:
     return layer
 
 
-def merged_layer(shelf: Shelf, picks: Sequence[Pick], clocks: dict[int, int] | None = None) -> Layer | None:
+def merged_layer(shelf: Shelf, picks: Sequence[Pick], clocks: Mapping[Any, int] | None = None) -> Layer | None:
     """Merge into one layer what is picked in each stack; None where nothing is left."""
     task = task_for(shelf, picks, clocks)
     merged = merge(shelf.files, task)

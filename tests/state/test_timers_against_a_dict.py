@@ -85,7 +85,8 @@ class History:
         random, domain = self.random, self.random.choice(DOMAINS)
         for owner in self.owners:
             up_to = random.choice([random.randint(-5, 45), TIME_MAX, TIME_MIN])
-            due = (timer for timer in owner.table.due(domain, up_to) if timer is not None)
+            by_iterator = (timer for timer in owner.table.due(domain, up_to) if timer is not None)
+            due = by_iterator if random.random() < 0.5 else self.by_calls(owner, domain, up_to)
             for _ in range(random.choice([0, 1, 3, 100])):
                 timer = next(due, None)
                 expected = [each for each in in_order(self.model, domain, owner.groups) if each.at <= up_to]
@@ -97,6 +98,19 @@ class History:
                     self.change()
                 if random.random() < 0.1:
                     self.freeze(owner)
+
+    def by_calls(self, owner: Owner, domain: Domain, up_to: int) -> Iterator[Timer]:
+        """Take them out as the record loop does, which trusts `soonest`."""
+        table, number = owner.table, DOMAINS.index(domain)
+        while True:
+            found = table.take_due(domain, up_to)
+            if found is not None:
+                time, key, name = found
+                yield Timer(time, key, name, domain)
+            left = [each.at for each in in_order(self.model, domain, owner.groups)]
+            assert table.soonest[number] <= min(left, default=TIME_MAX), "nothing is due before"
+            if found is None and (table.soonest[number] > up_to or table.soonest[number] == TIME_MAX):
+                return
 
     def freeze(self, owner: Owner) -> None:
         if len(owner.waiting) < 3 and owner.freeze() is not None:

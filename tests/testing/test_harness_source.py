@@ -49,7 +49,7 @@ async def test_a_batch_holds_records_of_one_kind() -> None:
 
 @pytest.mark.parametrize("after", range(6))
 async def test_a_reader_goes_on_right_after_any_position(after: int) -> None:
-    """T93: also after a watermark, and whatever the batch."""
+    """T99: also after a watermark, and whatever the batch."""
     given: list[object] = []
     for read in await read_all(split_with(batch=1).read(after)):
         given += [SentWatermark(read.time_us)] if isinstance(read, SplitWatermark) else read.values
