@@ -10,7 +10,6 @@ import pytest
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.settings import Settings
 from actorstream.errors import CodecError, JobFailed, PlanError, StoreError
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.operators.ttl import TTL
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
     from actorstream.api.job import Job
     from actorstream.api.table import Table
-
+    from actorstream.operators.contexts import Context
+    
 
 class Base(KeyedProcess[str, int, int]):
     """Declares one state, which a subclass has beside others."""

@@ -11,7 +11,6 @@ import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.errors import InvariantError, StateAccessError, UserCodeError
-from actorstream.operators.contexts import Context, OperatorContext
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
 from actorstream.runtime.attempt import Attempt
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorstream.model.connect import SinkContext
+    from actorstream.operators.contexts import Context, OperatorContext
 
 
 class Living(KeyedProcess[int, int, int]):

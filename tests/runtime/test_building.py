@@ -9,7 +9,6 @@ import pytest
 from actorstream.api.pipeline import Pipeline
 from actorstream.errors import JobFailed, RestoreError, StateAccessError, StoreError, UserCodeError
 from actorstream.model.ids import SubtaskId
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.runtime.attempt import Attempt
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorstream.api.keyed import KeyedStream
+    from actorstream.operators.contexts import Context
 
 
 class Counting(KeyedProcess[int, int, int]):

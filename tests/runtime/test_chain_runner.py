@@ -8,7 +8,6 @@ import anyio
 
 from actorstream.errors import UserCodeError
 from actorstream.model.batch import Batch
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
 from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, SLICE_RECORDS_STREAMED
@@ -17,6 +16,8 @@ from tests.runtime.running_chain import Running, fail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from actorstream.operators.contexts import Context
 
 
 async def test_batch_is_cut_to_what_fits_a_burst() -> None:

@@ -14,7 +14,6 @@ from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.checkpoints.view import StoreView
 from actorstream.model.ids import CheckpointId, LayerName
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.protocol.restart import Restart
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.job import Job
     from actorstream.api.options import RunOptions
+    from actorstream.operators.contexts import Context
     from actorstream.runtime.building import Built
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.run import Run
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.protocol.restart import Restart
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.options import RunOptions
     from actorstream.api.stream import Stream
+    from actorstream.operators.contexts import Context
 
 NUMBERS = {"a": list(range(300)), "b": list(range(1_000, 1_200)), "c": [5_000]}
 EVERYTHING = [value for split in NUMBERS.values() for value in split]

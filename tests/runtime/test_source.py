@@ -16,7 +16,6 @@ from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import JobFailed, RestoreError, UserCodeError
 from actorstream.model.connect import Fetched, replayable
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.mailbox import LANE_BYTES
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorstream.checkpoints.manifest import Manifest
+    from actorstream.operators.contexts import Context
 
 
 def reading(source: Any, *, sink: Any = None, name: str = "t", parallelism: int = 1) -> Pipeline:

@@ -13,12 +13,13 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from actorstream.operators.contexts import Context
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from actorstream.operators.contexts import Context
 
 
 _KEYS = ("k0", "k1", "k2", "k3", "k4", "k5")

@@ -46,11 +46,13 @@ def child(said: bytes) -> tuple[int, bytes, bytes]:
 def test_child_writes_the_very_file_that_a_call_does(shelf: Shelf) -> None:
     slots = Slots()
     files = [
-        shelf.write([
-            slots.entry(HEAD, b"%d" % n, b"", b"\x00v"),
-            slots.entry(HEAD, b"both", b"", b"\x00%d" % n),
-            slots.entry(HEAD, b"until %d" % n, b"", expiring(b"\x00v", n)),
-        ])
+        shelf.write(
+            [
+                slots.entry(HEAD, b"%d" % n, b"", b"\x00v"),
+                slots.entry(HEAD, b"both", b"", b"\x00%d" % n),
+                slots.entry(HEAD, b"until %d" % n, b"", expiring(b"\x00v", n)),
+            ]
+        )
         for n in range(2)
     ]
     sources = [Source(shelf.path(file), file.name, file.size, file.digest, file.entries) for file in files]
