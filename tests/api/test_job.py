@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.api.table import Table
     from actorstream.operators.contexts import Context
-    
+
 
 class Base(KeyedProcess[str, int, int]):
     """Declares one state, which a subclass has beside others."""
