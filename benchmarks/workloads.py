@@ -295,6 +295,6 @@ WORKLOADS = (
     Workload("q7", _nexmark_of, answers.q7, _nexmark(queries.q7), 0.90),
     Workload("q7-at-hand", _nexmark_of, answers.q7_with_the_window_at_hand, _nexmark(queries.q7), 0.90),
     Workload("q8", _nexmark_of, answers.q8, _nexmark(queries.q8), 0.70),
-    Workload("timer", _bids_of, _plain_timers, _timers, 0.15),
+    Workload("timer", _bids_of, _plain_timers, _timers, 0.09),
     Workload("wc-builtin", _lines_of, partial(_plain_word_count, str.split), _word_count_builtin, 0.70),
 )
