@@ -248,7 +248,7 @@ class StepText:
         """Write a call inside the loop; where it may be passed over, count it."""
         n, first = self._add(Outlet("called", node.id))
         self._emit_around(depth, f"{self.constant(f'f{node.id}', fn)}(", item, ")")
-        if depth == 2 and not self.stops:
+        if depth == 2 and not self.stops and self.part in {"whole", "after key"}:
             self._results.append("count")
             return
         self.emit(depth, f"n{n} += 1")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.chain_runner import ChainRunner
     from actorstream.runtime.snapshots import Snapshots
     from actorstream.state.operator_state import OperatorState
+    from actorstream.state.ttl import Domain
 
 
 class ExpiryClocks:
@@ -31,7 +32,7 @@ class ExpiryClocks:
 
     def __init__(self, state: OperatorState | None, clock: Clock, runner: ChainRunner, snapshots: Snapshots) -> None:
         """Read `clock` for processing time, and `runner` for event time."""
-        self._domains = {
+        self._domains: dict[int, Domain] = {
             column.number: column.codec.domain
             for column in (state.columns if state is not None else ())
             if isinstance(column.codec, ExpiringCodec)
@@ -51,7 +52,7 @@ class ExpiryClocks:
         if not self._domains:
             return {}
         event_us = self._at_barrier if self._snapshots.reporting else self._runner.event_time_us
-        times = {"processing": self._clock.now_us(), "event": event_us}
+        times: dict[Domain, int | None] = {"processing": self._clock.now_us(), "event": event_us}
         return {
             number: stamp_of(at, domain)
             for number, domain in self._domains.items()

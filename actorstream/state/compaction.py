@@ -102,7 +102,7 @@ class Piece:
     end: int
     layers: list[int]
     bottom: bool
-    clocks: dict[int, int] = field(default_factory=dict, compare=False)
+    clocks: dict[int, int] = field(default_factory=dict[int, int], compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,8 +184,8 @@ async def test_what_an_outer_join_holds_back_on_purpose_is_not_called_late() -> 
     pairs = first.key_by(key).interval_join(second.key_by(key), before=20, after=20, how="left", name="paid")
     pairs.key_by(lambda pair: pair[0]).window(Tumbling(60)).count(name="per-minute")
     async with harness(pipeline) as h:
-        await h.send(payments, ("a", 55.0))
         await h.send(orders, ("a", 50.0))
+        await h.send(payments, ("a", 55.0))
         text = h.job.explain()
         assert "The next window of 'per-minute' closes at 00:01:00 UTC" in text
         assert "held by split '0' of 'orders'" in text

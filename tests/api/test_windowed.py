@@ -183,7 +183,7 @@ def unchecked() -> Any:
         (lambda: unchecked().process(5), "pass the class"),
         (lambda: unchecked().process(dict), "derive the class from WindowProcess"),
         (lambda: unchecked().process(type("P", (WindowProcess,), {"on_window": wait})), "async"),
-        (lambda: unchecked().count(naem="x"), "no option 'nmae'"),
+        (lambda: unchecked().count(naem="x"), "no option 'naem'"),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_is_said(say: Callable[[], Any], says: str) -> None:

@@ -6,8 +6,10 @@ from operator import add, attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from actorstream.api.pipeline import Pipeline
-from actorstream.operators.keyed_process import KeyedProcess
+from actorstream.operators.contexts import OutputTag
+from actorstream.operators.keyed_process import KeyedCoProcess, KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
+from actorstream.operators.windows.assigners import Session, Sliding, Tumbling
 from tests.operators.rig import Rig
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.stream import Stream
     from actorstream.operators.contexts import Context
+    from actorstream.operators.process_timers import Timer
+
+SEEN = OutputTag[int]("seen")
+LATER = OutputTag[int]("later")
 
 
 def key(value: Any) -> Any:
@@ -75,6 +81,34 @@ class Profile(KeyedProcess[int, int, str]):
         return [f"{ctx.key}: {self.total}"]
 
 
+class Reminder(KeyedProcess[int, int, int]):
+    """A timer, and a side output."""
+
+    count: ValueState[int] = ValueState(0)
+
+    def on_element(self, value: int, ctx: Context[int], /) -> None:
+        """Set it."""
+        self.count += 1
+        ctx.set_timer(value)
+        ctx.emit_to(SEEN, value)
+
+    def on_timer(self, timer: Timer, ctx: Context[int], /) -> list[int]:
+        """Count."""
+        return [self.count]
+
+
+class Meeting(KeyedCoProcess[int, int, int, int]):
+    """Two inputs."""
+
+    def on_left(self, value: int, ctx: Context[int], /) -> list[int]:
+        """Give it."""
+        return [value]
+
+    def on_right(self, value: int, ctx: Context[int], /) -> list[int]:
+        """Give it."""
+        return [value]
+
+
 def _source(build: Callable[[Stream[int]], object], head: str = "in", **rig: Any) -> Rig:
     pipeline = Pipeline("golden")
     build(pipeline.source([1, 2, 3], name="in"))
@@ -94,6 +128,36 @@ def _inside(stream: Stream[int]) -> None:
     pairs = stream.map(pair, name="pair")
     pairs.map(str, name="str").sink(print, name="print")
     pairs.key_by(itemgetter(0)).count(name="count").map(str, name="text").map(len, name="len").sink(print, name="out")
+
+
+def _remind(stream: Stream[int]) -> None:
+    reminded = stream.assign_timestamps(float).key_by(key).process(Reminder, name="head", new_chain=True)
+    reminded.sink(print, name="print")
+    reminded.side_output(SEEN).map(abs, name="abs").sink(print, name="seen")
+
+
+def _meet(stream: Stream[int]) -> None:
+    by_key = stream.assign_timestamps(float).key_by(key)
+    by_key.connect(by_key).process(Meeting, name="head").sink(print, name="print")
+
+
+def _join(stream: Stream[int]) -> None:
+    by_key = stream.assign_timestamps(float).key_by(key)
+    joined = by_key.interval_join(by_key, before=1, after=1, how="full", late=LATER, name="head")
+    joined.key_by(itemgetter(0)).window(Tumbling(5)).count(name="count")
+    joined.side_output(LATER).sink(print, name="late")
+
+
+def _changes(stream: Stream[int]) -> None:
+    stream.key_by(key).count(name="head", new_chain=True).changes().sink(print, name="print")
+
+
+def _windows(stream: Stream[int], *, hop: bool = False) -> None:
+    timed = stream.filter(odd, name="odd").assign_timestamps(float)
+    windows = (
+        timed.key_by(key).window(Sliding(10, slide=5, offset=1)).sum(attrgetter("real"), name="head", new_chain=hop)
+    )
+    windows.sink(print, name="print")
 
 
 def _rebalanced(stream: Stream[int]) -> None:
@@ -128,6 +192,20 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "key inside": lambda: _source(_inside),
     "key inside, part before it": lambda: _source(_inside, part="before key"),
     "key inside, part after it": lambda: _source(_inside, part="after key"),
+    "times, to a window behind a hop": lambda: _source(lambda s: _windows(s, hop=True)),
+    "times and a window inside": lambda: _source(_windows),
+    "a window, fired alone": lambda: _source(lambda s: _windows(s, hop=True), "head", part="fire"),
+    "sessions": lambda: _source(
+        lambda s: s.assign_timestamps(float).key_by(key).window(Session(3)).count(name="head", new_chain=True),
+        "head",
+        marked=True,
+    ),
+    "timers and a side output": lambda: _source(_remind, "head", marked=True),
+    "timers, fired alone": lambda: _source(_remind, "head", part="fire"),
+    "timers, fired by the clock": lambda: _source(_remind, "head", part="fire by clock"),
+    "two inputs, the second": lambda: _source(_meet, "head", side=1),
+    "an outer join, its second input": lambda: _source(_join, "head", marked=True, side=1),
+    "changes of a table": lambda: _source(_changes, "head"),
     "process inside": lambda: _source(lambda s: s.key_by(attrgetter("real")).process(Visits, name="visits")),
     "process inside, part before it": lambda: _source(
         lambda s: s.key_by(attrgetter("real")).process(Visits, name="visits"), part="before key"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from actorstream.graph.chaining import plan_graph
-from actorstream.graph.nodes import Keyed, ProcessSpec
+from actorstream.graph.nodes import Keyed, ProcessSpec, TimedSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
+from actorstream.operators.event_clock import AssignedClock
 from actorstream.operators.generate import Step
+from actorstream.operators.generators import BoundedOutOfOrderness
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_binding import ProcessBinding, make_process
 from actorstream.operators.routing import Router
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed as KeyedClass
     from actorstream.operators.step_text import Lists, StepPart
+    from actorstream.operators.timed import TimedDefinition
 
 ALL = KeyGroupRange(0, 128)
 
@@ -65,7 +68,7 @@ class Rig:
     """One chain of a pipeline, compiled; `head` picks it by its head's name, or its part behind the key by that.
 
     `part` says which part of the chain `run` does, where that is not all of it. `timed` says of which exchanges the
-    receivers want timestamps, whatever they are.
+    receivers want timestamps, whatever they are. `marked`: batches bring marks; `side`: on this input.
     """
 
     def __init__(
@@ -78,7 +81,10 @@ class Rig:
         clock: Clock | None = None,
         part: StepPart | None = None,
         timed: Callable[[Exchange], bool] | None = None,
+        marked: bool = False,
+        side: int = 0,
     ) -> None:
+        self._marked, self._side = marked, side
         self.plan = planned(pipeline, parallelism)
         self.chain, found = chain_from(self.plan, head)
         node = self.chain.stateful
@@ -90,6 +96,12 @@ class Rig:
             process = cast("KeyedClass[Any]", self.process)
             used = current_world().clock if clock is None else clock
             self.bindings.process = ProcessBinding(node.name, process, self.state, used)
+        if node is not None and isinstance(spec, TimedSpec) and self.state is not None:
+            definition = cast("TimedDefinition", spec.definition)
+            self.bindings.operator = definition.open(node.name, self.state, clock or current_world().clock)
+        self.bindings.assigned = {each.id: AssignedClock() for each in self.chain.assigns}
+        for assigned in self.bindings.assigned.values():
+            assigned.generator = BoundedOutOfOrderness(0)
         receivers = {exchange: self.plan.chain_of[exchange.receiver] for exchange in self.chain.outputs}
         self.bindings.routers = {
             exchange: Router(receiver.parallelism, 128)
@@ -108,7 +120,7 @@ class Rig:
 
     def part(self, part: StepPart) -> Step:
         """Compile one part of the chain."""
-        return Step(self.chain, self.bindings, timed=self._timed, part=part)
+        return Step(self.chain, self.bindings, timed=self._timed, part=part, marked=self._marked, side=self._side)
 
     def run(
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None

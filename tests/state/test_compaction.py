@@ -82,13 +82,10 @@ def source_of(shelf: Shelf, file: LayerFile) -> Source:
 
 def task_for(shelf: Shelf, picks: Sequence[Pick], clocks: Mapping[Any, int] | None = None) -> Merge:
     layers = list(dict.fromkeys(layer for *_, old in picks for layer in old))
+    known = dict(clocks or {})
     pieces = [
         Piece(
-            operator,
-            *groups,
-            [layers.index(layer) for layer in old],
-            bottom=old[-1] is stacked(stack, groups)[-1],
-            clocks=dict(clocks or {}),
+            operator, *groups, list(map(layers.index, old)), bottom=old[-1] is stacked(stack, groups)[-1], clocks=known
         )
         for operator, stack, groups, old in picks
     ]

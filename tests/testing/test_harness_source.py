@@ -39,7 +39,7 @@ async def read_all(reading: AsyncIterator[Read]) -> list[Read]:
 async def test_a_batch_holds_records_of_one_kind() -> None:
     """A watermark stands between records, and times are known of all records of a batch or of none."""
     assert await read_all(split_with().read(None)) == [
-        Fetched((), None),
+        Fetched((), None, caught_up=True),
         Fetched(["a", "b"], 1),
         SplitWatermark(7, 2),
         Fetched(["c"], 3),
