@@ -257,6 +257,7 @@ class ChainRunner(StepRunner):
     def tell(self) -> None:
         """Tell those behind how far event time has come, where no records do."""
         if self.time is not None:
+            self._passed(self._stage)  # handlers are to know it as well, also where nobody behind them does
             for exchange, output in self.outputs.items():
                 clock = self._clocks.get(exchange)
                 if clock is not None:
