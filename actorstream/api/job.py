@@ -139,7 +139,7 @@ class Job:
             metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
             metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
             if subtask.runner.time is not None:
-                if TIME_MIN < (watermark := subtask.runner.time.clock.now) < TIME_MAX:
+                if TIME_MIN < (watermark := subtask.runner.time.now) < TIME_MAX:
                     metrics[f"{prefix}watermark"] = watermark / 1e6
                 metrics[f"{prefix}late_records"] = subtask.runner.time.after.late
             if subtask.state is not None:

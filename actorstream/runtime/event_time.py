@@ -112,6 +112,11 @@ class EventTime:
         self._asks = any(each.spec.generator is not None for each in self._assigned)
         self.assigned = {each.node.id: each.clock for each in self._assigned}
 
+    @property
+    def now(self) -> int:
+        """The watermark that counts here: behind the times assigned last, else where records enter."""
+        return [self.clock, *self.assigned.values()][-1].now
+
     def clock_before(self, chain: Chain, node: Node) -> EventClock:
         """Give the clock by which a node goes: of the times assigned last before it, else where records enter."""
         nodes = {each.id: each for each in chain.nodes}

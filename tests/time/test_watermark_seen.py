@@ -1,11 +1,11 @@
-"""What handlers see of event time where nothing behind them asks for it."""
+"""What handlers and metrics show of event time."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from actorstream import KeyedProcess, Pipeline
+from actorstream import KeyedProcess, Pipeline, Tumbling
 from actorstream.testing import harness
 
 if TYPE_CHECKING:
@@ -36,3 +36,16 @@ async def test_a_timer_set_to_the_past_by_the_clock_sees_no_older_watermark() ->
         await h.advance(watermark=500)
         await h.advance(clock=20)
         assert h.outputs(seen) == [datetime.fromtimestamp(500, UTC)]
+
+
+async def test_late_records_are_counted() -> None:
+    """Whoever does not read `.late` sees at least how many there were, and how far time has come."""
+    pipeline = Pipeline("p")
+    source: list[float] = []
+    timed = pipeline.source(source, name="in").assign_timestamps(lambda at: at)
+    timed.key_by(lambda _: "a").window(Tumbling(10)).count(name="windows")
+    async with harness(pipeline) as h:
+        await h.send(source, 5.0, 25.0, 6.0, 7.0, 24.0)
+        metrics = h.job.metrics()
+        assert metrics["in.0.late_records"] == 2
+        assert metrics["in.0.watermark"] == 24.999999
