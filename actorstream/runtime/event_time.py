@@ -190,6 +190,13 @@ class EventTime:
 
     # ---- the clock: who is idle, and generators that want to be asked
 
+    def begin_to_wait(self) -> None:
+        """Count silence from here on: until all actors are open nobody could have said anything."""
+        self._asked_us = now_us = self._now_us()
+        for each in self._assigned:
+            for quiet in each.quiet:
+                quiet.on_record(now_us)
+
     def look_around(self) -> None:
         """See which parts have become idle, and ask the generators that are asked now and then."""
         now_us = self._now_us()

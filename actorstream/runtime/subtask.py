@@ -118,6 +118,8 @@ class Subtask(OperatorLife):
             opened()
             await start()
             self.began_us = self.deployment.world.clock.now_us()
+            if self.runner.time is not None:
+                self.runner.time.begin_to_wait()
             self.deployment.pace.wake()
             try:
                 await self._loop()
@@ -141,6 +143,8 @@ class Subtask(OperatorLife):
             elif self.clock_is_due and not (self.parked or self.held):
                 await runner.fire(self.deployment.world.clock.now_us())
                 await self._time_moved()
+                if self.clock_is_due:
+                    await self._let_a_barrier_through()
             elif not (self.parked or self.held) and (item := self._next_item()) is not None:
                 await self._on_item(*item)
             else:
@@ -171,11 +175,14 @@ class Subtask(OperatorLife):
         """
         await self.runner.fire()
         if self.runner.is_due:
-            lane = self.mailbox.next_of(Barrier | CancelBarrier) if self.runner.may_pause else None
-            if lane is not None:
-                await self._on_item(ChannelIndex(lane), self.mailbox.lanes[lane].take())
+            await self._let_a_barrier_through()
         else:
             await self._passed_time()
+
+    async def _let_a_barrier_through(self) -> None:
+        lane = self.mailbox.next_of(Barrier | CancelBarrier) if self.runner.may_pause else None
+        if lane is not None:
+            await self._on_item(ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
     async def _passed_time(self) -> None:
         """All that was due is done: tell those behind, and end where that was the end."""

@@ -15,9 +15,7 @@ OTHERS = (Manner(batch=7, fired=1, piece=3), Manner(batch=1_000, fired=2, piece=
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(
-    max_examples=5, deadline=None
-)
+@settings(max_examples=5, deadline=None)
 @given(steps=plans(), seed=st.integers(0, 1_000))
 def test_batches_change_neither_results_nor_their_order_nor_what_is_late(
     case: str, steps: list[Step], seed: int
@@ -30,9 +28,7 @@ def test_batches_change_neither_results_nor_their_order_nor_what_is_late(
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(
-    max_examples=2, deadline=None
-)
+@settings(max_examples=2, deadline=None)
 @given(steps=plans(), parallelism=st.sampled_from([2, 3]), seed=st.integers(0, 1_000))
 def test_batches_change_nothing_of_a_key_where_it_is_one_of_many_subtasks(
     case: str, steps: list[Step], parallelism: int, seed: int
