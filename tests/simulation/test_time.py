@@ -1,0 +1,70 @@
+"""Event time on seeds: whatever ends a process, output and what is late are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+
+import pytest
+
+from tests.simulation import time_mutants
+from tests.simulation.budget import SECONDS, seeds, stride
+from tests.simulation.oracles import BrokenPromiseError
+from tests.simulation.running import Plan, Session
+from tests.simulation.time_jobs import TIME_JOBS
+from tests.simulation.time_mutants import TIME_MUTANTS, TimeMutant
+from tests.simulation.time_running import draw_time, run_time_plan, undisturbed
+
+pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + SECONDS)]
+
+SEEDS_MAX = 150
+
+
+@pytest.mark.parametrize("job", TIME_JOBS)
+def test_output_and_lateness_are_those_of_an_undisturbed_run(job: str) -> None:
+    """T47: what was late stays late, what has fired does not fire again, no clock goes back; 1 to 4 subtasks."""
+    ends: Counter[str] = Counter()
+    for seed in seeds(8, share=0.04):
+        story = run_time_plan(draw_time(seed, job=job))
+        ends.update(str(outcome.result or "crashed") for outcome in story.outcomes)
+    assert min(ends["finished"], ends["crashed"], ends["stopped"]) > 0, "the plans must reach all ends"
+
+
+@pytest.mark.parametrize(("job", "seed"), [("records", 11), ("records", 21), ("join", 61), ("join", 125)])
+def test_what_was_once_wrong_stays_right(job: str, seed: int) -> None:
+    """A clock that went back within a batch; a channel that counted as behind after a rescale."""
+    run_time_plan(draw_time(seed, job=job))
+
+
+def test_one_job_recovers_from_a_crash_at_any_step() -> None:
+    """Windows behind windows, fired a few results at a time, and a crash between any two steps of the loop."""
+    plan = Plan(5, job="sliding", events=20, sessions=(Session(2, power=True),), interval=0.03)
+    (outcome,) = run_time_plan(plan).outcomes
+    for step in range(1, outcome.steps, stride(97)):
+        sessions = (Session(2, crash_step=step, power=step % 2 == 0), Session(3, power=True))
+        assert run_time_plan(Plan(5, job="sliding", events=20, sessions=sessions, interval=0.03)).outcomes[0].crash
+
+
+def test_the_jobs_reach_what_matters() -> None:
+    """Where nothing was late and no window had several results, little would be proved."""
+    for job in ("tumbling", "records", "punctuated"):
+        assert any(any(by_key["late"].values()) for by_key in (undisturbed(job, 60, variant) for variant in range(4)))
+    results = undisturbed("timers", 60, 0)["out"]
+    assert {each.event.source.split()[0] for row in results.values() for each in row} == {"at", "again", "clock"}
+
+
+def test_all_bugs_are_entered() -> None:
+    """A mutant that is not tried proves nothing."""
+    assert len(TIME_MUTANTS) == inspect.getsource(time_mutants).count("@mutant(") >= 12
+
+
+@pytest.mark.parametrize("mutant", TIME_MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_bug_in_event_time_is_found(mutant: TimeMutant) -> None:
+    """Within a bounded number of seeds."""
+    for seed in range(SEEDS_MAX):
+        try:
+            mutant.run(seed)
+        except BrokenPromiseError as broken:
+            print(f"\n{mutant.name:<86} {seed + 1:>4} seeds   {broken.oracle}", end="")  # noqa: T201
+            return
+    pytest.fail(f"{mutant.name}: not found in {SEEDS_MAX} seeds")

@@ -1,0 +1,232 @@
+"""Runs a job of event time through a plan, and compares what it has committed with an undisturbed run.
+
+prefix      what is committed of a key is how the undisturbed run begins (where no order is fixed: a part of it)
+kept        what was committed once is there for ever
+complete    (at the end) nothing is missing: what was late is late, and nothing else
+monotone    no clock of any actor ever goes back, nor behind what the checkpoint says
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import anyio
+
+from actorstream.api.run import Run
+from actorstream.api.settings import Settings
+from actorstream.eventlog.log import EventLog
+from actorstream.operators import waiting_text
+from actorstream.protocol.restart import Restart
+from actorstream.runtime.event_time import EventTime
+from actorstream.runtime.mailbox import Mailbox
+from actorstream.system.current import current_world, use_world
+from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.run import run_simulated
+from actorstream.testing.world import START_US
+from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
+from tests.simulation.oracles import BrokenPromiseError, read_results
+from tests.simulation.running import END_S, STEPS_MAX, FailingFiles, Plan, Session, Story, draw, judge, ticking
+from tests.simulation.stages import Result
+from tests.simulation.time_jobs import TIME_JOBS, Quiet, pipeline_of, sinks_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from actorstream.testing.run import Outcome
+
+Committed = dict[str, dict[str, list[Result]]]
+"""By sink and key."""
+
+
+def draw_time(seed: int, **fixed: object) -> Plan:
+    """Draw a plan for a job of event time: like any other, with up to four subtasks."""
+    rng = random.Random(f"time {seed}")
+    plan = draw(seed, live=False, in_memory=False, pad=0)
+    widths = [rng.randint(1, 4), rng.randint(1, 4)]
+    sessions = tuple(replace(session, parallelism=rng.choice(widths)) for session in plan.sessions)
+    plan = replace(plan, job=rng.choice(list(TIME_JOBS)), sessions=sessions, early_freezes=0.0)
+    return replace(plan, **fixed)  # type: ignore[arg-type]
+
+
+def run_time_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Story:
+    """Run all sessions, `mutant` at work inside them, and check after each.
+
+    Raises:
+        BrokenPromiseError: The oracle that is violated; a note says how to repeat the run.
+    """
+    expected = undisturbed(plan.job, plan.events, plan.seed % 4)
+    try:
+        return _run(plan, expected, mutant)
+    except BrokenPromiseError as broken:
+        broken.add_note(f"again: run_time_plan({plan!r})")
+        raise
+
+
+@lru_cache(maxsize=64)
+def undisturbed(job: str, events: int, variant: int) -> Committed:
+    """Give the output of a run with one subtask, no faults and no interruption."""
+    plan = Plan(variant, job=job, events=events, policy="fifo", sessions=(Session(),), interval=0.2)
+    with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
+        disk = SimulatedDisk(root)
+        judge(_session(plan, 0, disk, START_US), plan.sessions[0])
+        committed = committed_in(disk, job)
+        disk.kill()
+    return committed
+
+
+def committed_in(disk: SimulatedDisk, job: str) -> Committed:
+    """Read what the sinks hold."""
+    found: Committed = {}
+    for sink in sinks_of(TIME_JOBS[job]):
+        by_key = found.setdefault(sink, {})
+        for result in read_results(disk, f"{disk.root}/{sink}"):
+            by_key.setdefault(result.key, []).append(result)
+    return found
+
+
+def _run(plan: Plan, expected: Committed, mutant: Callable[[], AbstractContextManager[object]]) -> Story:
+    outcomes: list[Outcome[str]] = []
+    before: Committed = {}
+    start_us = START_US
+    with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
+        disk = SimulatedDisk(root)
+        for number, session in enumerate(plan.sessions):
+            with mutant(), watched() as gone_back:
+                outcome = _session(plan, number, disk, start_us)
+            start_us = outcome.ended_us
+            outcomes.append(outcome)
+            _judge(outcome, session)
+            if gone_back:
+                raise BrokenPromiseError("monotone", gone_back[0])
+            if session.power:
+                disk.power_cut(random.Random(f"{plan.seed} {number}"))
+            else:
+                disk.kill()
+            now = committed_in(disk, plan.job)
+            check(expected, before, now, ordered=TIME_JOBS[plan.job].ordered, ended=outcome.result == "finished")
+            before = now
+            disk.kill()
+        if outcomes[-1].result != "finished":
+            raise BrokenPromiseError("progress", f"the last session is {outcomes[-1]}")
+    return Story(outcomes, 0)
+
+
+def _judge(outcome: Outcome[str], session: Session) -> None:
+    """As `judge`; a promise that a source or operator found broken is told as it is."""
+    error: BaseException | None = outcome.error
+    while error is not None:
+        if isinstance(error, BrokenPromiseError):
+            raise error
+        error = error.__cause__
+    judge(outcome, session)
+
+
+def check(expected: Committed, before: Committed, now: Committed, *, ordered: bool, ended: bool) -> None:
+    """Compare; raise BrokenPromiseError."""
+    for sink, by_key in expected.items():
+        there, earlier = now.get(sink, {}), before.get(sink, {})
+        for key in {*by_key, *there, *earlier}:
+            right, found, kept = (each.get(key, []) for each in (by_key, there, earlier))
+            if found[: len(kept)] != kept if ordered else Counter(kept) - Counter(found):
+                raise BrokenPromiseError("kept", f"{sink}[{key}] held {kept}, now {found}")
+            if right[: len(found)] != found if ordered else Counter(found) - Counter(right):
+                raise BrokenPromiseError("prefix", f"{sink}[{key}] holds {found}, undisturbed it is {right}")
+            if ended and len(found) != len(right):
+                raise BrokenPromiseError("complete", f"{sink}[{key}] holds {found}, undisturbed it is {right}")
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Watch every clock of every actor; give what went back."""
+    gone_back: list[str] = []
+
+    def clocks(time: EventTime) -> Sequence[int]:
+        return [clock.now for clock in (time.clock, time.after, *time.assigned.values())]
+
+    def look(time: EventTime, what: str) -> None:
+        seen, now = vars(time).get("_seen_by_the_simulation", ()), clocks(time)
+        if any(earlier > later for earlier, later in zip(seen, now, strict=False)):
+            gone_back.append(f"after {what} the clocks show {now}, before {list(seen)}")
+        vars(time)["_seen_by_the_simulation"] = now
+
+    with ExitStack() as stack:
+        for name in ("end", "on_watermark", "on_idle", "on_end", "look_around", "finish", "restore"):
+            real = getattr(EventTime, name)
+
+            def method(self: EventTime, *given: object, _real: object = real, _name: str = name) -> None:
+                _real(self, *given)  # type: ignore[operator]
+                look(self, _name)
+                if _name == "restore" and self.clock.now < given[0].entering:  # type: ignore[attr-defined]
+                    gone_back.append(f"a checkpoint holds {given[0]}, restored is {clocks(self)}")
+
+            stack.enter_context(patch.object(EventTime, name, method))
+        yield gone_back
+
+
+def _session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
+    session = plan.sessions[number]
+    fired = random.Random(f"fired {plan.seed} {number}").choice((1, 2, 256))
+    with (
+        patch.object(Mailbox.__init__, "__defaults__", (plan.lane_records,)),
+        patch.object(waiting_text, "FIRED_AT_ONCE", fired),
+    ):
+        return run_simulated(
+            lambda: _main(plan, session, disk.root),
+            seed=f"time {plan.seed} {number}",
+            policy=plan.policy,
+            disk=disk,
+            crash_at=session.crash_step,
+            crash_at_operation=session.crash_operation,
+            fail_at=session.faults,
+            start_us=start_us,
+            max_steps=2 * STEPS_MAX,
+            call_delay=plan.call_delay,
+        )
+
+
+async def _main(plan: Plan, session: Session, root: str) -> str:
+    """The program of the simulated process."""
+    world = current_world()
+    environment = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
+    files = FailingFiles(world.files, session.failing, environment) if session.failing else world.files
+    with use_world(ticking(world, files)), anyio.fail_after(END_S):
+        async with _run_of(plan, session.parallelism, root) as job:
+            if session.stop_after is None:
+                await job.wait()
+                return "finished"
+            await anyio.sleep(session.stop_after)
+    return "stopped"
+
+
+def _run_of(plan: Plan, parallelism: int, root: str) -> Run:
+    job = TIME_JOBS[plan.job]
+    sources = job.sources(plan.events, plan.seed % 4, plan.pause)
+    for source in sources.values():
+        if isinstance(source, Quiet):
+            # After a restart there may be nothing left to be heard of.
+            source.undisturbed = len(plan.sessions) == 1
+    sinks: Mapping[str, EventLog[Result]] = {
+        sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
+        for sink in sinks_of(job)
+    }
+    return Run(
+        pipeline_of(job, sources, sinks).draft.graph(),
+        {
+            "store": f"{root}/store",
+            "parallelism": parallelism,
+            "checkpoint_interval": plan.interval,
+            "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
+            "settings": Settings(
+                burst=0.0001, retained=plan.retained, checkpoint_timeout=plan.timeout, tolerated_failures=-1
+            ),
+        },
+        wire=plan.wire,
+    )
