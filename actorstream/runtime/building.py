@@ -312,7 +312,8 @@ class _Builder:
                 self._restored.told_by(plan.chain_of[exchange.sender], sender, name_of(exchange))
                 for exchange, sender in senders
             ]
-            time.restore(own, self._restored.parts_of(chain), told_by)
+            reached = self._restored.reached_by(chain, identity.subtask)
+            time.restore(own, self._restored.parts_of(chain), told_by, reached)
         sides = [exchange.side for exchange, _ in senders]
         subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
 

@@ -49,8 +49,9 @@ class Told(NamedTuple):
 class TimeReport(NamedTuple):
     """The event time of one subtask as of a barrier.
 
-    `entering` and `after` are the clocks' times, `assigned` those by operator; `parts` are the generators, by operator
-    and split or channel; `told` is by exchange.
+    `entering` and `after` are the clocks' times, `assigned` those by operator: where times are assigned, and that by
+    which the operator with state goes, for the chain it is in depends on the parallelism. `parts` are the
+    generators, by operator and split or channel; `told` is by exchange.
     """
 
     entering: int
@@ -111,6 +112,8 @@ class EventTime:
         self._asked_us = self._now_us()
         self._asks = any(each.spec.generator is not None for each in self._assigned)
         self.assigned = {each.node.id: each.clock for each in self._assigned}
+        self._stateful = chain.stateful
+        self._stage = self.clock if chain.stateful is None else self.clock_before(chain, chain.stateful)
 
     @property
     def now(self) -> int:
@@ -289,10 +292,16 @@ class EventTime:
                 if not ended
             }
         assigned = {each.node.name: each.clock.now for each in self._assigned}
+        if self._stateful is not None:
+            assigned[self._stateful.name] = self._stage.now
         return TimeReport(self.clock.now, self.after.now, assigned, parts, told)
 
     def restore(
-        self, own: TimeReport, parts: Mapping[str, Mapping[str, PartTime]], channels: Sequence[Told | None]
+        self,
+        own: TimeReport,
+        parts: Mapping[str, Mapping[str, PartTime]],
+        channels: Sequence[Told | None],
+        reached: int = TIME_MIN,
     ) -> None:
         """Go on where a snapshot was taken.
 
@@ -301,20 +310,23 @@ class EventTime:
             parts: What all subtasks reported of each split or channel.
             channels: What each channel's sender had told; empty for a source. None: its sender had another parallelism,
                 so nobody knows, and time waits until it speaks.
+            reached: How far the operator with state had come, wherever it was.
         """
+        entering = max(own.entering, reached) if self._stage is self.clock else own.entering
         if self._source:
             said = parts.get(_OF_THE_SOURCE, {})
             known = [said.get(part, _UNKNOWN) for part in self.parts]
-            self._entering.restore((own.entering, tuple((at.watermark, at.idle, False) for at in known)))
+            self._entering.restore((entering, tuple((at.watermark, at.idle, False) for at in known)))
         elif channels:
             inputs = tuple(
-                (own.entering, False, False) if told is None else (told.watermark, told.idle, False)
-                for told in channels
+                (entering, False, False) if told is None else (told.watermark, told.idle, False) for told in channels
             )
-            self._entering.restore((own.entering, inputs))
+            self._entering.restore((entering, inputs))
         self.clock.now, self.after.now = self._entering.output, own.after
         for each in self._assigned:
-            each.restore(own.assigned.get(each.node.name, TIME_MIN), self.parts, parts.get(each.node.name, {}))
+            now = own.assigned.get(each.node.name, TIME_MIN)
+            now = max(now, reached) if self._stage is each.clock else now
+            each.restore(now, self.parts, parts.get(each.node.name, {}))
 
 
 _OF_THE_SOURCE = ""

@@ -33,6 +33,7 @@ from actorstream.graph.nodes import SinkSpec, SourceSpec
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.protocol.commit import PendingCommit
+from actorstream.protocol.watermarks import TIME_MIN
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
 from actorstream.state.layer import LayerFile, open_written
@@ -74,11 +75,24 @@ class Restored:
         return least(known.values())
 
     def told_by(self, chain: Chain, subtask: int, exchange: str) -> Told | None:
-        """Give what a subtask had told those behind an exchange; None where its chain had another parallelism."""
+        """Give what a subtask had told those behind an exchange; None where there was no such exchange or subtask."""
         known = self.times.get(chain.name, {})
-        if known and len(known) != chain.parallelism:
-            return None
-        return self.time_of(chain, subtask).told.get(exchange, NOTHING_TOLD)
+        if len(known) != chain.parallelism:
+            return None if self.times else NOTHING_TOLD
+        return self.time_of(chain, subtask).told.get(exchange)
+
+    def reached_by(self, chain: Chain, subtask: int) -> int:
+        """Give how far event time had come for the operator with state, in whichever chain it was.
+
+        Where it had another parallelism that is the least of all its subtasks.
+        """
+        if chain.stateful is None:
+            return TIME_MIN
+        name, known = chain.stateful.name, self.times.get(chain.name, {})
+        if subtask in known and len(known) == chain.parallelism and name in known[subtask].assigned:
+            return known[subtask].assigned[name]
+        reports = [report for by_subtask in self.times.values() for report in by_subtask.values()]
+        return min([report.assigned[name] for report in reports if name in report.assigned], default=TIME_MIN)
 
     def parts_of(self, chain: Chain) -> dict[str, dict[str, PartTime]]:
         """Give where each generator stood, by operator and split or channel, whichever subtask had it."""

@@ -30,9 +30,11 @@ def test_output_and_lateness_are_those_of_an_undisturbed_run(job: str) -> None:
     assert min(ends["finished"], ends["crashed"], ends["stopped"]) > 0, "the plans must reach all ends"
 
 
-@pytest.mark.parametrize(("job", "seed"), [("records", 11), ("records", 21), ("join", 61), ("join", 125)])
+@pytest.mark.parametrize(
+    ("job", "seed"), [("records", 11), ("records", 21), ("join", 61), ("join", 125), ("sliding", 245)]
+)
 def test_what_was_once_wrong_stays_right(job: str, seed: int) -> None:
-    """A clock that went back within a batch; a channel that counted as behind after a rescale."""
+    """A clock that went back in a batch; after a rescale, a channel that was behind, and windows that knew no time."""
     run_time_plan(draw_time(seed, job=job))
 
 

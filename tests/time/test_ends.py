@@ -17,6 +17,7 @@ from actorstream import (
     Restart,
     Session,
     Settings,
+    Sliding,
     Source,
     Timer,
     Tumbling,
@@ -175,3 +176,29 @@ async def test_nobody_is_idle_because_the_job_takes_long_to_start() -> None:
     async with pipeline.run(settings=Settings(burst=0.0001)) as job:
         await job.wait()
     assert late == []
+
+
+@pytest.mark.parametrize("widths", [(1, 2), (2, 1), (2, 3)])
+async def test_windows_that_have_fired_do_not_fire_again_with_another_parallelism(
+    widths: tuple[int, int], tmp_path: Path
+) -> None:
+    """T47: with one subtask the windows are in the source's actor, with two in actors of their own."""
+    ends: list[float] = []
+    for width, last in zip(widths, (30, 60), strict=True):
+        pipeline = Pipeline("p")
+        came = asyncio.Event()
+
+        def take(result: WindowResult[str, int], last: int = last, came: asyncio.Event = came) -> None:
+            ends.append(result.end.timestamp())
+            if ends[-1] > last - 4:
+                came.set()
+
+        timed = pipeline.source(ticks_until(last), name="goes").assign_timestamps(float, idle_timeout=None, name="t")
+        windows = timed.key_by(lambda _: "k").window(Sliding(12, slide=4)).count(name="w")
+        windows.sink(take, name="out")
+        run = pipeline.run(
+            store=tmp_path / "store", checkpoint_interval=None, restart=Restart.never(), parallelism=width
+        )
+        async with run, asyncio.timeout(10):
+            await came.wait()
+    assert ends == [float(end) for end in range(4, 61, 4)]

@@ -97,15 +97,18 @@ class WindowDefinition:
     @property
     def event_time(self) -> bool:
         """Whether records need timestamps."""
-        if self.assigner.ends and not isinstance(self.assigner, Count):
-            return self.assigner.domain == "event"
         inner = None if self.trigger is None else innermost(self.trigger)
-        return isinstance(inner, Every) and inner.domain == "event"
+        every = isinstance(inner, Every) and inner.domain == "event"
+        if self.assigner.ends and not isinstance(self.assigner, Count):
+            return self.assigner.domain == "event" or every
+        return every
 
     @property
     def takes_time(self) -> bool:
         """Whether results say which timestamps records had, if they had any."""
-        return self.event_time or isinstance(self.assigner, Count) or not self.assigner.ends
+        return (
+            self.event_time or isinstance(self.assigner, Count) or not self.assigner.ends or bool(self.custom_trigger)
+        )
 
     @property
     def custom_trigger(self) -> Trigger[Any] | None:
