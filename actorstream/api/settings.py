@@ -49,7 +49,8 @@ class Settings:
         retained: How many checkpoints are kept; default 3.
         burst: How long an actor works before others have their turn; default 5 ms.
         timers_at_end: What becomes of processing-time timers and windows that are still to come when all input has
-            ended: "fire" them then (the default), "drop" them, or "wait" for their time.
+            ended: "fire" them then (the default; those that are set meanwhile are dropped), "drop" them, or "wait" for
+            their time.
 
     Raises:
         PlanError: A name is unknown, or a value is out of its range.

@@ -36,18 +36,22 @@ class ProcessTimers:
     Attributes:
         due: The event time at which the next timer is due, or earlier; `TIME_MAX`: there is none.
         clock_due: The same for processing time.
+        ending: All input has ended, and what is pending by the clock fires now: what is set from here on never does.
     """
 
-    __slots__ = ("_table", "clock_due", "due")
+    __slots__ = ("_table", "clock_due", "due", "ending")
 
     def __init__(self, table: TimerTable) -> None:
         """Go on with the timers in `table` (T25)."""
         self._table = table
+        self.ending = False
         self.due = self._next("event")
         self.clock_due = self._next("processing")
 
     def set(self, key: object, at_us: int, name: str, domain: Domain) -> None:
         """Let the timer (key, domain, name) fire at `at_us`, and at no other time."""
+        if self.ending and domain == "processing":
+            return
         self._table.set(key, name, domain, at_us)
         if domain == "event":
             if at_us < self.due:  # noqa: PLR1730  (min() would be a call more a timer)

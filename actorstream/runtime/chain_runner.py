@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from actorstream.errors import MissingTimestampError
 from actorstream.graph.nodes import TimedSpec
 from actorstream.operators.key_check import KeyCheck
+from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
@@ -226,6 +227,11 @@ class ChainRunner(StepRunner):
         if self._waiting is not None:
             now = min(now, self._waiting.due)
         return now if TIME_MIN < now < TIME_MAX else None
+
+    def end_clock(self) -> None:
+        """Take no more timers of the clock from handlers: those that are pending are fired now."""
+        if isinstance(self._waiting, ProcessTimers):
+            self._waiting.ending = True
 
     async def fire(self, now_us: int | None = None) -> None:
         """Do a round of what is due by the watermark, or by the clock at `now_us`, and hand it on."""

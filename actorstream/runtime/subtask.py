@@ -198,6 +198,7 @@ class Subtask(OperatorLife):
             case "wait":
                 return runner.clock_due_us == TIME_MAX
             case "fire":
+                runner.end_clock()
                 while runner.clock_due_us != TIME_MAX:
                     await runner.fire(TIME_MAX)
                     await runner.breathe()

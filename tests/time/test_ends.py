@@ -202,3 +202,26 @@ async def test_windows_that_have_fired_do_not_fire_again_with_another_parallelis
         async with run, asyncio.timeout(10):
             await came.wait()
     assert ends == [float(end) for end in range(4, 61, 4)]
+
+
+class Heartbeat(KeyedProcess[str, str, int]):
+    """Beats once a second, for ever."""
+
+    def on_element(self, value: str, ctx: Context[str], /) -> None:
+        ctx.set_timer(ctx.now + timedelta(seconds=1), domain="processing")
+
+    def on_timer(self, timer: Timer, ctx: Context[str], /) -> list[int]:
+        ctx.set_timer(timer.at + timedelta(seconds=1), domain="processing")
+        return [1]
+
+
+async def test_a_timer_that_sets_the_next_one_lets_the_job_end() -> None:
+    """T35: what is pending at the end fires once; the clock does not go on for what is set then."""
+    pipeline = Pipeline("p")
+    source: list[str] = []
+    beats = pipeline.source(source).key_by(lambda each: each).process(Heartbeat)
+    async with harness(pipeline) as h:
+        await h.send(source, "a", "b")
+        async with asyncio.timeout(10):
+            await h.end_input()
+        assert h.outputs(beats) == [1, 1]
