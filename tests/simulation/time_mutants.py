@@ -82,7 +82,7 @@ def _reporting(change: Callable[[TimeReport], TimeReport]) -> Sequence[AbstractC
 
 @mutant("the watermark where records enter is not in the snapshot (T47)", job="records", **_OFTEN)
 def _no_entering() -> Sequence[AbstractContextManager[object]]:
-    return _reporting(lambda report: report._replace(entering=TIME_MIN))
+    return _reporting(lambda report: report._replace(entering=TIME_MIN, assigned={}))
 
 
 @mutant("the watermark behind assign_timestamps is not in the snapshot (T47)", job="tumbling", **_OFTEN)
