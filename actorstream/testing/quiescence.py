@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from actorstream.runtime.building import Built
-    from actorstream.runtime.mailbox import Wakeup
     from actorstream.runtime.subtask import Subtask
     from actorstream.testing.harness_source import FedSplit
 
@@ -75,7 +74,7 @@ def busy_in(built: Built, splits: Iterable[FedSplit]) -> str | None:
         if (what := _busy_actor(subtask)) is not None:
             return f"{subtask.identity} {what}"
     coordinator = built.coordinator
-    if coordinator._messages or not _is_waited_for(coordinator._arrival):
+    if coordinator._messages or not coordinator._arrival.is_waited_for:
         return "the coordinator is at work on a checkpoint"
     return None
 
@@ -92,12 +91,8 @@ def _busy_actor(subtask: Subtask) -> str | None:
         return f"is in a call of {subtask.runner.calling}, which awaits something outside"
     if any(lane.items for lane in mailbox.lanes):
         return f"has {mailbox.depth} records in its mailbox"
-    if not _is_waited_for(mailbox.arrival):
+    if not mailbox.arrival.is_waited_for:
         return "works on a batch"
-    if snapshots._queue or not _is_waited_for(snapshots._arrival):
+    if snapshots._queue or not snapshots._arrival.is_waited_for:
         return "writes a snapshot"
     return None
-
-
-def _is_waited_for(wakeup: Wakeup) -> bool:
-    return wakeup._future is not None
