@@ -84,10 +84,6 @@ class Attempt:
                 ends=True,
             )
 
-    def crash(self) -> None:
-        """Die as by a kill: nothing more is flushed or written. For tests."""
-        self._fail(InvariantError("the attempt was told to crash"))
-
     async def _coordinate(self) -> None:
         await self.built.coordinator.run()
         self.over = True

@@ -61,7 +61,6 @@ class Supervisor:
         self.last_failure: Exception | None = None
         self.last_failure_us = 0
         self.next_try_us: int | None = None
-        self._crashes = 0
         self._hurry = anyio.Event()
         self._up = anyio.Event()
 
@@ -121,13 +120,6 @@ class Supervisor:
             built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
 
     async def _after(self, failure: Exception, context: JobContext) -> None:
-        if self._crashes:
-            self._crashes -= 1
-            self._refuse_requests("the attempt crashed")
-            self.status = "restarting"
-            self._up = anyio.Event()
-            context.statistics.restarts += 1
-            return
         self._refuse_requests(f"the attempt failed: {failure}")
         if isinstance(failure, FencedError | RestoreError | PlanError | DataLossError) or not self.opened.is_set():
             # Trying again cannot help: somebody else owns the job, or it never came up.
@@ -173,12 +165,6 @@ class Supervisor:
         if self.attempt is None:
             raise StoreError("the job has ended: its state is in the store, run it again to ask it")
         return self.attempt.built
-
-    def crash(self) -> None:
-        """Let the running attempt die as by a kill; the next goes on from the last checkpoint at once. For tests."""
-        if self.attempt is not None:
-            self._crashes += 1
-            self.attempt.crash()
 
     # ---- requests
 
