@@ -75,13 +75,6 @@ class ChainWriter(WaitingText):
         lines.append(Line(1, f"return ({''.join(result + ', ' for result in self._results)})"))
         return lines
 
-    def _start(self) -> Node:
-        if self.part in {"whole", "before key"}:
-            return self.chain.head
-        if self.chain.stateful is None:
-            raise InvariantError(f"chain {self.chain.name} has nothing behind a key")
-        return self.chain.stateful
-
     def _loop_head(self, start: Node) -> list[Line]:
         """Write the loop over records start to start + count; the iterator tells which record it was at."""
         lines = [

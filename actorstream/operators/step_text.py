@@ -172,6 +172,14 @@ class StepText:
     def _mark(self) -> str:
         raise NotImplementedError
 
+    def _start(self) -> Node:
+        """Give the operator that the records of the loop come to."""
+        if self.part in {"whole", "before key"}:
+            return self.chain.head
+        if self.chain.stateful is None:
+            raise InvariantError(f"chain {self.chain.name} has nothing behind a key")
+        return self.chain.stateful
+
     def constant(self, name: str, value: object) -> str:
         """Bind a name that lines may use, and give it."""
         self.constants[name] = value

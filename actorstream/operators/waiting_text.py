@@ -106,7 +106,7 @@ class WaitingText(ProcessText):
         due = f"{self._waiting(node)}.due"
         mark = self._mark()
         self.emit(2, f"if {mark} >= {due}:")
-        brings_key = node is self.chain.head and isinstance(node.spec, ProcessSpec)
+        brings_key = node is self._start() and isinstance(node.spec, ProcessSpec)
         if brings_key:
             self.emit(3, "key = k")  # the timers have keys of their own
         self._fire(node, 3, mark)

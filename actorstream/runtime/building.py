@@ -22,19 +22,20 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
+from actorstream.protocol.watermarks import TIME_MIN
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.chain_runner import name_of
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
-from actorstream.runtime.event_time import NOTHING_TOLD, EventTime
+from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.gate import Gate
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, positions_in, restore
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
-from actorstream.runtime.splits import assign_splits, blaming
+from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.budget import Budget
 from actorstream.state.operator_state import OperatorState, StateColumn
@@ -200,6 +201,7 @@ class _Builder:
         self._retaining = retaining
         self._numbers = _number(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
+        self._silent: frozenset[SubtaskId] = frozenset()
         self._layer_numbers = count(1)
         world, settings = context.world, context.settings
         self._deployment = Deployment(
@@ -221,6 +223,7 @@ class _Builder:
 
     def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:
         plan = self._context.plan
+        self._silent = silent_subtasks(plan, splits)
         for chain in plan.chains:
             for identity in chain.subtasks():
                 self._subtasks[identity] = self._subtask(chain, identity, splits.get(identity))
@@ -233,6 +236,17 @@ class _Builder:
             self._claim, self._restored.checkpoint, self._coordinator, self._compactor, self._deployment, self._subtasks
         )
         return self._built
+
+    def _told(self, sender: Chain, subtask: int, exchange: Exchange) -> Told | None:
+        """Give what a subtask has told those behind an exchange; None if nobody knows.
+
+        A silent one that has told nothing is idle from the start, so that what is late does not depend on when it
+        comes to say so: with one split that is the same at any parallelism.
+        """
+        told = self._restored.told_by(sender, subtask, name_of(exchange))
+        if told in {None, NOTHING_TOLD} and SubtaskId(sender.name, subtask) in self._silent:
+            return Told(TIME_MIN, idle=True)
+        return told
 
     def _layer_name(self) -> LayerName:
         """Give the next name; writer and compactor share the numbers."""
@@ -295,7 +309,7 @@ class _Builder:
             else:
                 indexes = range(receiver.parallelism)
             lanes = [self._subtasks[SubtaskId(receiver.name, index)].mailbox.lanes[channel] for index in indexes]
-            told = own.told.get(name_of(exchange), NOTHING_TOLD)
+            told = self._told(chain, identity.subtask, exchange) or own.told.get(name_of(exchange), NOTHING_TOLD)
             outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
             if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
                 routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
@@ -308,10 +322,7 @@ class _Builder:
             channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
             parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
             time = EventTime(chain, parts, self._context.world.clock, source=isinstance(subtask, SourceSubtask))
-            told_by = [
-                self._restored.told_by(plan.chain_of[exchange.sender], sender, name_of(exchange))
-                for exchange, sender in senders
-            ]
+            told_by = [self._told(plan.chain_of[exchange.sender], sender, exchange) for exchange, sender in senders]
             reached = self._restored.reached_by(chain, identity.subtask)
             time.restore(own, self._restored.parts_of(chain), told_by, reached)
         sides = [exchange.side for exchange, _ in senders]

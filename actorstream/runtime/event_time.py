@@ -78,12 +78,12 @@ class _Assigned:
             return BoundedOutOfOrderness(self.spec.out_of_orderness_us)
         return Custom(self.spec.generator(), self.node.name)
 
-    def restore(self, now: int, parts: Sequence[str], known: Mapping[str, PartTime]) -> None:
+    def restore(self, now: int, parts: Sequence[str], known: Mapping[str, PartTime], silent: Sequence[bool]) -> None:
         snapshots = []
         for number, part in enumerate(parts):
             place = known.get(part)
             if place is None:
-                snapshots.append((TIME_MIN, False, False))
+                snapshots.append((TIME_MIN, silent[number], False))
                 continue
             self.generators[number].restore(SELF_DESCRIBING.decode(place.generator))
             snapshots.append((place.watermark, place.idle, False))
@@ -323,10 +323,11 @@ class EventTime:
             )
             self._entering.restore((entering, inputs))
         self.clock.now, self.after.now = self._entering.output, own.after
+        silent = [told is not None and told.idle for told in channels] or [False] * len(self.parts)
         for each in self._assigned:
             now = own.assigned.get(each.node.name, TIME_MIN)
             now = max(now, reached) if self._stage is each.clock else now
-            each.restore(now, self.parts, parts.get(each.node.name, {}))
+            each.restore(now, self.parts, parts.get(each.node.name, {}), silent)
 
 
 _OF_THE_SOURCE = ""

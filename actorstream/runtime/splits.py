@@ -11,7 +11,7 @@ from actorstream.model.ids import SubtaskId
 from actorstream.runtime.messages import SplitPosition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from actorstream.graph.plan import Plan
     from actorstream.runtime.restoring import Restored
@@ -40,6 +40,23 @@ async def assign_splits(plan: Plan, restored: Restored, *, durable: bool) -> dic
             subtask = SubtaskId(chain.name, number % chain.parallelism)
             assigned[subtask][split] = known.get(split, SplitPosition(None, finished=False))
     return assigned
+
+
+def silent_subtasks(plan: Plan, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> frozenset[SubtaskId]:
+    """Find the subtasks that no record can come to: sources without an open split, and those behind only such."""
+    silent: set[SubtaskId] = set()
+    for chain in plan.chains:
+        for identity in chain.subtasks():
+            if identity in splits:
+                nothing_comes = all(place.finished for place in splits[identity].values())
+            else:
+                nothing_comes = all(
+                    SubtaskId(plan.chain_of[exchange.sender].name, sender) in silent
+                    for exchange, sender in plan.senders(chain, identity.subtask)
+                )
+            if nothing_comes:
+                silent.add(identity)
+    return frozenset(silent)
 
 
 @contextmanager

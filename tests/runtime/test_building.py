@@ -11,8 +11,12 @@ from actorstream.errors import JobFailed, RestoreError, StateAccessError, StoreE
 from actorstream.model.ids import SubtaskId
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
+from actorstream.operators.windows.assigners import Tumbling
 from actorstream.runtime.attempt import Attempt
+from actorstream.runtime.messages import SplitPosition
+from actorstream.runtime.splits import silent_subtasks
 from actorstream.state import lmdb_env
+from tests.operators.rig import planned
 from tests.runtime.deploying import Deploying
 from tests.runtime.doubles import Splits, Target, until
 
@@ -216,3 +220,17 @@ async def test_attempts_are_claimed_also_by_those_that_fail_to_build(tmp_path: P
         await built.close()
         assert built.claim.attempt == expected
         deploying.context.directory.close()
+
+
+def test_nobody_waits_for_a_subtask_that_no_record_can_come_to() -> None:
+    """What is late must not depend on when a source without splits, or a map behind it, says that it is idle."""
+    made = Pipeline("t")
+    read = made.source([1, 2], name="in").assign_timestamps(float)
+    read.map(abs, name="on-the-way", new_chain=True).key_by(abs).window(Tumbling(5)).count(name="windows")
+    plan = planned(made, parallelism=3)
+    open_split, ended = SplitPosition(1, finished=False), SplitPosition(9, finished=True)
+    splits = {SubtaskId("in", 0): {"a": ended, "b": open_split}, SubtaskId("in", 1): {"c": ended}}
+
+    silent = silent_subtasks(plan, {**splits, SubtaskId("in", 2): {}})
+
+    assert silent == {SubtaskId(chain, subtask) for chain in ("in", "on-the-way") for subtask in (1, 2)}

@@ -31,10 +31,14 @@ def test_output_and_lateness_are_those_of_an_undisturbed_run(job: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("job", "seed"), [("records", 11), ("records", 21), ("join", 61), ("join", 125), ("sliding", 245)]
+    ("job", "seed"),
+    [("records", 11), ("records", 21), ("records", 55), ("timers", 56), ("join", 61), ("join", 125), ("sliding", 245)],
 )
 def test_what_was_once_wrong_stays_right(job: str, seed: int) -> None:
-    """A clock that went back in a batch; after a rescale, a channel that was behind, and windows that knew no time."""
+    """A clock that went back in a batch; after a rescale, a channel that was behind, and windows that knew no time.
+
+    A subtask without a split that was waited for until it said so; a timer's key taken for that of the next record.
+    """
     run_time_plan(draw_time(seed, job=job))
 
 
