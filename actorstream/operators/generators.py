@@ -73,6 +73,15 @@ class BoundedOutOfOrderness:
         self.delay = delay_us
         self.highest = TIME_MIN + delay_us + 1
 
+    def saw(self, highest: float) -> int:
+        """Take in the highest of some times, in microseconds, which may be fractions; give the watermark behind them.
+
+        Minus infinity stands for no time.
+        """
+        if highest > TIME_MIN:
+            self.highest = max(self.highest, round(highest))
+        return self.watermark()
+
     def watermark(self) -> int:
         """Give the time up to which no record is expected any more."""
         return self.highest - self.delay - 1

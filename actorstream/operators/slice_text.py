@@ -13,19 +13,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.codec.values import is_immutable
+from actorstream.operators.joins.sliced_cogroup import SEALED_AT
 
 if TYPE_CHECKING:
+    from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
     from actorstream.operators.step_text import StepText
     from actorstream.operators.windows.aggregates import Aggregation
     from actorstream.operators.windows.sliced import SlicedWindows
 
 
-def begin_slices(text: StepText, operator: SlicedWindows) -> None:
-    """Write what stands before the loop: no slice is known."""
+def begin_slices(text: StepText, operator: SlicedWindows, *, near: float | None) -> None:
+    """Write what stands before the loop: no slice is known. With `near` times are not exact, see `write_slice_of`."""
     text.constant("older_of", operator.older)
     text.constant("enter", operator.enter)
     text.constant("close_at", operator.close_at)
-    text.begin("cs = ce = 0")
+    text.begin("cs = ce = 0" if near is None else "ca = ce = 0.0")
 
 
 def write_addition(text: StepText, aggregation: Aggregation, item: str, key: str, depth: int) -> None:
@@ -53,12 +55,34 @@ def write_addition(text: StepText, aggregation: Aggregation, item: str, key: str
             text.emit(depth, f"{held} = add(v, {item})")
 
 
-def write_slice_of(text: StepText, operator: SlicedWindows, time: str, mark: str, depth: int) -> None:
-    """Write that the slice of this record is at hand from here on."""
+def write_record_kept(
+    text: StepText, operator: SlicedCoGroupOperator, item: str, side: int, time: str, depth: int
+) -> None:
+    """Write that a record of one side is put to the others of its key."""
+    text.constant("seal", operator.seal)
+    text.emit(depth, "v = get(k, M)")
+    text.emit(depth, "if v is M:")
+    text.emit(depth + 1, "v = older_of(cs, k)")
+    text.emit(depth + 1, "if v is M: v = []")
+    text.emit(depth + 1, "d[k] = v")
+    text.emit(depth, f"v += {side}, {time}, {item}")
+    text.emit(depth, f"if len(v) >= {SEALED_AT}: seal(cs, k, v)")
+
+
+def write_slice_of(
+    text: StepText, operator: SlicedWindows, time: str, mark: str, depth: int, *, near: float | None
+) -> None:
+    """Write that the slice of this record is at hand from here on.
+
+    With `near` those that follow have times that are not exact: for so many microseconds from its bounds it is not.
+    """
     offset = f" - {operator.offset}" if operator.offset else ""
     text.emit(depth, f"cs = {time} - ({time}{offset}) % {operator.slice_us}")
-    text.emit(depth, "ce = cs")
+    text.emit(depth, "ce = cs" if near is None else "ca = ce = 0.0")
     text.emit(depth, f"if {mark} < close_at(cs):")
-    text.emit(depth + 1, f"ce = cs + {operator.slice_us}")
+    if near is None:
+        text.emit(depth + 1, f"ce = cs + {operator.slice_us}")
+    else:
+        text.emit(depth + 1, f"ca, ce = cs + {near}, cs + {operator.slice_us - near}")
     text.emit(depth + 1, f"d = enter(cs, {mark})")
     text.emit(depth + 1, "get = d.get")

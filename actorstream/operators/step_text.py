@@ -172,6 +172,9 @@ class StepText:
     def _mark(self) -> str:
         raise NotImplementedError
 
+    def _exact(self, depth: int) -> None:
+        raise NotImplementedError
+
     def _start(self) -> Node:
         """Give the operator that the records of the loop come to."""
         if self.part in {"whole", "before key"}:
@@ -234,6 +237,8 @@ class StepText:
             self._direct_keys(outlet, key)
             return
         n, first = self._add(outlet)
+        if outlet.timed:
+            self._exact(depth)
         lists = [f"o{n} = []", f"p{n} = o{n}.append"]
         if key is not None:
             item = self._named(item, depth)
@@ -290,6 +295,8 @@ class StepText:
         self.emit(depth, f"j = {self.applied(f'key{n}', key, item)}")
         self.emit(depth, f"i = known{n}(j)")
         self.emit(depth, f"if i is None: i = route{n}(j)")
+        if outlet.timed:
+            self._exact(depth)
         columns = {f"o{n}": item, f"ok{n}": "j"}
         if outlet.timed:
             columns[f"ot{n}"] = str(self._time)

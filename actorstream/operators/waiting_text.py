@@ -15,13 +15,16 @@ behind find the results of one long step as they would find those of many short 
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
+from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.process_text import ProcessText
-from actorstream.operators.slice_text import begin_slices, write_addition, write_slice_of
+from actorstream.operators.slice_text import begin_slices, write_addition, write_record_kept, write_slice_of
 from actorstream.operators.step_text import Line
+from actorstream.operators.time_text import NEAR
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.state.timer_entries import TIME_MIN
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
     from actorstream.operators.event_clock import EventClock
     from actorstream.operators.step_text import Item
+    from actorstream.operators.time_text import Lazy
 
 FIRED_AT_ONCE = 256
 """How many results or timers one round gives before the clock is looked at."""
@@ -67,13 +71,20 @@ class WaitingText(ProcessText):
         self.constant("LATE", LATE)
         self.constant("take", operator.on_other if self.side else operator.on_element)
         time = str(TIME_MIN) if self._time is None else self._time
-        sliced = operator if isinstance(operator, SlicedWindows) and self._time is not None else None
+        sliced = self._sliced()
+        lazy = self._lazy
+        near = None if lazy is None else NEAR
         if sliced is not None:
-            begin_slices(self, sliced)
-            self.emit(depth, f"if cs <= {time} < ce:")
-            write_addition(self, sliced.aggregation, item, "k", depth + 1)
+            begin_slices(self, sliced, near=near)
+            self.emit(depth, f"if {'cs' if lazy is None else 'ca'} <= {time} < ce:")
+            if isinstance(operator, SlicedCoGroupOperator):
+                write_record_kept(self, operator, item, self.side, time, depth + 1)
+            else:
+                write_addition(self, sliced.aggregation, item, "k", depth + 1)
             self.emit(depth, "else:")
             depth += 1
+        self._exact(depth)
+        self._lazy = None
         self.emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
         watermark = self._watermark
         if delay := delay_of(node):
@@ -93,7 +104,17 @@ class WaitingText(ProcessText):
         self._time, self._watermark = before, watermark
         if sliced is not None:
             self.emit(depth, "if r is not LATE:")
-            write_slice_of(self, sliced, time, self._mark(), depth + 1)
+            write_slice_of(self, sliced, time, self._mark(), depth + 1, near=near)
+        self._lazy = lazy
+        if lazy is not None:
+            self._look_again(lazy, f"{self._waiting(node)}.due", depth)
+
+    def _sliced(self) -> SlicedWindows | None:
+        """Give the windows whose slice may be at hand."""
+        operator = self.bindings.operator if self._time is not None else None
+        if isinstance(operator, SlicedCoGroupOperator):
+            return operator.windows
+        return operator if isinstance(operator, SlicedWindows) else None
 
     def _after(self) -> str:
         return self.constant("after", self.bindings.after)
@@ -104,22 +125,38 @@ class WaitingText(ProcessText):
         body, self._loop = self._loop, []
         operator, self._operator = self._operator, node.name
         due = f"{self._waiting(node)}.due"
-        mark = self._mark()
-        self.emit(2, f"if {mark} >= {due}:")
+        mark, depth = self._mark(), 2
+        lazy = self._lazy
+        if lazy is not None:
+            self.emit(2, f"if {lazy.high} >= look:")
+            self._exact_mark(3)
+            self._lazy, depth = None, 3
+            self.begin("look = NEVER")
+            self._epilogue.append(Line(1, f"if {mark} < {due}: wp = {mark}"))
+        self.emit(depth, f"if {mark} >= {due}:")
         brings_key = node is self._start() and isinstance(node.spec, ProcessSpec)
         if brings_key:
-            self.emit(3, "key = k")  # the timers have keys of their own
-        self._fire(node, 3, mark)
+            self.emit(depth + 1, "key = k")  # the timers have keys of their own
+        self._fire(node, depth + 1, mark)
         if brings_key:
-            self.emit(3, "k = key")
-        if isinstance(self.bindings.operator, SlicedWindows) and self._time is not None:
-            self.emit(3, "cs = ce = 0")
-        self.emit(3, f"if {mark} >= {due}:")
-        self.emit(4, "rest = start + count - len(values) + source.__length_hint__() + 1")
-        self.emit(4, "break")
-        self.emit(2, f"wp = {mark} - {delay_of(node)}" if delay_of(node) else f"wp = {mark}")
+            self.emit(depth + 1, "k = key")
+        if self._sliced() is not None:
+            self.emit(depth + 1, "cs = ce = 0" if lazy is None else "ca = ce = 0.0")
+        self.emit(depth + 1, f"if {mark} >= {due}:")
+        self.emit(depth + 2, "rest = start + count - len(values) + source.__length_hint__() + 1")
+        self.emit(depth + 2, "break")
+        if lazy is not None:
+            self._look_again(lazy, due, 3)
+        else:
+            self.emit(2, f"wp = {mark} - {delay_of(node)}" if delay_of(node) else f"wp = {mark}")
         self.begin("rest = 0")
-        self._top, self._loop, self._operator = self._loop, body, operator
+        self._top, self._loop, self._operator, self._lazy = self._loop, body, operator, lazy
+
+    def _look_again(self, lazy: Lazy, due: str, depth: int) -> None:
+        """Write from which time on the watermark has to be compared with what is due: a bit before, to be safe."""
+        self.constant("FOREVER", inf)
+        self.emit(depth, f"look = {due}")
+        self.emit(depth, f"look = float(look + {lazy.delay}) - {NEAR} if look <= {lazy.cap} else FOREVER")
 
     def _waiting(self, node: Node) -> str:
         """Give the name of what knows when something is due."""

@@ -110,7 +110,8 @@ class CoGroup:
             # Windows that share nothing and are dropped when they fire give their records away, with no copy.
             gives_away = self.aligned.size_us == self.aligned.slide_us and not self.allowed_lateness_us
             fn = pairs_given_away if gives_away and self.fn is every_pair else self.fn
-            return SlicedCoGroupOperator(self.aligned, fn, self.allowed_lateness_us, state)
+            both = self.fn is every_pair
+            return SlicedCoGroupOperator(self.aligned, fn, self.allowed_lateness_us, state, both_sides=both)
         return CoGroupOperator(self, state)
 
 

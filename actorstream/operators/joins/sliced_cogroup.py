@@ -16,7 +16,8 @@ stands `SEALED, how many, slice`.
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
+from sys import maxsize
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
@@ -33,7 +34,7 @@ from actorstream.state.missing import MISSING, private_copy
 from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.operators.joins.cogroup import GroupFn
@@ -49,7 +50,10 @@ SEALED_AT: Final = 768
 _MARK: Final = 2
 """Beside LEFT and RIGHT: what follows says what is sealed."""
 
+_ALL: Final = maxsize
+
 _Held: TypeAlias = "list[Any]"
+_New: TypeAlias = "Callable[[type[WindowResult[object, object]], tuple[object, ...]], WindowResult[object, object]]"
 
 
 def sliced_columns() -> list[Column]:
@@ -61,22 +65,30 @@ class SlicedCoGroupOperator(EventTimers):
     """One subtask's operator.
 
     Attributes:
+        windows: What is kept, by slice; a generated loop puts a record there itself if its slice is at hand.
         firing: Results are partly out: state is not to be frozen until `fire` has given the rest.
     """
 
-    def __init__(self, aligned: Aligned, fn: GroupFn, allowed_lateness_us: int, state: OperatorState) -> None:
-        """Go on with what is in `state`; where there is something, `on_restore` must follow."""
+    def __init__(
+        self, aligned: Aligned, fn: GroupFn, allowed_lateness_us: int, state: OperatorState, *, both_sides: bool = False
+    ) -> None:
+        """Go on with what is in `state`; where there is something, `on_restore` must follow.
+
+        With `both_sides` the function gives nothing where one side has no record, and is not asked.
+        """
         gives_away = aligned.size_us == aligned.slide_us and not allowed_lateness_us
         both = Aggregation("aggregate", None, _with_record, _together, _itself, gives_away=gives_away)
-        self._windows = SlicedWindows(aligned, both, allowed_lateness_us, state)
+        self.windows = SlicedWindows(aligned, both, allowed_lateness_us, state)
         self.firing = False
         super().__init__(state)
         self._fn = fn
+        self._both_sides = both_sides
         self._grid = SliceGrid(*aligned)
         self._lateness = allowed_lateness_us
         self._slices = cast("Any", state.slices)
         self._sealed = state.maps[SEALED]
-        self._pending: Iterator[Emitted | None] = iter(())
+        self._pending: Iterator[list[Emitted]] = iter(())
+        self._room = 0
         self._start = TIME_MIN
         self._epoch: object = None
         self._knows_time = not self._slices.slices()
@@ -85,7 +97,7 @@ class SlicedCoGroupOperator(EventTimers):
 
     def on_restore(self, watermark: int, floors: Sequence[tuple[KeyGroupRange, int]] = ()) -> None:
         """Go on at the watermark of the snapshot; see `SlicedWindows.on_restore`."""
-        self._windows.on_restore(watermark, floors)
+        self.windows.on_restore(watermark, floors)
         self._knows_time = True
         self._epoch = None
         self._look_at_timers()
@@ -99,7 +111,7 @@ class SlicedCoGroupOperator(EventTimers):
         return self._on_record(RIGHT, key, value, timestamp, watermark)
 
     def _on_record(self, side: int, key: object, value: object, timestamp: int, watermark: int) -> Given:
-        windows = self._windows
+        windows = self.windows
         start = timestamp - (timestamp - windows.offset) % windows.slice_us
         if start != self._start or self._epoch is not self._slices.live:
             self._check_restored()
@@ -122,19 +134,21 @@ class SlicedCoGroupOperator(EventTimers):
             entries[key] = held
         held += side, timestamp, value
         if len(held) >= SEALED_AT:
-            self._seal(start, key, held)
+            self.seal(start, key, held)
         return None
 
     def _behind(self, side: int, key: object, value: object, timestamp: int, watermark: int) -> Given:
         """Take in a record whose first window has ended."""
-        given = self._windows.on_element(key, (side, timestamp, value), timestamp, watermark)
+        given = self.windows.on_element(key, (side, timestamp, value), timestamp, watermark)
         self._epoch = None
-        self.due = min(self.due, self._windows.due)
+        self.due = min(self.due, self.windows.due)
         if given is None or given is LATE:
             return given
-        return [each for each in self._expanded(given) if each is not None] or None
+        self._room = _ALL
+        return list(chain.from_iterable(self._expanded(given))) or None
 
-    def _seal(self, start: int, key: object, held: _Held) -> None:
+    def seal(self, start: int, key: object, held: list[Any]) -> None:
+        """Put a list that has become long where it is written no more."""
         number = 0
         if held[0] == _MARK:
             number = held[1]
@@ -147,13 +161,13 @@ class SlicedCoGroupOperator(EventTimers):
     def fire(self, watermark: int, limit: int, /) -> Sequence[Emitted]:
         """Give the results of windows that have ended, by end and key; see `TimedOperator`."""
         self._check_restored()
-        steps = list(islice(self._pending, limit))
-        if len(steps) < limit:
-            fired = self._windows.fire(watermark, limit)
+        given: list[Emitted] = []
+        room = self._drain(given, limit)
+        if room:
+            fired = self.windows.fire(watermark, room)
             self._pending = self._expanded(fired)
-            more = list(islice(self._pending, limit - len(steps)))
-            steps += more
-            self.firing = self._windows.firing or len(steps) >= limit
+            room = self._drain(given, room)
+            self.firing = self.windows.firing or not room
         else:
             self.firing = True
         if not self.firing:
@@ -161,24 +175,40 @@ class SlicedCoGroupOperator(EventTimers):
                 if timer is not None:
                     self._drop_sealed(timer.key, cast("int", timer.name))
         self._look_at_timers()
-        return [emitted for emitted in steps if emitted is not None]
+        return given
 
-    def _expanded(self, results: Sequence[Emitted]) -> Iterator[Emitted | None]:
-        """Call the function for each key of windows that fired; None is a step without a result."""
-        for result, time in results:
-            key, start, end, held = cast("WindowResult[object, _Held]", result)
-            if _MARK in held[::3]:
+    def _drain(self, given: list[Emitted], room: int) -> int:
+        """Move results that are pending to `given`, as many as there is room for; tell for how many more there is."""
+        while room > 0:
+            self._room = room
+            results = next(self._pending, None)
+            if results is None:
+                return room
+            given += results
+            room -= len(results) or 1
+        return 0
+
+    def _expanded(self, windows: Sequence[Emitted]) -> Iterator[list[Emitted]]:
+        """Call the function for each key of windows that fired; an empty list is a step without a result."""
+        new: _New = tuple[object, ...].__new__  # of a NamedTuple: 0.7 of the time
+        for window, time in windows:
+            key, start, end, held = cast("WindowResult[object, _Held]", window)
+            sides = set(held[::3])
+            if _MARK in sides:
                 whole: _Held = []
                 for at in range(0, len(held), 3):
                     if held[at] == _MARK:
                         for number in range(held[at + 1]):
                             whole += cast("_Held", private_copy(self._sealed.get(key, (held[at + 2], number))))
-                            yield None
+                            yield []
                     else:
                         whole += held[at : at + 3]
                 held = whole
-            for value in self._fn(*_sides(held)):
-                yield WindowResult(key, start, end, value), time
+            elif self._both_sides and len(sides) == 1:
+                continue
+            values = iter(self._fn(*_sides(held)))
+            while some := [(new(WindowResult, (key, start, end, value)), time) for value in islice(values, self._room)]:
+                yield some
 
     def _check_restored(self) -> None:
         if not self._knows_time:
@@ -190,7 +220,7 @@ class SlicedCoGroupOperator(EventTimers):
 
     def _look_at_timers(self) -> None:
         super()._look_at_timers()
-        self.due = min(self.due, self._windows.due)
+        self.due = min(self.due, self.windows.due)
         if self.firing:
             self.due = TIME_MIN
 
