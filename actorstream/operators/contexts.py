@@ -154,7 +154,8 @@ class RecordContext:
 
     def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
         """Set or move a timer of the current key."""
-        self._timers().set(self.key, time_us(at, "set_timer"), name, domain)
+        timers = self._binding.timers or self._timers()
+        timers.set(self.key, name, domain, time_us(at, "set_timer"))
 
     def cancel_timer(self, name: str = "", *, domain: Domain = "event") -> None:
         """Let a timer of the current key not fire."""

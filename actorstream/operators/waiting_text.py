@@ -22,10 +22,12 @@ from actorstream.errors import InvariantError
 from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.process_text import ProcessText
+from actorstream.operators.process_timers import Timer
 from actorstream.operators.slice_text import begin_slices, write_addition, write_record_kept, write_slice_of
 from actorstream.operators.step_text import Line
 from actorstream.operators.time_text import NEAR
 from actorstream.operators.timed import LATE
+from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.state.timer_entries import TIME_MIN
 
@@ -90,6 +92,17 @@ class WaitingText(ProcessText):
         if delay := delay_of(node):
             self.emit(depth, f"wd = {watermark} - {delay}")
             self._watermark = "wd"
+        self._given(node, item, depth)
+        self._watermark = watermark
+        if sliced is not None:
+            self.emit(depth, "if r is not LATE:")
+            write_slice_of(self, sliced, time, self._mark(), depth + 1, near=near)
+        self._lazy = lazy
+        if lazy is not None:
+            self._look_again(lazy, self._due(node), depth)
+
+    def _given(self, node: Node, item: str, depth: int) -> None:
+        """Write where goes what an operator gave for a record: results of some time, or that it was late."""
         self.emit(depth, "if r is not None:")
         self.emit(depth + 1, "if r is LATE:")
         self.emit(depth + 2, f"{self._after()}.late += 1")
@@ -101,13 +114,7 @@ class WaitingText(ProcessText):
         self.emit(depth + 2, f"for {result}, tr in r:")
         before, self._time = self._time, self._time and "tr"
         self._children(node, result, depth + 3)
-        self._time, self._watermark = before, watermark
-        if sliced is not None:
-            self.emit(depth, "if r is not LATE:")
-            write_slice_of(self, sliced, time, self._mark(), depth + 1, near=near)
-        self._lazy = lazy
-        if lazy is not None:
-            self._look_again(lazy, f"{self._waiting(node)}.due", depth)
+        self._time = before
 
     def _sliced(self) -> SlicedWindows | None:
         """Give the windows whose slice may be at hand."""
@@ -124,7 +131,7 @@ class WaitingText(ProcessText):
     def _top_block(self, node: Node) -> None:
         body, self._loop = self._loop, []
         operator, self._operator = self._operator, node.name
-        due = f"{self._waiting(node)}.due"
+        due = self._due(node)
         mark, depth = self._mark(), 2
         lazy = self._lazy
         if lazy is not None:
@@ -158,12 +165,15 @@ class WaitingText(ProcessText):
         self.emit(depth, f"look = {due}")
         self.emit(depth, f"look = float(look + {lazy.delay}) - {NEAR} if look <= {lazy.cap} else FOREVER")
 
-    def _waiting(self, node: Node) -> str:
-        """Give the name of what knows when something is due."""
-        binding = self.bindings.process
+    def _due(self, node: Node) -> str:
+        """Give the expression for the time from which something is due."""
         if isinstance(node.spec, TimedSpec):
-            return self.constant("operator", self.bindings.operator)
-        return self.constant("timers", None if binding is None else binding.timers)
+            return f"{self.constant('operator', self.bindings.operator)}.due"
+        timers = None if self.bindings.process is None else self.bindings.process.timers
+        if timers is None:
+            raise InvariantError(f"{node.name} waits for time, but has no timers")
+        self.constant("take_due", timers.take)
+        return f"{self.constant('soonest', timers.soonest)}[{int(self.part == 'fire by clock')}]"
 
     def _fire(self, node: Node, depth: int, mark: str) -> None:
         """Write the block that does what is due at the watermark in `mark`, or by the clock, about a burst of it."""
@@ -171,18 +181,37 @@ class WaitingText(ProcessText):
         self._epilogue.append(Line(1, "if wp > after.now: after.now = wp"))
         time, watermark, moves, iterator = self._time, self._watermark, self._moves, self._iterator
         self._time, self._watermark, self._moves, self._iterator = time and "tf", "wp", True, ""
-        by_clock = self.part == "fire by clock"
-        due = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
-        result = self._variable()
-        columns = f"{result}, tf" if isinstance(node.spec, TimedSpec) else "k, tf, timer"
-        self.emit(depth, f"for {columns} in {self._waiting(node)}.{due}{FIRED_AT_ONCE}):")
-        if not by_clock and not delay_of(node):
-            self.emit(depth + 1, "if tf - 1 > wp: wp = tf - 1")
+        due, by_clock = self._due(node), self.part == "fire by clock"
         if isinstance(node.spec, TimedSpec):
+            result = self._variable()
+            found = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
+            self.emit(depth, f"for {result}, tf in operator.{found}{FIRED_AT_ONCE}):")
+            self._passed(node, depth + 1)
             self._children(node, result, depth + 1)
         else:
-            self._on_timer(node, depth + 1, mark if by_clock else "tf if tf > wp else wp")
+            self._fire_timers(node, depth, mark, due)
         self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator
+
+    def _passed(self, node: Node, depth: int) -> None:
+        if self.part != "fire by clock" and not delay_of(node):
+            self.emit(depth, "if tf - 1 > wp: wp = tf - 1")
+
+    def _fire_timers(self, node: Node, depth: int, mark: str, due: str) -> None:
+        """Write the loop over timers: each is looked for when the one before is done, which may have set others."""
+        by_clock = self.part == "fire by clock"
+        # What comes at the instant of a timer of the clock is before it (T28).
+        domain, up_to = ("processing", "start - 1") if by_clock else ("event", mark)
+        self.constant("Timer", Timer)
+        self.constant("new", tuple.__new__)  # of a NamedTuple: 0.7 of the time
+        self.constant("datetime_of", datetime_of)
+        self.emit(depth, f"turns = {FIRED_AT_ONCE}")
+        found = f"(found := take_due({int(by_clock)}, {up_to})) is not None"
+        self.emit(depth, f"while turns and {up_to} >= {due} and {found}:")
+        self.emit(depth + 1, "turns -= 1")
+        self.emit(depth + 1, "tf, _, _, k, name = found")
+        self._passed(node, depth + 1)
+        self.emit(depth + 1, f"timer = new(Timer, (datetime_of(tf), name, {domain!r}))")
+        self._on_timer(node, depth + 1, mark if by_clock else "tf if tf > wp else wp")
 
     def _on_timer(self, node: Node, depth: int, watermark: str) -> None:
         binding = self._bind_process(node)

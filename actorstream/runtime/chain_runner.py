@@ -231,7 +231,7 @@ class ChainRunner(StepRunner):
     def end_clock(self) -> None:
         """Take no more timers of the clock from handlers: those that are pending are fired now."""
         if isinstance(self._waiting, ProcessTimers):
-            self._waiting.ending = True
+            self._waiting.end_clock()
 
     async def fire(self, now_us: int | None = None) -> None:
         """Do a round of what is due by the watermark, or by the clock at `now_us`, and hand it on."""

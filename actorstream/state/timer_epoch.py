@@ -1,45 +1,54 @@
 """What one epoch holds of the timers of an operator: what became of each, and in which order they fire.
 
-    TimerEpoch   dict: encoded key -> {domain byte and encoded name -> Change}
-                 heaps: for each domain, the times of those that are set
+    TimerEpoch   dict: encoded key -> Change, or {domain byte and encoded name -> Change} where a key has several
+                 heaps: for each domain, the times of those that are set, with key and name as they are
 
-A key's timers are together, since keys are forgotten whole. A timer that moves to a
-later time, as those of sessions do with each record, stays in the heap where it was
-and is moved when it comes up there: so a heap has about one place a timer, however
-often it moves.
+A key's timers are together, since keys are forgotten whole. Most keys have one: a dict for it would take 230 bytes,
+and the garbage collector would walk all of them.
+
+A timer that moves to a later time, as those of sessions do with each record, stays in the heap where it was
+and is moved when it comes up there: so a heap has about one place a timer, however often it moves.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
 from sys import getsizeof
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from actorstream.codec.ordered_keys import decode_key
+from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
-    from actorstream.state.timer_index import At
+    from collections.abc import Iterator
 
-KEY_BYTES = 330
-"""About what a key takes in a dict beside its own bytes: 60 for the object, 232 for the dict of its timers."""
-TIMER_BYTES = 190
-"""About what a timer takes: its change 64, its time 32, its name 40, its place in a heap 56 and 8."""
+KEY_BYTES: Final = 160
+"""About what a key takes in a dict beside its own bytes: 60 for the object, 100 for its place."""
+TIMER_BYTES: Final = 220
+"""About what a timer takes: its change 72, its time 32, its name 40, its place in a heap 72 and 8."""
 
-_PLACE_BYTES = 72
-_UNKNOWN = None, (), None
+_DICT_BYTES: Final = 232
+_PLACE_BYTES: Final = 88
 
-
-Change: TypeAlias = "tuple[int | None, tuple[int, ...], int | None]"
-"""What an epoch did to one timer: (at, stale, listed).
+Change: TypeAlias = "tuple[int | None, tuple[int, ...], int | None, bytes]"
+"""What an epoch did to one timer: (at, stale, listed, suffix).
 
 at: when it fires; None: cancelled or fired. stale: times at which older epochs or layers have it, to be
-taken out when this is written. listed: its place in the epoch's heap, not after `at`; None: it has none.
+taken out when this is written. listed: its place in the epoch's heap, not after `at`; None: it has none. suffix:
+domain byte and encoded name.
 
-The garbage collector forgets plain tuples of ints, a NamedTuple it walks for ever: a full collection beside
+The garbage collector forgets plain tuples of ints and bytes, a NamedTuple it walks for ever: a full collection beside
 300,000 timers takes 31 ms instead of 100.
 """
 Changes: TypeAlias = "dict[bytes, Change]"
+Place: TypeAlias = "tuple[int, bytes, bytes, object, object]"
+"""Where a timer stands in a heap: time, encoded key, domain byte and encoded name; then key and name themselves.
+
+The last two never decide: where the encoded ones are the same, they are equal.
+"""
 
 
-class TimerEpoch(dict[bytes, Changes]):
+class TimerEpoch(dict[bytes, "Change | Changes"]):
     """The changes of one epoch. True while it holds anything, places in heaps included.
 
     Attributes:
@@ -53,100 +62,126 @@ class TimerEpoch(dict[bytes, Changes]):
         """Start with no change."""
         super().__init__()
         self.entries = 0
-        self.heaps: tuple[list[At], list[At]] = ([], [])
+        self.heaps: tuple[list[Place], list[Place]] = ([], [])
         self.floors: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is something left to free."""
         return bool(self.entries or self.heaps[0] or self.heaps[1])
 
+    # ---- changes
+
     def change_of(self, key: bytes, suffix: bytes) -> Change | None:
         """Give what became of a timer; None if this epoch knows nothing of it."""
-        changes = self.get(key)
-        return None if changes is None else changes.get(suffix)
+        held = self.get(key)
+        if held is None:
+            return None
+        if type(held) is dict:
+            return held.get(suffix)
+        return held if held[3] == suffix else None  # type: ignore[index, return-value]  # isinstance: 0.1 of a timer
 
-    def put(self, key: bytes, suffix: bytes, at: int | None, stale: tuple[int, ...]) -> None:
-        """Say when a timer fires, or None; `stale` is what older epochs have."""
-        changes = self.get(key)
-        if changes is None:
-            self[key] = {suffix: (at, stale, at)}
-            self.entries += 1
-            if at is not None:
-                heappush(self.heaps[suffix[0]], (at, key, suffix))
-            return
-        before = changes.get(suffix)
-        listed = None
-        if before is None:
-            self.entries += 1
-        else:
-            listed = before[2]
+    def changes(self) -> Iterator[tuple[bytes, Change]]:
+        """Give all changes, each with its key."""
+        for key, held in self.items():
+            if isinstance(held, dict):
+                for change in held.values():
+                    yield key, change
+            else:
+                yield key, held
+
+    def suffixes_of(self, key: bytes) -> list[bytes]:
+        """Name what this epoch knows of a key."""
+        held = self.get(key)
+        if held is None:
+            return []
+        return list(held) if isinstance(held, dict) else [held[3]]
+
+    def put(
+        self,
+        part: bytes,
+        suffix: bytes,
+        at: int | None,
+        stale: tuple[int, ...],
+        key: object = MISSING,
+        name: object = MISSING,
+    ) -> None:
+        """Say when a timer fires, or None; `stale` is what older epochs have. Who has key and name need not decode."""
+        before = self.change_of(part, suffix)
+        listed = None if before is None else before[2]
         if at is not None and (listed is None or at < listed):
             listed = at
-            heappush(self.heaps[suffix[0]], (at, key, suffix))
-        changes[suffix] = at, stale, listed
+            if key is MISSING:
+                key, name = decode_key(part), decode_key(suffix[1:])
+            heappush(self.heaps[suffix[0]], (at, part, suffix, key, name))
+        self.store(part, (at, stale, listed, suffix))
+
+    def store(self, key: bytes, change: Change) -> None:
+        """Put a change in place of what this epoch knows of the timer."""
+        held = self.get(key)
+        suffix = change[3]
+        if held is None:
+            self[key] = change
+            self.entries += 1
+        elif isinstance(held, dict):
+            self.entries += suffix not in held
+            held[suffix] = change
+        elif held[3] == suffix:
+            self[key] = change
+        else:
+            self[key] = {held[3]: held, suffix: change}
+            self.entries += 1
 
     def forget(self, key: bytes, suffix: bytes) -> None:
         """Know nothing of a timer any more."""
-        changes = self[key]
-        del changes[suffix]
-        self.entries -= 1
-        if not changes:
+        held = self[key]
+        if isinstance(held, dict):
+            del held[suffix]
+        if not isinstance(held, dict) or not held:
             del self[key]
+        self.entries -= 1
 
-    def first(self, domain: int) -> At | None:
+    # ---- which is next
+
+    def first(self, domain: int) -> Place | None:
         """Give the first timer that is set, and stays so until a newer epoch says otherwise."""
         heap = self.heaps[domain]
         while heap:
-            time, key, suffix = heap[0]
-            at, stale, listed = self.change_of(key, suffix) or _UNKNOWN
-            if listed != time:
+            time, part, suffix, key, name = heap[0]
+            change = self.change_of(part, suffix)
+            if change is None or change[2] != time:
                 heappop(heap)
-            elif at == time:
-                return heap[0]
-            elif at is None:
-                heappop(heap)
-                self[key][suffix] = None, stale, None
-            else:
-                heapreplace(heap, (at, key, suffix))
-                self[key][suffix] = at, stale, at
-        return None
-
-    def take_first(self, domain: int, up_to: int) -> At | None:
-        """Give the first timer; one up to and including a time is taken out, as if cancelled."""
-        heap = self.heaps[domain]
-        while heap:
-            found = heap[0]
-            time, key, suffix = found
-            changes = self.get(key)
-            change = None if changes is None else changes.get(suffix)
-            if change is None or changes is None or change[0] != time or change[2] != time:
-                if self.first(domain) is None:  # puts the heap in order
-                    return None
                 continue
-            if time <= up_to:
+            at, stale, _, _ = change
+            if at == time:
+                return heap[0]
+            if at is None:
                 heappop(heap)
-                if change[1]:
-                    changes[suffix] = None, change[1], None
-                else:
-                    self.forget(key, suffix)
-            return found
+            else:
+                heapreplace(heap, (at, part, suffix, key, name))
+            self.store(part, (at, stale, at, suffix))
         return None
 
     def drop_first(self, domain: int) -> None:
         """Take out of the heap what `first` has just given; the change stays."""
-        _, key, suffix = heappop(self.heaps[domain])
-        at, stale, _ = self[key][suffix]
-        self[key][suffix] = at, stale, None
+        _, part, suffix, _, _ = heappop(self.heaps[domain])
+        change = self.change_of(part, suffix)
+        if change is not None:
+            self.store(part, (change[0], change[1], None, suffix))
 
-    def take(self, limit: int) -> list[tuple[bytes, bytes, Change]]:
+    # ---- slice by slice
+
+    def take(self, limit: int) -> list[tuple[bytes, Change]]:
         """Take out up to `limit` changes of one key, any; nothing when there are none."""
         if not len(self):
             return []
-        key, changes = self.popitem()
-        taken = [(key, *changes.popitem()) for _ in range(min(limit, len(changes)))]
+        key, held = self.popitem()
+        if isinstance(held, dict):
+            taken = [(key, held.popitem()[1]) for _ in range(min(limit, len(held)))]
+            if held:
+                self[key] = held
+        else:
+            taken = [(key, held)]
         self.entries -= len(taken)
-        if changes:
-            self[key] = changes
         return taken
 
     def empty(self, limit: int) -> int:
@@ -165,4 +200,6 @@ class TimerEpoch(dict[bytes, Changes]):
     def bytes(self) -> int:
         """Estimate what this takes."""
         spare = max(0, len(self.heaps[0]) + len(self.heaps[1]) - self.entries)
-        return getsizeof(self) + len(self) * KEY_BYTES + self.entries * TIMER_BYTES + spare * _PLACE_BYTES
+        several = min(len(self), self.entries - len(self))
+        keys = getsizeof(self) + len(self) * KEY_BYTES + several * _DICT_BYTES
+        return keys + self.entries * TIMER_BYTES + spare * _PLACE_BYTES

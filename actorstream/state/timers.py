@@ -28,25 +28,25 @@ Invariants:
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from actorstream.codec.ordered_keys import decode_key, encode_key
 from actorstream.errors import CodecError
 from actorstream.state.epochs import Epochs
-from actorstream.state.missing import MISSING
 from actorstream.state.timer_entries import DOMAINS, TIME_MAX, TIME_MIN, TimerEntries, TimerWriting
 from actorstream.state.timer_epoch import KEY_BYTES, TIMER_BYTES, TimerEpoch
 from actorstream.state.timer_index import TimerIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from actorstream.model.ids import StateNumber
     from actorstream.state.entries import Entry, Slots
     from actorstream.state.epochs import Part
     from actorstream.state.key_space import KeySpace
-    from actorstream.state.timer_epoch import Change
+    from actorstream.state.timer_epoch import Change, Changes, Place
     from actorstream.state.timer_index import At
 
 Domain: TypeAlias = Literal["event", "processing"]
@@ -83,10 +83,10 @@ class TimerTable(Epochs[TimerEpoch]):
         self._highest = [max(each.values()) for each in marks]
         self.soonest = [TIME_MIN, TIME_MIN]
         self._layered = space.stack.layers > 0
+        # Where all key groups are of this subtask, so is every key: half of what encoding it costs.
+        self._encoded = encode_key if len(self._layout.heads) == space.max_parallelism else self._layout.encoded
         self._parts: dict[object, bytes] = {}
-        self._keys: dict[bytes, object] = {}
-        self._suffixes: dict[tuple[int, object], bytes] = {}
-        self._names: dict[bytes, object] = {}
+        self._suffixes: tuple[dict[object, bytes], ...] = ({}, {})
         self._indexes = [
             TimerIndex(domain, self._layout.heads, space.stack, each)
             for domain, each in zip(DOMAINS, marks, strict=True)
@@ -102,20 +102,31 @@ class TimerTable(Epochs[TimerEpoch]):
         if not TIME_MIN <= at <= TIME_MAX:
             raise CodecError(f"{self._name}: a timer at {at} was set, 64 bits of microseconds are possible")
         number = _NUMBERS[domain]
-        part = self._parts.get(key) or self._part_of(key)
-        suffix = self._suffixes.get((number, name)) or self._suffix_of(number, name)
-        change = self.live.change_of(part, suffix)
-        if change is not None:
-            before, stale, _ = change
+        # Encoding an int takes no longer than remembering it.
+        part = self._encoded(key) if key.__class__ is int else self._parts.get(key) or self._part_of(key)
+        suffix = self._suffixes[number].get(name) or self._suffix_of(number, name)
+        live = self.live
+        alone = not (self._layered or self.unsettled)
+        if alone and part not in live:  # what most are; a call more is 0.1 of it
+            live[part] = at, (), at, suffix
+            live.entries += 1
+            heappush(live.heaps[number], (at, part, suffix, key, name))
         else:
-            before = self._before(part, suffix)
-            stale = () if before is None else (before,)
-        if at != before:
-            self.live.put(part, suffix, at, stale)
-            if at < self.soonest[number]:  # noqa: PLR1730
-                self.soonest[number] = at
-            if at < self._floors[number]:  # noqa: PLR1730  (min() would be a call more a timer)
-                self._floors[number] = at
+            change = live.change_of(part, suffix)
+            stale: tuple[int, ...] = ()
+            if change is not None:
+                before, stale, _, _ = change
+            else:
+                before = None if alone else self._before(part, suffix)
+                if before is not None:
+                    stale = (before,)
+            if at == before:
+                return
+            live.put(part, suffix, at, stale, key, name)
+        if at < self.soonest[number]:  # noqa: PLR1730  (min() would be a call more a timer)
+            self.soonest[number] = at
+        if at < self._floors[number]:  # noqa: PLR1730
+            self._floors[number] = at
 
     def cancel(self, key: object, name: object, domain: Domain) -> bool:
         """Let a timer not fire; tell whether there was one."""
@@ -124,7 +135,7 @@ class TimerTable(Epochs[TimerEpoch]):
     def clear(self, key: object) -> None:
         """Cancel every timer of a key, in both domains."""
         part = self._layout.encoded(key)
-        suffixes = {suffix for epoch in (self.live, *self.unsettled) for suffix in epoch.get(part, ())}
+        suffixes = {suffix for epoch in (self.live, *self.unsettled) for suffix in epoch.suffixes_of(part)}
         suffixes.update(self._layout.suffixes_of(part))
         for suffix in suffixes:
             self._take_out(part, suffix)
@@ -157,37 +168,50 @@ class TimerTable(Epochs[TimerEpoch]):
             self._indexes[number].drop(found)
             yield Timer(time, decode_key(part), decode_key(suffix[1:]), domain)
 
-    def take_due(self, domain: Domain, up_to: int) -> tuple[int, object, object] | None:
-        """Take out the first timer of a domain up to and including a time: time, key and name.
+    def take_due(self, number: int, up_to: int) -> Place | None:
+        """Take out the first timer of a domain, 0 or 1, up to and including a time.
 
         None: there is none, or finding it takes long. `soonest` tells afterwards before which time none is due. The
         same as `due`, for a caller to whom an iterator costs more than a call.
         """
-        number = _NUMBERS[domain]
-        alone = not (self._layered or self.unsettled)
-        found, sure = (self.live.take_first(number, up_to), True) if alone else self._first(number)
+        if self._layered or self.unsettled:
+            return self._take_among_layers(number, up_to)
+        live, floors = self.live, self._floors
+        heap = live.heaps[number]
+        while heap:
+            found = heap[0]
+            time, part, suffix, _, _ = found
+            if time > up_to:
+                break
+            change = live.change_of(part, suffix)
+            if change is None or change[0] != time or change[2] != time:
+                live.first(number)  # puts the heap in order
+                continue
+            heappop(heap)
+            if change[1]:
+                live.store(part, (None, change[1], None, suffix))
+            else:
+                live.forget(part, suffix)
+            floors[number] = time
+            self.soonest[number] = heap[0][0] if heap else TIME_MAX
+            return found
+        floors[number] = max(floors[number], min(up_to, TIME_MAX - 1) + 1)
+        self.soonest[number] = heap[0][0] if heap else TIME_MAX
+        return None
+
+    def _take_among_layers(self, number: int, up_to: int) -> Place | None:
+        found, sure = self._first(number)
+        self.soonest[number] = TIME_MAX if found is None else found[0]
         if found is None or found[0] > up_to:
             self._floors[number] = max(self._floors[number], min(up_to, TIME_MAX - 1) + 1)
-            self.soonest[number] = TIME_MAX if found is None else found[0]
+            return None
+        if not sure:
             return None
         time, part, suffix = found
-        if not sure:
-            self.soonest[number] = time
-            return None
         self._floors[number] = time
-        if alone:
-            heap = self.live.heaps[number]
-            self.soonest[number] = heap[0][0] if heap else TIME_MAX
-        else:
-            self._take_out(part, suffix, at=time)
-            self._indexes[number].drop(found)
-            self.soonest[number] = time
-        key, name = self._keys.get(part, MISSING), self._names.get(suffix, MISSING)
-        if key is MISSING:
-            key = decode_key(part)
-        if name is MISSING:
-            name = decode_key(suffix[1:])
-        return time, key, name
+        self._take_out(part, suffix, at=time)
+        self._indexes[number].drop(found)
+        return time, part, suffix, decode_key(part), decode_key(suffix[1:])
 
     def next_time(self, domain: Domain) -> int | None:
         """Give when the next timer of a domain fires; None if there is none.
@@ -227,20 +251,19 @@ class TimerTable(Epochs[TimerEpoch]):
     def _walk(self, part: Part[TimerEpoch], slots: Slots, *, bottom: bool) -> Iterator[Entry | None]:
         """Give all entries of a part, one by one; None where nothing is written."""
         newest, writing = part.newest, TimerWriting(self._layout, slots, bottom=bottom)
-        for key, changes in newest.items():
-            for suffix, (at, stale, _) in changes.items():
-                yield from writing.change(key, suffix, at, stale)
+        for key, (at, stale, _, suffix) in newest.changes():
+            yield from writing.change(key, suffix, at, stale)
         while part.returned:
             while taken := part.returned[0].take(1):
-                ((key, suffix, (failed_at, failed_stale, _)),) = taken
+                ((key, (failed_at, failed_stale, _, suffix)),) = taken
                 newer = newest.change_of(key, suffix)
                 if newer is None:
                     newest.put(key, suffix, failed_at, failed_stale)
                     yield from writing.change(key, suffix, failed_at, failed_stale)
                 else:
-                    at, stale, listed = newer
+                    at, stale, listed, _ = newer
                     more = [time for time in failed_stale if time not in stale]
-                    newest[key][suffix] = at, (*stale, *more), listed
+                    newest.store(key, (at, (*stale, *more), listed, suffix))
                     yield from writing.gone(key, suffix, at, more)
             self._waste.append(part.returned.pop(0))
         yield from writing.marks(newest.floors, self._highest)
@@ -255,9 +278,9 @@ class TimerTable(Epochs[TimerEpoch]):
         del entry
         return epoch.bytes
 
-    def _measure(self, key: object, value: Mapping[bytes, Change]) -> float:
+    def _measure(self, key: object, value: Change | Changes) -> float:
         del key
-        return TIMER_BYTES + KEY_BYTES / len(value)
+        return TIMER_BYTES + (KEY_BYTES / len(value) if isinstance(value, dict) else KEY_BYTES)
 
     def _settle_from(self, oldest: TimerEpoch, limit: int, *, keep: bool) -> int:
         """Move written timers into the indexes, as far as these reach: `clean` holds nothing here."""
@@ -265,7 +288,7 @@ class TimerTable(Epochs[TimerEpoch]):
         moved = 0
         while moved < limit and (taken := oldest.take(limit - moved)):
             group = self._layout.group_of(taken[0][0])
-            for key, suffix, (at, stale, _) in taken:
+            for key, (at, stale, _, suffix) in taken:
                 index = self._indexes[suffix[0]]
                 for time in stale:
                     if time != at:
@@ -285,14 +308,12 @@ class TimerTable(Epochs[TimerEpoch]):
 
     def _first(self, number: int) -> tuple[At | None, bool]:
         """Give the first timer; with False beside it a place that none lies before."""
-        if not (self._layered or self.unsettled):
-            return self.live.first(number), True
-        found, sure = self._first_in_layers(number)
+        found, sure = self._first_in_layers(number) if self._layered else (None, True)
         newer: list[TimerEpoch] = []
         for epoch in (self.live, *self.unsettled):
-            while (at := epoch.first(number)) is not None and (found is None or at <= found):
-                if not any(each.change_of(at[1], at[2]) for each in newer):
-                    found, sure = at, True
+            while (place := epoch.first(number)) is not None and (found is None or place[:3] <= found):
+                if not any(each.change_of(place[1], place[2]) for each in newer):
+                    found, sure = place[:3], True
                     break
                 epoch.drop_first(number)
             newer.append(epoch)
@@ -340,18 +361,16 @@ class TimerTable(Epochs[TimerEpoch]):
     # ---- encoded keys and names, of which the latest are remembered: it halves the cost of a timer
 
     def _part_of(self, key: object) -> bytes:
-        part = self._layout.encoded(key)
+        part = self._encoded(key)
         if len(self._parts) >= _REMEMBERED:
             self._parts.clear()
-            self._keys.clear()
-        self._parts[key], self._keys[part] = part, key
+        self._parts[key] = part
         return part
 
     def _suffix_of(self, number: int, name: object) -> bytes:
-        suffix = DOMAINS[number] + encode_key(name)
-        if len(self._suffixes) >= _REMEMBERED:
-            self._suffixes.clear()
-            self._names.clear()
+        suffix, suffixes = DOMAINS[number] + encode_key(name), self._suffixes[number]
+        if len(suffixes) >= _REMEMBERED:
+            suffixes.clear()
         if type(name) is str:
-            self._suffixes[number, name], self._names[suffix] = suffix, name
+            suffixes[name] = suffix
         return suffix

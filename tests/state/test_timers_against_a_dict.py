@@ -103,9 +103,10 @@ class History:
         """Take them out as the record loop does, which trusts `soonest`."""
         table, number = owner.table, DOMAINS.index(domain)
         while True:
-            found = table.take_due(domain, up_to)
+            found = table.take_due(number, up_to)
             if found is not None:
-                time, key, name = found
+                time, part, suffix, key, name = found
+                assert (encode_key(key), encode_key(name)) == (part, suffix[1:])
                 yield Timer(time, key, name, domain)
             left = [each.at for each in in_order(self.model, domain, owner.groups)]
             assert table.soonest[number] <= min(left, default=TIME_MAX), "nothing is due before"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from actorstream import Pipeline, Tumbling, WindowResult
+from actorstream import Pipeline, Tumbling
 from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.testing import harness
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SIZE_S, DELAY_S = 10, 3
 SIZE_US, DELAY_US = SIZE_S * 1_000_000, DELAY_S * 1_000_000
+NONE: tuple[int, ...] = ()
 YEARS = {"1950": -631_152_000, "2026": 1_767_225_600, "9990": 253_086_076_800}
 
 
@@ -49,6 +50,10 @@ def drawn(year: str, seed: int) -> list[Seen]:
             time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=near, microseconds=rng.choice((-1, 0, 1)))
         records.append(Seen(number, time))
     return records
+
+
+def with_number(held: tuple[int, ...], seen: Seen) -> tuple[int, ...]:
+    return (*held, seen.number)
 
 
 def by_hand(records: Sequence[Seen]) -> tuple[dict[int, list[int]], list[int]]:
@@ -81,13 +86,12 @@ async def test_windows_and_lateness_are_exact_to_the_microsecond(year: str, batc
         kept = timed.filter(lambda seen: seen.number >= 0, new_chain=False)
         if elsewhere:
             kept = kept.map(lambda seen: seen, new_chain=True)
-        windows = kept.key_by(lambda _: "k").window(Tumbling(SIZE_S)).fold((), lambda held, seen: (*held, seen.number))
+        windows = kept.key_by(lambda _: "k").window(Tumbling(SIZE_S)).fold(NONE, with_number)
         too_late = windows.late
         async with harness(pipeline, batch=batch) as h:
             await h.send(source, *records)
             await h.end_input()
-            results: list[WindowResult[str, tuple[int, ...]]] = h.outputs(windows)
-            assert [(each.start, list(each.value)) for each in results] == [
+            assert [(each.start, list(each.value)) for each in h.outputs(windows)] == [
                 (datetime_of(start), numbers) for start, numbers in sorted(expected.items())
             ]
             assert [seen.number for seen in h.outputs(too_late)] == late
