@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorstream.codec.ordered_keys import decode_key
 from actorstream.state.missing import MISSING
+from actorstream.state.timer_entries import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,24 +143,34 @@ class TimerEpoch(dict[bytes, "Change | Changes"]):
 
     # ---- which is next
 
-    def first(self, domain: int) -> Place | None:
-        """Give the first timer that is set, and stays so until a newer epoch says otherwise."""
+    def first(self, domain: int, steps: int, up_to: int = TIME_MAX) -> tuple[Place | None, int]:
+        """Give the first timer that is set, and stays so until a newer epoch says otherwise; None if there is none.
+
+        In so many steps at most, each past a place of the heap whose timer has moved or gone; how many are left stands
+        beside it. With -1 there would be more of them: then it is a place that no timer lies before. So it may be
+        where that is after `up_to`.
+        """
         heap = self.heaps[domain]
         while heap:
             time, part, suffix, key, name = heap[0]
+            if time > up_to:
+                return heap[0], steps
             change = self.change_of(part, suffix)
+            if change is not None and change[0] == time == change[2]:
+                return heap[0], steps
+            if not steps:
+                return heap[0], -1
+            steps -= 1
             if change is None or change[2] != time:
                 heappop(heap)
                 continue
             at, stale, _, _ = change
-            if at == time:
-                return heap[0]
             if at is None:
                 heappop(heap)
             else:
                 heapreplace(heap, (at, part, suffix, key, name))
             self.store(part, (at, stale, at, suffix))
-        return None
+        return None, steps
 
     def drop_first(self, domain: int) -> None:
         """Take out of the heap what `first` has just given; the change stays."""

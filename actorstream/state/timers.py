@@ -55,6 +55,8 @@ _NUMBERS: Final[dict[Domain, int]] = {"event": 0, "processing": 1}
 _REMEMBERED = 16_384
 _ROWS = 1_000
 """How many rows of layers are read before the caller may look at the clock: about 2 ms."""
+_PLACES = 1_000
+"""How many places of timers that have moved or gone are passed before that, be it on the way to several: 1 to 2 ms."""
 
 
 class Timer(NamedTuple):
@@ -85,6 +87,7 @@ class TimerTable(Epochs[TimerEpoch]):
         self._layered = space.stack.layers > 0
         # Where all key groups are of this subtask, so is every key: half of what encoding it costs.
         self._encoded = encode_key if len(self._layout.heads) == space.max_parallelism else self._layout.encoded
+        self._steps = _PLACES
         self._parts: dict[object, bytes] = {}
         self._suffixes: tuple[dict[object, bytes], ...] = ({}, {})
         self._indexes = [
@@ -178,23 +181,24 @@ class TimerTable(Epochs[TimerEpoch]):
             return self._take_among_layers(number, up_to)
         live, floors = self.live, self._floors
         heap = live.heaps[number]
-        while heap:
+        while heap and heap[0][0] <= up_to:
             found = heap[0]
             time, part, suffix, _, _ = found
-            if time > up_to:
-                break
             change = live.change_of(part, suffix)
-            if change is None or change[0] != time or change[2] != time:
-                live.first(number)  # puts the heap in order
-                continue
-            heappop(heap)
-            if change[1]:
-                live.store(part, (None, change[1], None, suffix))
-            else:
-                live.forget(part, suffix)
-            floors[number] = time
-            self.soonest[number] = heap[0][0] if heap else TIME_MAX
-            return found
+            if change is not None and change[0] == time == change[2]:
+                heappop(heap)
+                if change[1]:
+                    live.store(part, (None, change[1], None, suffix))
+                else:
+                    live.forget(part, suffix)
+                floors[number] = time
+                self.soonest[number] = heap[0][0] if heap else TIME_MAX
+                return found
+            _, self._steps = live.first(number, self._steps)
+            if self._steps < 0:
+                self._steps = _PLACES
+                self.soonest[number] = heap[0][0]
+                return None
         floors[number] = max(floors[number], min(up_to, TIME_MAX - 1) + 1)
         self.soonest[number] = heap[0][0] if heap else TIME_MAX
         return None
@@ -310,13 +314,20 @@ class TimerTable(Epochs[TimerEpoch]):
         """Give the first timer; with False beside it a place that none lies before."""
         found, sure = self._first_in_layers(number) if self._layered else (None, True)
         newer: list[TimerEpoch] = []
-        for epoch in (self.live, *self.unsettled):
-            while (place := epoch.first(number)) is not None and (found is None or place[:3] <= found):
-                if not any(each.change_of(place[1], place[2]) for each in newer):
-                    found, sure = place[:3], True
+        steps = self._steps
+        for epoch in filter(len, (self.live, *self.unsettled)):
+            while True:
+                place, steps = epoch.first(number, steps, TIME_MAX if found is None else found[0])
+                if place is None or (found is not None and place[:3] > found):
+                    break
+                if steps <= 0 or not any(each.change_of(place[1], place[2]) for each in newer):
+                    found, sure = place[:3], steps > 0
                     break
                 epoch.drop_first(number)
+                steps -= 1
             newer.append(epoch)
+            steps = max(steps, 0)
+        self._steps = steps if sure else _PLACES
         return found, sure
 
     def _first_in_layers(self, number: int) -> tuple[At | None, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from typing import TYPE_CHECKING
@@ -80,15 +81,32 @@ class Feed:
         return pipeline
 
 
+class Collecting:
+    """How long the garbage collector has worked: it walks all results that the test has, and is not ours."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __call__(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._began = time.thread_time()
+        else:
+            self.seconds += time.thread_time() - self._began
+
+
 async def holds_of(job: Job, fired: list[tuple[int, str]]) -> list[float]:
     """Tick until all has fired; give how long the loop was held between two ticks, in time of the processor."""
     holds: list[float] = []
+    collecting = Collecting()
+    gc.callbacks.append(collecting)
     before = time.thread_time()
     while len(fired) < STORM and job.status == "running":
         await asyncio.sleep(0)
-        now = time.thread_time()
+        now = time.thread_time() - collecting.seconds
         holds.append(now - before)
         before = now
+    gc.callbacks.remove(collecting)
     return holds
 
 
@@ -102,7 +120,7 @@ async def die_in_the_storm(job: Job, fired: Fired) -> None:
     await fired.began.wait()
     await job.checkpoint()
     holds = await ticking
-    assert sorted(holds)[-3] < HOLD_SECONDS_MAX
+    assert max(holds) < HOLD_SECONDS_MAX
     raise _DiedError
 
 

@@ -15,8 +15,10 @@ KEYS = [encode_key(key) for key in ("a", "b", "c")]
 SUFFIXES = [DOMAINS[domain] + encode_key(name) for domain, name in ((0, "x"), (0, "y"), (1, "x"))]
 
 
-def shown(place: Place | None) -> tuple[int, bytes, bytes] | None:
+def shown(first: tuple[Place | None, int]) -> tuple[int, bytes, bytes] | None:
     """Leave out key and name, which must be what the encoded ones say."""
+    place, steps = first
+    assert steps >= 0
     if place is None:
         return None
     assert place[3:] == (decode_key(place[1]), decode_key(place[2][1:]))
@@ -45,7 +47,7 @@ def test_first_is_the_least_that_is_set(seed: int) -> None:
                 assert model.pop((key, suffix)) == at
         for domain in (0, 1):
             times = [(at, *each) for each, at in model.items() if at is not None and each[1][0] == domain]
-            assert shown(epoch.first(domain)) == min(times, default=None)
+            assert shown(epoch.first(domain, 1_000)) == min(times, default=None)
         assert {(key, change[3]): change[0] for key, change in epoch.changes()} == model
         assert {(key, suffix) for key in KEYS for suffix in epoch.suffixes_of(key)} == set(model)
         assert epoch.entries == len(model)
@@ -58,7 +60,7 @@ def test_heap_keeps_one_place_for_a_timer_that_moves_away() -> None:
     for time in range(1_000):
         epoch.put(KEYS[0], SUFFIXES[0], time, ())
         if time % 100 == 0:
-            assert epoch.first(0) == (time, KEYS[0], SUFFIXES[0], "a", "x")
+            assert epoch.first(0, 1_000) == ((time, KEYS[0], SUFFIXES[0], "a", "x"), 1_000 - (time > 0))
     assert len(epoch.heaps[0]) == 1
 
 

@@ -207,8 +207,9 @@ class SlicedCoGroupOperator(EventTimers):
             elif self._both_sides and len(sides) == 1:
                 continue
             values = iter(self._fn(*_sides(held)))
-            while some := [(new(WindowResult, (key, start, end, value)), time) for value in islice(values, self._room)]:
-                yield some
+            while some := list(islice(values, self._room)):
+                results: list[Emitted] = [(new(WindowResult, (key, start, end, value)), time) for value in some]
+                yield results
 
     def _check_restored(self) -> None:
         if not self._knows_time:
