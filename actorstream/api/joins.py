@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 from actorstream.api.functions import process_spec, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.api.stream import Stream
+from actorstream.api.table import Table
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import Keyed, TimedSpec
+from actorstream.operators.changes import VERSIONS_OUTPUT
 from actorstream.operators.joins.cogroup import CoGroup, window_join
 from actorstream.operators.joins.interval import IntervalJoin
 from actorstream.operators.joins.table_join import TableJoin
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from actorstream.api.draft import Origin
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.options import Duration, Options
-    from actorstream.api.table import Table
     from actorstream.operators.contexts import OutputTag
     from actorstream.operators.joins.interval import How
     from actorstream.operators.keyed_process import KeyedCoProcess
@@ -228,10 +229,10 @@ class Joins(Generic[K, T_co]):
         Raises:
             PlanError: A word is unknown, or an option is misspelt.
         """
-        if not hasattr(table, "changes"):
+        if not isinstance(table, Table):
             raise PlanError(f"join_table({type(table).__name__}): give a table, such as key_by(...).latest(...) makes")
-        changes = table.changes().origin.through(Keyed(_key_of_change))
-        return self._joined(changes, TableJoin(how, as_of, table.versions_us), None, options)
+        versions = table.origin.side(VERSIONS_OUTPUT).through(Keyed(_key_of_change))
+        return self._joined(versions, TableJoin(how, as_of, table.versions_us), None, options)
 
     def _joined(self, other: Origin, definition: Any, late: OutputTag[Any] | None, options: Options) -> Stream[Any]:  # noqa: ANN401
         spec = TimedSpec(definition, LATE_OUTPUT if late is None else late.name)

@@ -9,6 +9,8 @@ V = TypeVar("V")
 
 CHANGES_OUTPUT: Final = "changes"
 """The side output of a table on which its changes leave."""
+VERSIONS_OUTPUT: Final = "versions"
+"""The same, and what changed nothing: a deletion where there was no value. For those who put it in another order."""
 
 
 class Change(NamedTuple, Generic[K, V]):

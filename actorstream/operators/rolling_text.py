@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from actorstream.codec.values import copy_value, is_immutable
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
-from actorstream.operators.changes import CHANGES_OUTPUT, Change
+from actorstream.operators.changes import CHANGES_OUTPUT, VERSIONS_OUTPUT, Change
 from actorstream.operators.time_text import TimeText
 from actorstream.state.memtable import PLAIN
 
@@ -39,7 +39,7 @@ class RollingText(TimeText):
     def _rolling(self, node: Node, item: str, depth: int) -> None:
         self._bind_rows()
         # What a table's changes are made of: the value before, of which nobody else has a part.
-        self._shows_changes = self._is_used(node, CHANGES_OUTPUT)
+        self._shows_changes = self._is_used(node, CHANGES_OUTPUT) or self._is_used(node, VERSIONS_OUTPUT)
         match node.spec:
             case CountSpec():
                 self._load(depth, "v", "0")
@@ -70,8 +70,7 @@ class RollingText(TimeText):
                 self.emit(depth, f"v = {self.constant('fold', fn)}({item})")
                 self.emit(depth, "live[k] = M if v is None else v")
                 if self._shows_changes:
-                    self.emit(depth, "if v is not None or old is not None:")
-                    self._change(node, self._private("v"), depth + 1)
+                    self._change(node, self._private("v"), depth, unless="v is None and old is None")
                 if self._is_used(node):
                     self.emit(depth, "if v is not None:")
                     self._keyed_result(node, "(k, v)", None, depth + 1)
@@ -117,8 +116,12 @@ class RollingText(TimeText):
         if self._is_used(node):
             self._children(node, result, depth)
 
-    def _change(self, node: Node, new: str, depth: int) -> None:
-        """Write where a change of the table goes."""
+    def _change(self, node: Node, new: str, depth: int, unless: str = "") -> None:
+        """Write where a change of the table goes, which is none `unless` says so."""
         change = self._variable()
         self.emit(depth, f"{change} = {self.constant('Change', Change)}(k, old, {new})")
-        self._children(node, change, depth, CHANGES_OUTPUT)
+        self._children(node, change, depth, VERSIONS_OUTPUT)
+        if self._is_used(node, CHANGES_OUTPUT):
+            if unless:
+                self.emit(depth, f"if not ({unless}):")
+            self._children(node, change, depth + bool(unless), CHANGES_OUTPUT)

@@ -19,11 +19,11 @@ from math import inf
 from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import AssignSpec, ProcessSpec, TimedSpec
+from actorstream.graph.nodes import AssignSpec, Keyed, ProcessSpec, TimedSpec, one_for_all
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.process_text import ProcessText
 from actorstream.operators.process_timers import Timer
-from actorstream.operators.slice_text import begin_slices, write_addition, write_record_kept, write_slice_of
+from actorstream.operators.slice_text import begin_slices, write_addition, write_held, write_record_kept, write_slice_of
 from actorstream.operators.step_text import Line
 from actorstream.operators.time_text import NEAR
 from actorstream.operators.timed import LATE
@@ -76,13 +76,16 @@ class WaitingText(ProcessText):
         sliced = self._sliced()
         lazy = self._lazy
         near = None if lazy is None else NEAR
+        one_key = all(
+            isinstance(edge.partitioning, Keyed) and edge.partitioning.key is one_for_all for edge in node.inputs
+        )
         if sliced is not None:
             begin_slices(self, sliced, near=near)
             self.emit(depth, f"if {'cs' if lazy is None else 'ca'} <= {time} < ce:")
             if isinstance(operator, SlicedCoGroupOperator):
                 write_record_kept(self, operator, item, self.side, time, depth + 1)
             else:
-                write_addition(self, sliced.aggregation, item, "k", depth + 1)
+                write_addition(self, sliced.aggregation, item, depth + 1, one_key=one_key)
             self.emit(depth, "else:")
             depth += 1
         self._exact(depth)
@@ -97,6 +100,8 @@ class WaitingText(ProcessText):
         if sliced is not None:
             self.emit(depth, "if r is not LATE:")
             write_slice_of(self, sliced, time, self._mark(), depth + 1, near=near)
+            if one_key:
+                write_held(self, depth + 2)
         self._lazy = lazy
         if lazy is not None:
             self._look_again(lazy, self._due(node), depth)
