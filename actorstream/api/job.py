@@ -11,12 +11,12 @@ from actorstream.codec.values import copy_value
 from actorstream.errors import InvariantError, PlanError
 from actorstream.model.ids import SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.state_declarations import StateRef
 from actorstream.runtime.explain_gather import gather
 from actorstream.runtime.explain_picture import Reader
 from actorstream.runtime.explaining import explain, in_sentences
 from actorstream.state.memtable import MISSING
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

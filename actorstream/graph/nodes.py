@@ -121,7 +121,11 @@ class AssignSpec:
 
 
 class Timed(Protocol):
-    """What the graph has to know of a window or join: see operators/timed.py."""
+    """What the graph has to know of a window or join: see operators/timed.py.
+
+    `kind` is the word for names and drawings; `inputs` 1 or 2; `event_time`: records need timestamps. Whoever says no
+    more than that is a subclass, and has the rest from here.
+    """
 
     @property
     def kind(self) -> str:
@@ -137,6 +141,16 @@ class Timed(Protocol):
     def event_time(self) -> bool:
         """Whether records need timestamps."""
         ...
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether timestamps are looked at where there are some."""
+        return self.event_time
+
+    @property
+    def delay_us(self) -> int:
+        """How far results may lie behind the watermark that made them due: an outer join's lonely rows do."""
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +198,7 @@ def inputs_of(spec: Spec) -> int:
 def asks_for_time(spec: Spec) -> bool:
     """Tell whether an operator needs, or shows, the event time of its records."""
     if isinstance(spec, TimedSpec):
-        return spec.definition.event_time or getattr(spec.definition, "takes_time", False)
+        return spec.definition.takes_time
     return isinstance(spec, ProcessSpec)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from actorstream.errors import MissingTimestampError, StateAccessError
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.user_time import datetime_of, time_us
-from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from actorstream.operators.generators import BoundedOutOfOrderness, Custom

@@ -20,8 +20,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError, PlanError, RestoreError
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.user_time import datetime_of, time_us
-from actorstream.protocol.watermarks import TIME_MIN
 
 T_contra = TypeVar("T_contra", contravariant=True)
 Time: TypeAlias = datetime | float

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from actorstream.state.timer_entries import TIME_MAX
+from actorstream.model.times import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,7 @@ class ProcessTimers:
     """
 
     __slots__ = ("_table", "set", "soonest", "take")
+    firing = False
 
     def __init__(self, table: TimerTable) -> None:
         """Go on with the timers in `table` (T25)."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
+from actorstream.graph.nodes import Timed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,10 +48,16 @@ class TimedOperator(Protocol):
     Attributes:
         due: The event time at or after which `fire` has something to do; `TIME_MAX`: nothing. May be too early.
         clock_due: The same for the clock.
+        firing: Something is half done: the state is not to be frozen until `fire` has done the rest.
     """
 
     due: int
     clock_due: int
+
+    @property
+    def firing(self) -> bool:
+        """See there."""
+        ...
 
     def on_element(self, key: object, value: object, timestamp: int, watermark: int, /) -> Given:
         """Take a record in; give what is emitted at once.
@@ -79,8 +87,7 @@ class TimedOperator(Protocol):
 class RestoredByWatermark(Protocol):
     """An operator whose state does not say which windows have fired: the watermark of the snapshot does.
 
-    So a snapshot is taken only when nothing is due. Any other operator that must not be frozen in the middle of
-    something has an attribute `firing`, true meanwhile.
+    So a snapshot is taken only when nothing is due.
     """
 
     def on_restore(self, watermark: int, /) -> None:
@@ -88,26 +95,8 @@ class RestoredByWatermark(Protocol):
         ...
 
 
-class TimedDefinition(Protocol):
-    """What a window or join is, for all its subtasks.
-
-    `kind` is the word for names and drawings; `inputs` 1 or 2; `event_time`: records need timestamps.
-    """
-
-    @property
-    def kind(self) -> str:
-        """The user's word."""
-        ...
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs there are."""
-        ...
-
-    @property
-    def event_time(self) -> bool:
-        """Whether records need timestamps."""
-        ...
+class TimedDefinition(Timed, Protocol):
+    """What a window or join is, for all its subtasks; what the graph knows of it is in graph/nodes.py."""
 
     def columns(self, operator: str, /) -> list[Column]:
         """Give the states that it keeps; PlanError where something cannot be stored."""

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal
 
 from actorstream.codec.values import is_immutable
 from actorstream.errors import PlanError
+from actorstream.model.times import TIME_MIN
 from actorstream.state.memtable import MISSING, PLAIN
-from actorstream.state.timer_entries import TIME_MIN
 from actorstream.state.ttl import NEVER
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import AssignSpec, Keyed, ProcessSpec, TimedSpec, one_for_all
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.process_text import ProcessText
 from actorstream.operators.process_timers import Timer
@@ -29,7 +30,6 @@ from actorstream.operators.time_text import NEAR
 from actorstream.operators.timed import LATE
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.sliced import SlicedWindows
-from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
@@ -43,7 +43,7 @@ FIRED_AT_ONCE = 256
 
 def delay_of(node: Node) -> int:
     """Tell by how much results may lie behind the watermark that made them due: an outer join's lonely rows do."""
-    return getattr(node.spec.definition, "delay_us", 0) if isinstance(node.spec, TimedSpec) else 0
+    return node.spec.definition.delay_us if isinstance(node.spec, TimedSpec) else 0
 
 
 class WaitingText(ProcessText):

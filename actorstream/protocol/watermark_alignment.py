@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from actorstream.errors import InvariantError
-from actorstream.protocol.watermarks import TIME_MAX
+from actorstream.model.times import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable

@@ -42,11 +42,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from actorstream.errors import InvariantError
-
-TIME_MIN: Final = -(1 << 63)
-"""The watermark before the first: it promises nothing."""
-TIME_MAX: Final = (1 << 63) - 1
-"""The watermark after the last: no record follows."""
+from actorstream.model.times import TIME_MAX, TIME_MIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from actorstream.errors import RestoreError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.columns import columns_of
 from actorstream.operators.process_binding import make_process
 from actorstream.operators.routing import Router
@@ -22,7 +23,6 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
-from actorstream.protocol.watermarks import TIME_MIN
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.chain_runner import name_of
 from actorstream.runtime.compactor import Compactor, OwnedStack

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import MissingTimestampError
 from actorstream.graph.nodes import TimedSpec
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 from actorstream.runtime.step_runner import StepRunner
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class ChainRunner(StepRunner):
         waiting = self._waiting
         if isinstance(waiting, RestoredByWatermark):
             return not self.is_due
-        return not getattr(waiting, "firing", False)
+        return waiting is None or not waiting.firing
 
     def time_report(self) -> TimeReport | None:
         """Give the event time that a snapshot must hold; None where none passes here."""

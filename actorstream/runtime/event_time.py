@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.event_clock import AssignedClock, EventClock
 from actorstream.operators.generators import BoundedOutOfOrderness, Custom
 from actorstream.protocol.idleness import IdleClock
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN, WatermarkCombiner
+from actorstream.protocol.watermarks import WatermarkCombiner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.errors import UserCodeError
 from actorstream.graph.nodes import SinkSpec, SourceSpec, TimedSpec
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.generators import BoundedOutOfOrderness
 from actorstream.operators.waiting_text import delay_of
-from actorstream.protocol.watermarks import TIME_MIN
 from actorstream.runtime.explain_picture import (
     Actor,
     Call,

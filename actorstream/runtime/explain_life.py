@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actorstream.protocol.watermarks import TIME_MAX
+from actorstream.model.times import TIME_MAX
 from actorstream.runtime.explain_picture import Finding
 from actorstream.runtime.explain_words import counted, instant, listed, since, span
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from actorstream.protocol.watermarks import TIME_MAX
+from actorstream.model.times import TIME_MAX
 
 if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId, SubtaskId

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.explain_words import instant, span
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.explain_picture import Finding
 from actorstream.runtime.explain_time import distance, standing, told
 from actorstream.runtime.explain_words import instant, listed, since, span

@@ -32,8 +32,8 @@ from actorstream.errors import CodecError, RestoreError
 from actorstream.graph.nodes import SinkSpec, SourceSpec
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
+from actorstream.model.times import TIME_MIN
 from actorstream.protocol.commit import PendingCommit
-from actorstream.protocol.watermarks import TIME_MIN
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
 from actorstream.state.layer import LayerFile, open_written

@@ -21,9 +21,9 @@ from actorstream.errors import (
     UserCodeError,
 )
 from actorstream.graph.nodes import CallSpec
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.event_clock import EventClock
 from actorstream.operators.generate import Step
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

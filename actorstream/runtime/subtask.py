@@ -22,8 +22,8 @@ from actorstream.errors import InvariantError
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
+from actorstream.model.times import TIME_MAX
 from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
-from actorstream.protocol.watermarks import TIME_MAX
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.expiry_clocks import ExpiryClocks
 from actorstream.runtime.mailbox import Mailbox

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from actorstream.codec.ordered_keys import decode_key, encode_key, encode_keys
 from actorstream.errors import CodecError
 from actorstream.model.key_groups import key_group_of, key_hash
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state.entries import HEAD_BYTES, PART_BYTES_MAX, VALUE, VALUE_TAG, find, newer_format, take_apart
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN, time_bytes, time_in
+from actorstream.state.timer_entries import time_bytes, time_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -32,12 +32,12 @@ from typing import TYPE_CHECKING, Any
 
 from actorstream.codec.values import is_immutable
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX
 from actorstream.state.epochs import Epochs
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING, PLAIN, private_copy
 from actorstream.state.slice_entries import SliceEntries
 from actorstream.state.slice_epoch import SliceEpoch, empty
-from actorstream.state.timer_entries import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

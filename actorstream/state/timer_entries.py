@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.model.key_groups import key_group_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state.entries import (
     PART_BYTES_MAX,
     TOMBSTONE,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 MARK, BY_TIME, BY_NAME = b"\x00", b"\x01", b"\x02"
 DOMAINS: Final = (b"\x00", b"\x01")
-TIME_MIN, TIME_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def time_bytes(at: int) -> bytes:

@@ -17,8 +17,8 @@ from sys import getsizeof
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from actorstream.codec.ordered_keys import decode_key
+from actorstream.model.times import TIME_MAX
 from actorstream.state.missing import MISSING
-from actorstream.state.timer_entries import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

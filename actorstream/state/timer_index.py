@@ -27,6 +27,7 @@ from heapq import heappop, heappush, heapreplace, merge
 from typing import TYPE_CHECKING, TypeAlias
 
 from actorstream.errors import StoreError
+from actorstream.model.times import TIME_MIN
 from actorstream.state.entries import (
     HEAD_BYTES,
     PART_BYTES_MAX,
@@ -36,7 +37,7 @@ from actorstream.state.entries import (
     take_apart,
     whole_parts,
 )
-from actorstream.state.timer_entries import BY_TIME, TIME_MIN, time_bytes, time_in
+from actorstream.state.timer_entries import BY_TIME, time_bytes, time_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -34,8 +34,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from actorstream.codec.ordered_keys import decode_key, encode_key
 from actorstream.errors import CodecError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state.epochs import Epochs
-from actorstream.state.timer_entries import DOMAINS, TIME_MAX, TIME_MIN, TimerEntries, TimerWriting
+from actorstream.state.timer_entries import DOMAINS, TimerEntries, TimerWriting
 from actorstream.state.timer_epoch import KEY_BYTES, TIMER_BYTES, TimerEpoch
 from actorstream.state.timer_index import TimerIndex
 

@@ -24,7 +24,7 @@ from actorstream.eventlog.instants import instant, instant_us
 from actorstream.eventlog.log import EventLog
 from actorstream.graph.nodes import OutputSpec
 from actorstream.graph.render import function_name
-from actorstream.state.timer_entries import TIME_MAX
+from actorstream.model.times import TIME_MAX
 from actorstream.testing.harness_outputs import RecordedOutputs
 from actorstream.testing.harness_source import FedSource, FedSplit, Journal, Sent, SentWatermark
 from actorstream.testing.isolation import Isolation

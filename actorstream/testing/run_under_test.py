@@ -20,9 +20,9 @@ from actorstream.connectors.iterables import AsyncIterableSource, IterableSource
 from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import ActorstreamError, PlanError
 from actorstream.graph.nodes import SourceSpec
+from actorstream.model.times import TIME_MAX
 from actorstream.model.world import World
 from actorstream.protocol.restart import GiveUp, Restart, RestartAfter, RestartState
-from actorstream.state.timer_entries import TIME_MAX
 from actorstream.system.current import current_world, use_world
 from actorstream.system.scratch import InlineOffload
 from actorstream.testing.harness_source import FedSource

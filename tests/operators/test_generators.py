@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError, PlanError, RestoreError, TimestampError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.generators import BoundedOutOfOrderness, Custom, WatermarkGenerator
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from actorstream.operators.generators import Time

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import TimestampError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.user_time import datetime_of, time_us
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)

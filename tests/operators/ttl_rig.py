@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.model.ids import StateNumber
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.columns import columns_of
 from actorstream.operators.generate import Step
 from actorstream.operators.key_check import KeyCheck
@@ -13,7 +14,6 @@ from actorstream.operators.process_binding import ProcessBinding, make_process
 from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MIN
 from actorstream.state.ttl import ExpiringCodec
 from tests.operators.rig import chain_from, planned
 from tests.state.rig import ALL, Shelf, state_over

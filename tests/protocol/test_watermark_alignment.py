@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.protocol.watermark_alignment import IDLE, AlignmentGroup, Effect, Pause, Resume
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
 
 Event: TypeAlias = tuple[str, str, int]
 """Kind, member, watermark."""

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actorstream.errors import InvariantError
-from actorstream.protocol.watermarks import (
-    NOTHING,
-    TIME_MAX,
-    TIME_MIN,
-    Advance,
-    BecameActive,
-    BecameIdle,
-    Effect,
-    WatermarkCombiner,
-)
-from actorstream.state import timer_entries
+from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.protocol.watermarks import NOTHING, Advance, BecameActive, BecameIdle, Effect, WatermarkCombiner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -343,8 +334,3 @@ def test_no_input_joins_after_all_have_ended_t42() -> None:
 def test_negative_number_of_inputs_is_refused() -> None:
     with pytest.raises(InvariantError, match="got -1"):
         WatermarkCombiner(-1)
-
-
-def test_times_reach_as_far_as_timers_do() -> None:
-    """A timer at TIME_MAX fires with the end of input and not before."""
-    assert (TIME_MIN, TIME_MAX) == (timer_entries.TIME_MIN, timer_entries.TIME_MAX)

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.codec.values import SELF_DESCRIBING
-from actorstream.protocol.watermarks import (
-    TIME_MAX,
-    TIME_MIN,
-    Advance,
-    BecameActive,
-    BecameIdle,
-    Effect,
-    WatermarkCombiner,
-)
+from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.protocol.watermarks import Advance, BecameActive, BecameIdle, Effect, WatermarkCombiner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

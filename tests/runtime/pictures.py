@@ -7,7 +7,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.explain_picture import (
     Actor,
     Call,

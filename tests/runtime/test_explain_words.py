@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.explain_words import counted, instant, listed, since, span
 from tests.runtime.pictures import NOW_US, SECOND
 

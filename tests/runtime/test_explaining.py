@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.protocol.watermarks import TIME_MIN
+from actorstream.model.times import TIME_MIN
 from actorstream.runtime.explain_picture import (
     Actor,
     Call,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from actorstream.model.times import TIME_MAX
 from actorstream.protocol.idleness import IdleClock
 from actorstream.protocol.watermark_alignment import IDLE, AlignmentGroup
-from actorstream.protocol.watermarks import TIME_MAX, WatermarkCombiner
+from actorstream.protocol.watermarks import WatermarkCombiner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,10 +10,11 @@ from unittest.mock import patch
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.generators import Custom
 from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.protocol.idleness import IdleClock
-from actorstream.protocol.watermarks import TIME_MAX, TIME_MIN, WatermarkCombiner
+from actorstream.protocol.watermarks import WatermarkCombiner
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.event_time import EventTime, TimeReport
 from actorstream.runtime.messages import TriggerCheckpoint

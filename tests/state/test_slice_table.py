@@ -9,10 +9,11 @@ import pytest
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import CodecError, InvariantError, StoreError
 from actorstream.model.key_groups import KeyGroupRange, key_group_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state.entries import head_of
 from actorstream.state.missing import MISSING
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN, time_bytes
+from actorstream.state.timer_entries import time_bytes
 from tests.state.rig import ALL, ROW, encode_all, restored, state_over
 from tests.state.test_compaction import compact, whole
 from tests.state.test_slice_table_against_a_dict import KEYS, LONG, SLICES, update

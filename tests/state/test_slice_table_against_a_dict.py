@@ -17,11 +17,11 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import key_group_of, range_of
+from actorstream.model.times import TIME_MIN
 from actorstream.state import entries, epochs, slice_entries, slice_epoch, slice_table
 from actorstream.state.missing import MISSING
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MIN
 from tests.state.rig import ALL, Shelf, encode_all, state_over
 from tests.state.test_compaction import compact
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorstream.model.ids import OperatorNumber, StateNumber
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state.entries import Slots
 from actorstream.state.key_space import KeySpace
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN, TimerEntries, TimerWriting, time_bytes, time_in
+from actorstream.state.timer_entries import TimerEntries, TimerWriting, time_bytes, time_in
 from tests.state.rig import ALL
 
 if TYPE_CHECKING:

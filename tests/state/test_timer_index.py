@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actorstream.model.ids import OperatorNumber, StateNumber
+from actorstream.model.times import TIME_MIN
 from actorstream.state.entries import Slots
 from actorstream.state.key_space import KeySpace
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import DOMAINS, TIME_MIN, TimerEntries, TimerWriting
+from actorstream.state.timer_entries import DOMAINS, TimerEntries, TimerWriting
 from actorstream.state.timer_index import FEW, MANY, MOST, TimerIndex
 from tests.state.rig import ALL
 

@@ -10,8 +10,9 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import CodecError, InvariantError, StoreError
 from actorstream.model.ids import StateNumber
 from actorstream.model.key_groups import KeyGroupRange, key_group_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state import timer_index
-from actorstream.state.timer_entries import BY_NAME, BY_TIME, TIME_MAX, TIME_MIN, time_bytes
+from actorstream.state.timer_entries import BY_NAME, BY_TIME, time_bytes
 from actorstream.state.timers import Timer, TimerTable
 from tests.state.rig import ALL
 from tests.state.timer_rig import DOMAINS, LONG, Owner

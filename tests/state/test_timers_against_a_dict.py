@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.model.key_groups import key_group_of, range_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.state import entries, timer_index
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from actorstream.state.timers import Timer
 from tests.state.rig import ALL, Shelf
 from tests.state.test_compaction import compact

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from actorstream.state.timer_entries import TIME_MIN
+from actorstream.model.times import TIME_MIN
 from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Clock, Event, Send, Watermark
 
 if TYPE_CHECKING:

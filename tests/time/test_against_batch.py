@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actorstream import Change, OutputTag, Session, Sliding, Tumbling
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.joins.cogroup import CoGroup
 from actorstream.operators.joins.interval import IntervalJoin
 from actorstream.operators.joins.table_join import TableJoin
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.aggregates import counting
 from actorstream.operators.windows.results import WindowResult
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from actorstream.testing.manual_clock import ManualClock
 from tests.operators.joins import naive as naive_joins
 from tests.operators.joins.rig import Record as JoinRecord

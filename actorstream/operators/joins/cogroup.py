@@ -30,7 +30,7 @@ from actorstream.operators.joins.event_timers import LAST, TIMERS, EventTimers
 from actorstream.operators.joins.sessions import Sessions
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator, sliced_columns
 from actorstream.operators.joins.window_rows import STEP, WindowRows
-from actorstream.operators.timed import LATE
+from actorstream.operators.timed import LATE, TimedDefinition
 from actorstream.operators.windows.assigners import Count, Sliding, Tumbling, WindowAssigner
 from actorstream.operators.windows.definition import SLICES_MAX, Aligned
 from actorstream.operators.windows.results import ShownWindows, WindowResult
@@ -52,7 +52,7 @@ GroupFn: TypeAlias = "Callable[[list[Any], list[Any]], Iterable[object]]"
 
 
 @dataclass(frozen=True, slots=True)
-class CoGroup:
+class CoGroup(TimedDefinition):
     """`fn(lefts, rights)` of each key and window; its results as `WindowResult`.
 
     Raises:

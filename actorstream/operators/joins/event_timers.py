@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.columns import Column
-from actorstream.state.timer_entries import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

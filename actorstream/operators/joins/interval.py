@@ -30,7 +30,7 @@ from actorstream.errors import PlanError
 from actorstream.operators.columns import Column
 from actorstream.operators.joins.arrivals import LEFT, RIGHT, Arrivals
 from actorstream.operators.joins.event_timers import TIMERS, EventTimers
-from actorstream.operators.timed import LATE
+from actorstream.operators.timed import LATE, TimedDefinition
 from actorstream.state.missing import private_copy
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _OUTER: dict[How, tuple[bool, bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalJoin:
+class IntervalJoin(TimedDefinition):
     """Pairs (a, b) with a.timestamp - before <= b.timestamp <= a.timestamp + after; a bound may be negative.
 
     Raises:
@@ -143,6 +143,8 @@ class _Side:
 
 class IntervalJoinOperator(EventTimers):
     """One subtask's interval join."""
+
+    firing = False
 
     def __init__(self, join: IntervalJoin, state: OperatorState) -> None:
         """Go on with what is in `state`."""

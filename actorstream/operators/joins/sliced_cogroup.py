@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.columns import Column
 from actorstream.operators.joins.arrivals import LEFT, RIGHT
 from actorstream.operators.joins.event_timers import TIMERS, EventTimers
@@ -31,7 +32,6 @@ from actorstream.operators.windows.results import WindowResult
 from actorstream.operators.windows.sliced import SLICES, SlicedWindows
 from actorstream.operators.windows.sliced_grid import SliceGrid
 from actorstream.state.missing import MISSING, private_copy
-from actorstream.state.timer_entries import TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import PlanError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.columns import Column
 from actorstream.operators.joins.arrivals import LEFT, RIGHT, Arrivals
 from actorstream.operators.joins.event_timers import TIMERS, EventTimers
 from actorstream.operators.joins.versions import Versions
-from actorstream.operators.timed import LATE
+from actorstream.operators.timed import LATE, TimedDefinition
 from actorstream.state.missing import MISSING, private_copy
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ _AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class TableJoin:
+class TableJoin(TimedDefinition):
     """(record, value) for each record of the stream; without a value (record, None), or nothing where `how` is inner.
 
     The left input is the stream, the right one the table's changes (`Change`) by key.
@@ -103,6 +103,8 @@ class TableJoin:
 class NewestJoinOperator:
     """One subtask's join with the newest values: nothing is ever due."""
 
+    firing = False
+
     def __init__(self, definition: TableJoin, state: OperatorState) -> None:
         """Go on with what is in `state`."""
         self.due = self.clock_due = TIME_MAX
@@ -139,6 +141,8 @@ class NewestJoinOperator:
 
 class VersionJoinOperator(EventTimers):
     """One subtask's join with the values that were valid at the records' times."""
+
+    firing = False
 
     def __init__(self, definition: TableJoin, state: OperatorState) -> None:
         """Go on with what is in `state`."""

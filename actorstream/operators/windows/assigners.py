@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from actorstream.errors import PlanError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.operators.windows.durations import offset_us, span_us
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

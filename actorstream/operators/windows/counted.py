@@ -16,11 +16,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.panes import Pane
 from actorstream.operators.windows.results import WindowResult
 from actorstream.state.missing import MISSING
-from actorstream.state.timer_entries import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ class CountedWindows:
 
     due = TIME_MAX
     clock_due = TIME_MAX
+    firing = False
 
     def __init__(self, windows: Count, contents: Contents, state: OperatorState, table: str, *, updates: bool) -> None:
         """Go on with the windows in the map `table`; with `updates` each record gives results."""

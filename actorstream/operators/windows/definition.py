@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, ca
 from actorstream.codec.values import SELF_DESCRIBING, codec_for
 from actorstream.errors import PlanError
 from actorstream.operators.columns import TIMERS, Column
+from actorstream.operators.timed import TimedDefinition
 from actorstream.operators.windows.assigners import Count, Sliding, Tumbling, WindowAssigner
 from actorstream.operators.windows.contents import Folded
 from actorstream.operators.windows.counted import NUMBER, CountedWindows
@@ -56,7 +57,7 @@ class Aligned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class WindowDefinition:
+class WindowDefinition(TimedDefinition):
     """A window operator.
 
     Attributes:

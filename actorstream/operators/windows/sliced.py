@@ -32,13 +32,13 @@ from bisect import bisect_left, insort
 from typing import TYPE_CHECKING, Final
 
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.results import ShownWindows, WindowResult
 from actorstream.operators.windows.sliced_firing import SlicedWindowFiring
 from actorstream.operators.windows.sliced_grid import SliceGrid
 from actorstream.operators.windows.timer_driven import LAST
 from actorstream.state.missing import MISSING
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

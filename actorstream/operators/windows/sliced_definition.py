@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.operators.columns import Column
+from actorstream.operators.timed import TimedDefinition
 from actorstream.operators.windows.sliced import SLICES, SlicedWindows
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SlicedDefinition:
+class SlicedDefinition(TimedDefinition):
     """The same windows as `windows`, with one accumulator for each key and slice."""
 
     windows: WindowDefinition

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from actorstream.errors import InvariantError
-from actorstream.state.timer_entries import TIME_MAX
+from actorstream.model.times import TIME_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,8 @@ class TimerDriven(ABC):
         due: The event time at which something is due, or earlier; TIME_MAX: nothing is.
         clock_due: The same by the clock.
     """
+
+    firing = False
 
     def __init__(self, timers: TimerTable | None) -> None:
         """Go on with the timers that there are (T25)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.codec.ordered_keys import encode_key
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from tests.operators.joins.rig import Record, Watermark
 
 if TYPE_CHECKING:

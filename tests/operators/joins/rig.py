@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from actorstream.codec.values import copy_value
 from actorstream.model.ids import StateNumber
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.timed import LATE
 from actorstream.state.missing import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from actorstream.system.current import current_world
 from tests.state.rig import ALL, Shelf, restored, state_over
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import InvariantError, PlanError
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.joins.cogroup import CoGroup, window_join
 from actorstream.operators.windows.assigners import Count, Global, Session, Sliding, Tumbling, Window, WindowAssigner
 from actorstream.operators.windows.results import WindowResult
-from actorstream.state.timer_entries import TIME_MAX
 from actorstream.system.current import current_world
 from tests.operators.joins import naive
 from tests.operators.joins.rig import (
@@ -238,14 +238,16 @@ def test_a_window_larger_than_a_slice_of_work_is_cut_in_steps(shelf: Shelf) -> N
     operator = driver.operator
     results: list[object] = []
     calls = 0
-    assert not operator.firing  # type: ignore[attr-defined]
+    half_done = [operator.firing]
     while operator.due <= 50:
         results += operator.fire(50, 100)
         calls += 1
         assert len(results) <= 100 * calls
-        assert operator.firing or operator.due > 50  # type: ignore[attr-defined]
+        half_done.append(operator.firing)
+        assert half_done[-1] or operator.due > 50
     assert [each[0].value for each in results] == [(a, b) for a in range(40) for b in range(40)]  # type: ignore[index]
     assert calls >= 16
+    assert half_done == [False, *[True] * (calls - 1), False]
     assert operator.due == TIME_MAX
 
 

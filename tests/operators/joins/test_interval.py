@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import PlanError
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.joins.interval import IntervalJoin
 from actorstream.operators.timed import LATE
-from actorstream.state.timer_entries import TIME_MAX
 from tests.operators.joins import naive
 from tests.operators.joins.rig import (
     BatchEnd,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import PlanError
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.changes import Change
 from actorstream.operators.joins.table_join import TableJoin
-from actorstream.state.timer_entries import TIME_MAX
 from tests.operators.joins import naive
 from tests.operators.joins.rig import KEYS, BatchEnd, Checkpoint, Crash, Driver, Record, Watermark, a_shelf, histories
 from tests.state.rig import Shelf

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from actorstream.codec.ordered_keys import encode_key
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.results import WindowResult
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable

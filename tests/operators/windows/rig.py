@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from actorstream.model.ids import StateNumber
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.timed import LATE, Lateness
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.results import WindowResult
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from tests.state.rig import ALL, state_over
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.windows import records_kept
-from actorstream.state.timer_entries import TIME_MAX
 from tests.operators.windows.cases import AGGREGATIONS, Step, definition, spoiled, steps, words_of_windows
 from tests.operators.windows.naive import Naive, Record, Words
 from tests.operators.windows.rig import Driver, Outcome

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.errors import InvariantError
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.windows.aggregates import applying, counting
 from actorstream.operators.windows.assigners import Count
 from actorstream.operators.windows.definition import WindowDefinition
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from tests.operators.windows.rig import Driver, result, values
 from tests.state.rig import Shelf
 

@@ -10,6 +10,7 @@ import pytest
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.model.ids import StateNumber
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.aggregates import applying, counting, extreme_by, folding, summing
 from actorstream.operators.windows.definition import Aligned
@@ -18,7 +19,6 @@ from actorstream.operators.windows.sliced import SLICES, SlicedWindows
 from actorstream.operators.windows.sliced_grid import SliceGrid
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX
 from tests.state.rig import ALL, state_over
 
 if TYPE_CHECKING:

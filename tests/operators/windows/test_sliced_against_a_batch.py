@@ -23,6 +23,7 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import key_group_of, range_of
+from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows import sliced, sliced_firing, sliced_order
 from actorstream.operators.windows.aggregates import counting, extreme_by, folding, reducing, summing
@@ -32,7 +33,6 @@ from actorstream.state import slice_entries, slice_table
 from actorstream.state.missing import MISSING
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
-from actorstream.state.timer_entries import TIME_MAX, TIME_MIN
 from tests.state.rig import ALL, Shelf, state_over
 from tests.state.test_compaction import compact
 

@@ -9,9 +9,9 @@ import pytest
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.model.ids import StateNumber
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.windows.timer_driven import LAST, TimerDriven
 from actorstream.state.operator_state import StateColumn
-from actorstream.state.timer_entries import TIME_MAX
 from tests.state.rig import state_over
 
 if TYPE_CHECKING:

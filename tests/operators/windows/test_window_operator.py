@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorstream.model.times import TIME_MAX
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.aggregates import applying, counting, folding
 from actorstream.operators.windows.assigners import Global, Sliding, Tumbling, Window, WindowAssigner
 from actorstream.operators.windows.definition import WindowDefinition
 from actorstream.operators.windows.triggers import Trigger
-from actorstream.state.timer_entries import TIME_MAX
 from tests.operators.windows.rig import Driver, result, us, values
 
 if TYPE_CHECKING:
