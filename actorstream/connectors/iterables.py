@@ -31,14 +31,14 @@ _END: Final = object()
 
 
 class IterableSource(Generic[T_co]):
-    """One split, "0", read from an iterator within the event loop: it must not block.
+    """One split, "0", read from an iterator of `values` within the event loop: it must not block.
 
     Invariant: `_broken` is set while the iterator runs and stays set when it raises.
     """
 
     def __init__(self, values: Iterable[T_co]) -> None:
         """Take what `iter` accepts; nothing is read yet."""
-        self._values = values
+        self.values = values
         self._iterator: Iterator[T_co] | None = None
         self._pending: list[T_co] = []
         self._broken = False
@@ -55,7 +55,7 @@ class IterableSource(Generic[T_co]):
         """
         iterator = self._iterator
         if iterator is None or after is None:
-            iterator = iter(self._values)
+            iterator = iter(self.values)
         if iterator is not self._iterator:
             self._iterator, self._pending, self._broken = iterator, [], False
         clock = current_world().clock
@@ -76,18 +76,18 @@ class IterableSource(Generic[T_co]):
             broken, self._broken = self._broken, True
             self._pending.extend(islice(iterator, count))  # what comes before an error stays in it
             if broken and not self._pending:
-                raise _ended_by_error(self._values)
+                raise _ended_by_error(self.values)
             self._broken = False
         values, self._pending = self._pending, []
         return values
 
 
 class AsyncIterableSource(Generic[T_co]):
-    """One split, "0", read from an async iterable, or from a new one that the function makes for each attempt."""
+    """One split, "0", read from `values`: an async iterable, or a function that makes a new one for each attempt."""
 
     def __init__(self, values: AsyncIterable[T_co] | Callable[[], AsyncIterable[T_co]]) -> None:
         """Take it; nothing is called or read yet."""
-        self._values = values
+        self.values = values
         self._iterator: AsyncIterator[T_co] | None = None
         self._broken = False
 
@@ -109,23 +109,23 @@ class AsyncIterableSource(Generic[T_co]):
                 broken, self._broken = self._broken, True
                 value = await anext(iterator, _END)
                 if value is _END and broken:
-                    raise _ended_by_error(self._values)
+                    raise _ended_by_error(self.values)
                 self._broken = False
                 if value is _END:
                     return
                 position += 1
                 yield Fetched([value], position)  # type: ignore[list-item]
         finally:
-            if not isinstance(self._values, AsyncIterable):  # ours: nobody else can close it
+            if not isinstance(self.values, AsyncIterable):  # ours: nobody else can close it
                 await _close(iterator)
 
     def _open(self, after: int | None) -> AsyncIterator[T_co]:
         iterator = self._iterator
-        if isinstance(self._values, AsyncIterable):
+        if isinstance(self.values, AsyncIterable):
             if iterator is None or after is None:
-                iterator = aiter(self._values)
+                iterator = aiter(self.values)
         else:
-            made = self._values()
+            made = self.values()
             if not isinstance(made, AsyncIterable):
                 raise PlanError(
                     f"a source function gave a {type(made).__name__}, which is no async iterable: "

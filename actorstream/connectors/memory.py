@@ -25,11 +25,11 @@ FETCH_RECORDS = 512
 
 
 class SequenceSource(Generic[T_co]):
-    """One split, "0", whose positions are indexes."""
+    """One split, "0", whose positions are indexes. `values` is what it reads."""
 
     def __init__(self, values: Sequence[T_co]) -> None:
         """Keep a reference to `values`."""
-        self._values = values
+        self.values = values
 
     async def splits(self) -> Sequence[str]:
         """Name the one split."""
@@ -47,7 +47,7 @@ class SequenceSource(Generic[T_co]):
         Raises:
             RestoreError: The sequence is shorter than it was when `after` was recorded.
         """
-        values = self._values
+        values = self.values
         start = 0 if after is None else after + 1
         stop = min(start + count, len(values))
         if start > len(values):

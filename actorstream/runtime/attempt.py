@@ -113,18 +113,19 @@ class Attempt:
         try:
             await run()
             if not (ends or self.over):
-                self._fail(InvariantError(f"{name} ended before the job did"))
+                self.fail(InvariantError(f"{name} ended before the job did"))
         except Exception as error:  # noqa: BLE001  (the supervisor's: every error of an actor ends the attempt)
-            self._fail(blame(error))
+            self.fail(blame(error))
         except anyio.get_cancelled_exc_class():
             if not self._is_cancelled():
-                self._fail(InvariantError(f"{name} was cancelled from outside: cancel the job, not its tasks"))
+                self.fail(InvariantError(f"{name} was cancelled from outside: cancel the job, not its tasks"))
             raise
 
     def _is_cancelled(self) -> bool:
         return self._group is not None and self._group.cancel_scope.cancel_called
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Give up because of an error: every actor is cancelled, and `run` raises it; the first one counts."""
         if self.over:
             # The final checkpoint is complete and committed: running again could only fail in the same way.
             log.warning("closing failed", failure=f"{type(error).__name__}: {error}")

@@ -89,6 +89,11 @@ class CoordinatorActor:
         self.last_abort: tuple[CheckpointId, str] | None = None
         self._finished = False
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether it waits for a message, or for the time of the next checkpoint."""
+        return not self._messages and self._arrival.is_waited_for
+
     def tell(self, message: CoordinatorMessage) -> None:
         """Take a message from an actor, or a request."""
         self._messages.append(message)

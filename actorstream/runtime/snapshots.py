@@ -87,6 +87,11 @@ class Snapshots:
         return sum(frozen.generation is not None for frozen in self._queue)
 
     @property
+    def is_at_rest(self) -> bool:
+        """Tell whether there is nothing to encode or write."""
+        return not self._queue and self._arrival.is_waited_for
+
+    @property
     def reporting(self) -> bool:
         """Tell whether a snapshot is on its way whose report does not list its layers yet."""
         return any(frozen.checkpoint is not None for frozen in self._queue)

@@ -12,8 +12,6 @@ message shows so. One look between two turns of the loop is enough. A user's fun
 sink that calls a service) is under way, and is given real time for it.
 """
 
-# ruff: noqa: SLF001  (who waits where is private to each of them)
-
 from __future__ import annotations
 
 import asyncio
@@ -73,8 +71,7 @@ def busy_in(built: Built, splits: Iterable[FedSplit]) -> str | None:
     for subtask in built.subtasks.values():
         if (what := _busy_actor(subtask)) is not None:
             return f"{subtask.identity} {what}"
-    coordinator = built.coordinator
-    if coordinator._messages or not coordinator._arrival.is_waited_for:
+    if not built.coordinator.is_at_rest:
         return "the coordinator is at work on a checkpoint"
     return None
 
@@ -93,6 +90,6 @@ def _busy_actor(subtask: Subtask) -> str | None:
         return f"has {mailbox.depth} records in its mailbox"
     if not mailbox.arrival.is_waited_for:
         return "works on a batch"
-    if snapshots._queue or not snapshots._arrival.is_waited_for:
+    if not snapshots.is_at_rest:
         return "writes a snapshot"
     return None

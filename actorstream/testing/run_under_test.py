@@ -175,7 +175,7 @@ class RunUnderTest:
         if attempt is None:
             raise PlanError("crash: no attempt runs")
         self._restarts.crashing = True
-        attempt._fail(_CrashError("the test let the job crash"))
+        attempt.fail(_CrashError("the test let the job crash"))
         return attempt.built
 
     def request_checkpoint(self) -> asyncio.Future[CheckpointId]:
@@ -198,4 +198,4 @@ class RunUnderTest:
 
 def given_to(source: object) -> object:
     """Give what the pipeline's author handed to `Pipeline.source` to make this source."""
-    return source._values if isinstance(source, SequenceSource | IterableSource | AsyncIterableSource) else source
+    return source.values if isinstance(source, SequenceSource | IterableSource | AsyncIterableSource) else source
