@@ -152,6 +152,11 @@ class Timed(Protocol):
         """How far results may lie behind the watermark that made them due: an outer join's lonely rows do."""
         return 0
 
+    @property
+    def emits_aside(self) -> bool:
+        """Whether something for side outputs may be among the results."""
+        return False
+
 
 @dataclass(frozen=True, slots=True)
 class TimedSpec:

@@ -13,7 +13,7 @@ A definition is what the user's words become; one object of it serves every subt
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from actorstream.graph.nodes import Timed
 
@@ -35,6 +35,14 @@ LATE: Final = Lateness.LATE
 
 LATE_OUTPUT: Final = "late"
 """The side output on which late records leave."""
+
+
+class Aside(NamedTuple):
+    """What stands in the place of a result and goes to a side output; where nobody takes that, it is dropped."""
+
+    output: str
+    value: object
+
 
 Emitted: TypeAlias = "tuple[object, int]"
 """A result, and its event time in microseconds."""

@@ -27,7 +27,7 @@ from actorstream.operators.process_timers import Timer
 from actorstream.operators.slice_text import begin_slices, write_addition, write_held, write_record_kept, write_slice_of
 from actorstream.operators.step_text import Line
 from actorstream.operators.time_text import NEAR
-from actorstream.operators.timed import LATE
+from actorstream.operators.timed import LATE, Aside
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.sliced import SlicedWindows
 
@@ -118,8 +118,22 @@ class WaitingText(ProcessText):
         result = self._variable()
         self.emit(depth + 2, f"for {result}, tr in r:")
         before, self._time = self._time, self._time and "tr"
-        self._children(node, result, depth + 3)
+        self._result(node, result, depth + 3)
         self._time = before
+
+    def _result(self, node: Node, result: str, depth: int) -> None:
+        """Write where a result goes, be it one for a side output."""
+        if not cast("TimedSpec", node.spec).definition.emits_aside:
+            self._children(node, result, depth)
+            return
+        self.constant("Aside", Aside)
+        self.emit(depth, f"if {result}.__class__ is not Aside:")
+        self._children(node, result, depth + 1)
+        for output in self._outputs_of(node):
+            value = self._variable()
+            self.emit(depth, f"elif {result}.output == {output!r}:")
+            self.emit(depth + 1, f"{value} = {result}.value")
+            self._children(node, value, depth + 1, output)
 
     def _sliced(self) -> SlicedWindows | None:
         """Give the windows whose slice may be at hand."""
@@ -192,7 +206,7 @@ class WaitingText(ProcessText):
             found = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
             self.emit(depth, f"for {result}, tf in operator.{found}{FIRED_AT_ONCE}):")
             self._passed(node, depth + 1)
-            self._children(node, result, depth + 1)
+            self._result(node, result, depth + 1)
         else:
             self._fire_timers(node, depth, mark, due)
         self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator

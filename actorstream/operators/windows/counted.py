@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from actorstream.errors import InvariantError
 from actorstream.model.times import TIME_MAX
+from actorstream.operators.timed import Aside
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.panes import Pane
 from actorstream.operators.windows.results import WindowResult
@@ -71,7 +72,8 @@ class CountedWindows:
             if is_full or self._updates:
                 start, end = datetime_of(began), datetime_of(timestamp)
                 for each in self._contents.values(pane, watermark, stays=not is_full):
-                    given.append((WindowResult(key, start, end, each), timestamp))  # noqa: PERF401  (nearly always one)
+                    aside = each.__class__ is Aside
+                    given.append((each if aside else WindowResult(key, start, end, each), timestamp))
             if is_full:
                 self._contents.clear(pane)
                 self._table.delete(key, first)

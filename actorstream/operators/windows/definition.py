@@ -112,6 +112,11 @@ class WindowDefinition(TimedDefinition):
         )
 
     @property
+    def emits_aside(self) -> bool:
+        """Whether the user's own class may give to side outputs."""
+        return self.process is not None
+
+    @property
     def custom_trigger(self) -> Trigger[Any] | None:
         """The trigger, if it is another than that which these windows have by themselves."""
         return None if type(self.trigger) is AtEnd else self.trigger

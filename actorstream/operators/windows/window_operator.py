@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from actorstream.operators.timed import LATE
+from actorstream.operators.timed import LATE, Aside
 from actorstream.operators.windows.panes import Pane, PaneTable
 from actorstream.operators.windows.results import ShownWindows, WindowResult
 from actorstream.operators.windows.timer_driven import LAST, TimerDriven
@@ -163,7 +163,8 @@ class WindowOperator(TimerDriven):
         if pane.held is not MISSING:
             start, end = self._windows.of(pane.span)
             for value in self._contents.values(pane, watermark, stays=stays):
-                given.append((WindowResult(pane.key, start, end, value), time))  # noqa: PERF401  (nearly always one)
+                aside = value.__class__ is Aside
+                given.append((value if aside else WindowResult(pane.key, start, end, value), time))
 
     def _drop(self, pane: Pane) -> None:
         """Forget a window, with all that belongs to it."""

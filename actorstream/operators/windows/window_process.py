@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from actorstream.errors import PlanError
 from actorstream.operators.map_view import MapView
 from actorstream.operators.state_declarations import MapState
+from actorstream.operators.timed import Aside
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.records_kept import KeptRecords
 from actorstream.operators.windows.results import ShownWindows
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from actorstream.model.world import Clock
+    from actorstream.operators.contexts import OutputTag
     from actorstream.operators.windows.aggregates import Aggregation
     from actorstream.operators.windows.assigners import Window
     from actorstream.operators.windows.panes import Pane
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 K_contra = TypeVar("K_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
+U = TypeVar("U")
 
 
 class WindowContext(Protocol):
@@ -58,6 +61,13 @@ class WindowContext(Protocol):
     @property
     def global_state(self) -> MutableMapping[str, Any]:
         """What is remembered of this key, for all its windows, for good."""
+        ...
+
+    def emit_to(self, tag: OutputTag[U], value: U) -> None:
+        """Give a record to a side output, where `windows.side_output(tag)` finds it; nobody takes it: it is dropped.
+
+        Its event time is that of the window's results.
+        """
         ...
 
 
@@ -90,6 +100,7 @@ class ProcessedRecords(KeptRecords):
         records, keys = tables
         super().__init__(aggregation, records)
         self._process = process
+        self._asides: list[Aside] = []
         self._merging = merging
         self._clock = clock
         self._windows = ShownWindows()
@@ -98,13 +109,14 @@ class ProcessedRecords(KeptRecords):
         self._watermark = 0
 
     def values(self, pane: Pane, watermark: int, *, stays: bool) -> Iterable[object]:
-        """Give what the process makes of the records."""
+        """Give what the process makes of the records; then, as `Aside`, what it gave to side outputs."""
         self._pane, self._watermark, self._global.key = pane, watermark, pane.key
         try:
             values = self._process.on_window(pane.key, self._windows.of(pane.span), self.records(pane), self) or ()
-            return [private_copy(value) if stays else value for value in values]
+            results = [private_copy(value) if stays else value for value in values]
+            return [*results, *self._asides]
         finally:
-            self._pane, self._global.key = None, MISSING
+            self._pane, self._global.key, self._asides = None, MISSING, []
 
     @property
     def watermark(self) -> datetime:
@@ -133,6 +145,10 @@ class ProcessedRecords(KeptRecords):
     def global_state(self) -> MutableMapping[str, Any]:
         """What is remembered of the key."""
         return self._global
+
+    def emit_to(self, tag: OutputTag[Any], value: object) -> None:
+        """Give a record to a side output."""
+        self._asides.append(Aside(tag.name, private_copy(value)))
 
 
 _GLOBAL: Final[MapState[str, Any]] = MapState()

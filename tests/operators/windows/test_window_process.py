@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from actorstream import Context, KeyedProcess, OutputTag, Pipeline
 from actorstream.errors import PlanError, StateAccessError
 from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.aggregates import processing
 from actorstream.operators.windows.assigners import Count, Session, Tumbling
 from actorstream.operators.windows.definition import WindowDefinition
 from actorstream.operators.windows.window_process import WindowProcess
+from actorstream.testing import harness
 from tests.operators.windows.rig import Driver, result, us, values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from actorstream.operators.windows.assigners import Window
     from actorstream.operators.windows.window_process import WindowContext
@@ -117,3 +119,45 @@ def test_what_is_no_process_is_refused(shelf: Shelf) -> None:
     """As soon as it is made."""
     with pytest.raises(PlanError, match="expected a WindowProcess"):
         driven(shelf, object)
+
+
+EMPTY_TAG: OutputTag[str] = OutputTag("few")
+
+
+class Few(WindowProcess[str, int, int]):
+    """Gives how many there were, and says aside where they were few."""
+
+    def on_window(self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /) -> Iterator[int]:
+        if len(values) < 2:
+            ctx.emit_to(EMPTY_TAG, f"{key} from {window.start:%S}")
+            ctx.emit_to(OutputTag("nobody's"), values)
+        yield len(values)
+
+
+@pytest.mark.parametrize("windows", [Tumbling(10), Session(5), Count(1)])
+async def test_a_window_gives_to_side_outputs_at_its_own_time(windows: Any) -> None:
+    """Each time that it fires, with its results, and before a checkpoint as well as behind a crash."""
+    pipeline = Pipeline("p")
+    source: list[int] = []
+    timed = pipeline.source(source).assign_timestamps(float)
+    sizes = timed.key_by(lambda _: "k").window(windows, allowed_lateness=0).process(Few)
+    few = sizes.side_output(EMPTY_TAG)
+    times = few.key_by(lambda text: text).process(Stamped)
+    async with harness(pipeline) as h:
+        await h.send(source, 1)
+        await h.checkpoint()
+        await h.crash_and_recover()
+        await h.send(source, 21, 22, 41)
+        await h.end_input()
+        starts = {Tumbling: [0, 40], Session: [1, 41], Count: [0, 0, 0, 0]}[type(windows)]
+        ends = {Tumbling: [9.999999, 49.999999], Session: [5.999999, 45.999999], Count: [1, 21, 22, 41]}[type(windows)]
+        assert h.outputs(few) == [f"k from {start % 60:02}" for start in starts]
+        assert h.outputs(times) == ends
+        assert [each.value for each in h.outputs(sizes)] == [1] * 4 if type(windows) is Count else [1, 2, 1]
+
+
+class Stamped(KeyedProcess[str, str, float]):
+    """Shows when records were."""
+
+    def on_element(self, value: str, ctx: Context[str], /) -> Iterator[float]:
+        yield ctx.timestamp.timestamp()
