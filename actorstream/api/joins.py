@@ -197,6 +197,7 @@ class Joins(Generic[K, T_co]):
         *,
         how: Literal["left"] = ...,
         as_of: Literal["arrival", "event_time"] = ...,
+        late: OutputTag[T_co] | None = ...,
         **options: Unpack[Options],
     ) -> Stream[tuple[T_co, V | None]]: ...
     @overload
@@ -206,6 +207,7 @@ class Joins(Generic[K, T_co]):
         *,
         how: Literal["inner"],
         as_of: Literal["arrival", "event_time"] = ...,
+        late: OutputTag[T_co] | None = ...,
         **options: Unpack[Options],
     ) -> Stream[tuple[T_co, V]]: ...
     def join_table(
@@ -214,6 +216,7 @@ class Joins(Generic[K, T_co]):
         *,
         how: Literal["left", "inner"] = "left",
         as_of: Literal["arrival", "event_time"] = "arrival",
+        late: OutputTag[T_co] | None = None,
         **options: Unpack[Options],
     ) -> Stream[Any]:
         """Put each record beside the table's value of its key: (record, value).
@@ -224,6 +227,7 @@ class Joins(Generic[K, T_co]):
             as_of: "arrival": the value that is there when the record comes; "event_time": the one that was valid at
                 the record's time. Then the record waits for the watermark, and `latest(versions=...)` says how far
                 back late records may look.
+            late: The side output of records that come when the version that they ask for may be gone.
             options: Name, parallelism, new_chain.
 
         Raises:
@@ -232,7 +236,7 @@ class Joins(Generic[K, T_co]):
         if not isinstance(table, Table):
             raise PlanError(f"join_table({type(table).__name__}): give a table, such as key_by(...).latest(...) makes")
         versions = table.origin.side(VERSIONS_OUTPUT).through(Keyed(_key_of_change))
-        return self._joined(versions, TableJoin(how, as_of, table.versions_us), None, options)
+        return self._joined(versions, TableJoin(how, as_of, table.versions_us), late, options)
 
     def _joined(self, other: Origin, definition: Any, late: OutputTag[Any] | None, options: Options) -> Stream[Any]:  # noqa: ANN401
         spec = TimedSpec(definition, LATE_OUTPUT if late is None else late.name)
