@@ -16,7 +16,8 @@ stands `SEALED, how many, slice`.
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, compress, islice
+from operator import not_
 from sys import maxsize
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -193,7 +194,7 @@ class SlicedCoGroupOperator(EventTimers):
         new: _New = tuple[object, ...].__new__  # of a NamedTuple: 0.7 of the time
         for window, time in windows:
             key, start, end, held = cast("WindowResult[object, _Held]", window)
-            sides = set(held[::3])
+            sides = held[::3]
             if _MARK in sides:
                 whole: _Held = []
                 for at in range(0, len(held), 3):
@@ -203,10 +204,10 @@ class SlicedCoGroupOperator(EventTimers):
                             yield []
                     else:
                         whole += held[at : at + 3]
-                held = whole
-            elif self._both_sides and len(sides) == 1:
+                held, sides = whole, whole[::3]
+            if self._both_sides and sides.count(LEFT) in {0, len(sides)}:
                 continue
-            values = iter(self._fn(*_sides(held)))
+            values = iter(self._fn(*_sides(sides, held)))
             while some := list(islice(values, self._room)):
                 results: list[Emitted] = [(new(WindowResult, (key, start, end, value)), time) for value in some]
                 yield results
@@ -226,15 +227,13 @@ class SlicedCoGroupOperator(EventTimers):
             self.due = TIME_MIN
 
 
-def _sides(held: _Held) -> tuple[list[Any], list[Any]]:
+def _sides(sides: list[int], held: _Held) -> tuple[list[Any], list[Any]]:
     """Give the values of both sides by timestamp, then arrival."""
-    sides, times, values = held[::3], held[1::3], held[2::3]
+    times, values = held[1::3], held[2::3]
     if times != sorted(times):
         order = sorted(range(len(times)), key=times.__getitem__)
         sides, values = [sides[at] for at in order], [values[at] for at in order]
-    lefts = [value for side, value in zip(sides, values, strict=True) if side == LEFT]
-    rights = [value for side, value in zip(sides, values, strict=True) if side == RIGHT]
-    return lefts, rights
+    return list(compress(values, map(not_, sides))), list(compress(values, sides))
 
 
 def _with_record(held: _Held | object, record: tuple[int, int, object]) -> _Held:
