@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def begin_slices(text: StepText, operator: SlicedWindows, *, near: float | None) -> None:
     """Write what stands before the loop: no slice is known. With `near` times are not exact, see `write_slice_of`."""
     text.constant("older_of", operator.older)
+    text.constant("has_older", operator.has_older)
     text.constant("enter", operator.enter)
     text.constant("close_at", operator.close_at)
     text.begin("cs = ce = 0" if near is None else "ca = ce = 0.0")
@@ -33,7 +34,7 @@ def begin_slices(text: StepText, operator: SlicedWindows, *, near: float | None)
 def write_held(text: StepText, depth: int) -> None:
     """Write what the slice at hand holds of a key: v."""
     text.emit(depth, "v = get(k, M)")
-    text.emit(depth, "if v is M: v = older_of(cs, k)")
+    text.emit(depth, "if v is M and below: v = older_of(cs, k)")
 
 
 def write_addition(text: StepText, aggregation: Aggregation, item: str, depth: int, *, one_key: bool) -> None:
@@ -70,12 +71,14 @@ def write_record_kept(
     """Write that a record of one side is put to the others of its key."""
     text.constant("seal", operator.seal)
     text.emit(depth, "v = get(k, M)")
-    text.emit(depth, "if v is M:")
+    text.emit(depth, "if v is M and below:")
     text.emit(depth + 1, "v = older_of(cs, k)")
-    text.emit(depth + 1, "if v is M: v = []")
-    text.emit(depth + 1, "d[k] = v")
-    text.emit(depth, f"v += {side}, {time}, {item}")
-    text.emit(depth, f"if len(v) >= {SEALED_AT}: seal(cs, k, v)")
+    text.emit(depth + 1, "if v is not M: d[k] = v")
+    text.emit(depth, "if v is M:")
+    text.emit(depth + 1, f"d[k] = [{side}, {time}, {item}]")
+    text.emit(depth, "else:")
+    text.emit(depth + 1, f"v += {side}, {time}, {item}")
+    text.emit(depth + 1, f"if len(v) >= {SEALED_AT}: seal(cs, k, v)")
 
 
 def write_slice_of(
@@ -94,4 +97,5 @@ def write_slice_of(
     else:
         text.emit(depth + 1, f"ca, ce = cs + {near}, cs + {operator.slice_us - near}")
     text.emit(depth + 1, f"d = enter(cs, {mark})")
+    text.emit(depth + 1, "below = has_older(cs)")
     text.emit(depth + 1, "get = d.get")

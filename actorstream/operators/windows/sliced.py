@@ -121,6 +121,10 @@ class SlicedWindows:
             return TIME_MIN
         return end - 1
 
+    def has_older(self, start: int) -> bool:
+        """Tell whether `older` may know anything of a slice: until the next freeze, if it has been entered."""
+        return start in self._table.known
+
     def enter(self, start: int, watermark: int) -> Slice:
         """Give this epoch's dict of a slice, and let its windows fire in their time."""
         entries = self._table.live.get(start)
