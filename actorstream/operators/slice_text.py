@@ -1,7 +1,7 @@
 """Writes how a record is added to its slice, with no call but the user's own.
 
 if cs <= t < ce and w < close:           the slice of the record before, none of whose windows has fired
-    v = get(k, M) ...                    d is this epoch's dict of it
+    v = get(k, M) ...                    d is this epoch's dict of it; below: older epochs may know more
     d[k] = 1 if v is M else v + 1
 else:
     r = take(k, e, t, w)                 any other record: the operator itself, which knows what is late

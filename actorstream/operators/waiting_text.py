@@ -1,10 +1,12 @@
 """Writes what waits for time: windows, joins, and the timers of a process.
 
     for e, k, t, w in ...:                  w: the watermark before the record
-        if w >= timers.due:                 the top block: what is due before the record at hand
-            for k, tf, timer in fire(w): ...
-            if w >= timers.due: rest = ...; break
+        if w >= operator.due:               the top block: what is due before the record at hand
+            for x, tf in operator.fire(w, ...): ...
+            if w >= operator.due: rest = ...; break
         ...                                 the record
+
+Of a handler's timers each is taken by itself, for the one before may have set or cancelled others.
 
 The top block ends in the same operators as the record does, written out a second time. The parts "fire" and
 "fire by clock" are that block alone, for a watermark that no record follows, and for the clock.
