@@ -222,7 +222,10 @@ class ChainRunner(StepRunner):
 
     @property
     def event_time_us(self) -> int | None:
-        """A watermark that no handler will see an earlier one than, timers included; None: nobody knows one."""
+        """A watermark that no handler will see an earlier one than, timers included; None: nobody knows one.
+
+        As of between two steps, when merges begin: of a handler at work, the next timer's time says nothing.
+        """
         now = self._stage.now if self._piece_began is None else self._piece_began
         if self._waiting is not None:
             now = min(now, self._waiting.due)

@@ -14,6 +14,7 @@ from actorstream.api.pipeline import Pipeline
 from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
 from actorstream.model.signals import Barrier, EndOfInput, Watermark
+from actorstream.operators import waiting_text
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.operators.ttl import TTL
@@ -138,15 +139,29 @@ async def test_where_no_watermark_has_come_or_the_input_has_ended_event_time_is_
         assert set(mixed.stamps()) == {CLOCK}
 
 
-async def test_timer_that_is_due_sees_what_has_not_expired_at_its_own_time(tmp_path: Path) -> None:
+async def test_timer_that_is_due_sees_what_has_not_expired_at_its_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Time has leaped to 100, and passes from timer to timer: a merge between two of them keeps what expires at 70."""
-    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(waiting_text, "FIRED_AT_ONCE", 1)
+    handlers: list[int] = []
+    merges: list[tuple[int, int]] = []
     async with actor(tmp_path) as mixed:
         await mixed.put(record(50, 60, 90))
-        Mixed.look = lambda watermark: seen.append((watermark, mixed.stamps().get(EVENT, 0) - stamp_of(0, "event")))
+        Mixed.look = handlers.append
+        relieve = mixed.subtask.runner.after_piece
+        assert relieve is not None
+
+        def merge() -> None:
+            relieve()
+            merges.append((len(handlers), mixed.stamps()[EVENT] - stamp_of(0, "event")))
+
+        mixed.subtask.runner.after_piece = merge
         await mixed.put(Watermark(100))
-        assert [watermark for watermark, _ in seen] == [50, 60, 90]
-        assert all(told <= watermark for watermark, told in seen)
+        assert handlers == [50, 60, 90]
+        assert [done for done, _ in merges] == [1, 2, 3]
+        assert all(told <= watermark for done, told in merges for watermark in handlers[done:])
+        assert [told for _, told in merges] == [60, 90, 100], "and drops what it may"
         assert mixed.stamps()[EVENT] == stamp_of(100, "event")
 
 
