@@ -59,6 +59,8 @@ class Service:
         fed: Steps appended.
         right: Results that were right.
         awaited: Visits that have ended and have no result yet.
+        fewest_awaited: How many these were at least since the last report: right after a checkpoint has committed. At
+            any other moment a second's worth may be among them, more or less as two clocks of a second drift apart.
         newest: The visit that began last.
         all_right: Set once all is fed and every result has come.
     """
@@ -73,6 +75,7 @@ class Service:
         self.newest = 0
         self.fed_all = False
         self.awaited: set[int] = set()
+        self.fewest_awaited = 0
         self.all_right = anyio.Event()
 
     def pipeline(self) -> Pipeline:
@@ -111,6 +114,7 @@ class Service:
                     f"{found} came at offset {record.offset}; expected {expected(found.visit)}, once"
                 )
             self.awaited.remove(found.visit)
+            self.fewest_awaited = min(self.fewest_awaited, len(self.awaited))
             self.right += 1
             if self.fed_all and not self.awaited:
                 self.all_right.set()
@@ -159,8 +163,9 @@ class Service:
             "fed": self.fed,
             "right": self.right,
             "queries": self.queries,
-            "awaited": len(self.awaited),
+            "awaited": self.fewest_awaited,
         }
+        self.fewest_awaited = len(self.awaited)
         _print(line)
 
 
