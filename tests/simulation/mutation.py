@@ -50,6 +50,19 @@ MUTANTS: list[Mutant] = []
 Patches: TypeAlias = Callable[[], Sequence[AbstractContextManager[object]]]
 
 
+def at_work(patches: Patches) -> Callable[[], AbstractContextManager[object]]:
+    """Give what enters all patches of a mutant, made anew each time."""
+
+    @contextmanager
+    def apply() -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in patches():
+                stack.enter_context(each)
+            yield
+
+    return apply
+
+
 def mutant(
     name: str,
     *,
@@ -61,14 +74,7 @@ def mutant(
     """Enter a function that gives patches under `name`."""
 
     def enter(patches: Patches) -> Patches:
-        @contextmanager
-        def apply() -> Iterator[None]:
-            with ExitStack() as stack:
-                for each in patches():
-                    stack.enter_context(each)
-                yield
-
-        MUTANTS.append(Mutant(name, apply, fixed, plan, zombie, disk_fails))
+        MUTANTS.append(Mutant(name, at_work(patches), fixed, plan, zombie, disk_fails))
         return patches
 
     return enter

@@ -17,7 +17,7 @@ import random
 import tempfile
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 from unittest.mock import patch
 
 import anyio
@@ -52,7 +52,7 @@ from tests.simulation.sources import Pile, Trickle
 from tests.simulation.stages import Event, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from actorstream.api.job import Job
     from actorstream.model.connect import Source
@@ -117,6 +117,10 @@ class Plan:
     def shape(self) -> Shape:
         """What its inputs are."""
         return Shape(self.events, self.seed % 4, self.pad)
+
+
+Main: TypeAlias = "Callable[[Plan, Session, str], Coroutine[Any, Any, str]]"
+"""The program of a simulated process: of a plan, its session, and a folder."""
 
 
 @dataclass(frozen=True)
@@ -221,20 +225,22 @@ def new_machine(plan: Plan) -> Iterator[tuple[SimulatedDisk, Oracles]]:
         yield disk, Oracles(disk, JOBS[plan.job], inputs)
 
 
-def run_session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
-    """Run one process of the plan; its result is "finished" or "stopped"."""
+def run_session(
+    plan: Plan, number: int, disk: SimulatedDisk, start_us: int, main: Main | None = None, kind: str = ""
+) -> Outcome[str]:
+    """Run one process of the plan; its result is "finished" or "stopped". `kind` gives a seed chances of its own."""
     session = plan.sessions[number]
     with patch.object(Mailbox.__init__, "__defaults__", (plan.lane_records,)):
         return run_simulated(
-            lambda: _main(plan, session, disk.root),
-            seed=f"{plan.seed} {number}",
+            lambda: (main or _main)(plan, session, disk.root),
+            seed=f"{kind}{plan.seed} {number}",
             policy=plan.policy,
             disk=disk,
             crash_at=session.crash_step,
             crash_at_operation=session.crash_operation,
             fail_at=session.faults,
             start_us=start_us,
-            max_steps=STEPS_MAX,
+            max_steps=STEPS_MAX if main is None else 2 * STEPS_MAX,  # jobs of event time take more turns
             call_delay=plan.call_delay,
         )
 

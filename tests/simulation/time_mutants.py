@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from actorstream.model.batch import Batch
@@ -22,13 +21,13 @@ from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.timers import TimerTable
+from tests.simulation.mutation import Patches, at_work
 from tests.simulation.running import Session
 from tests.simulation.time_running import draw_time, run_time_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-Patches: TypeAlias = "Callable[[], Sequence[AbstractContextManager[object]]]"
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,7 @@ def mutant(name: str, **fixed: object) -> Callable[[Patches], Patches]:
     """Enter a function that gives patches under `name`."""
 
     def enter(patches: Patches) -> Patches:
-        @contextmanager
-        def apply() -> Iterator[None]:
-            with ExitStack() as stack:
-                for each in patches():
-                    stack.enter_context(each)
-                yield
-
-        TIME_MUTANTS.append(TimeMutant(name, apply, fixed))
+        TIME_MUTANTS.append(TimeMutant(name, at_work(patches), fixed))
         return patches
 
     return enter

@@ -26,14 +26,12 @@ from actorstream.eventlog.log import EventLog
 from actorstream.operators import waiting_text
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.event_time import EventTime
-from actorstream.runtime.mailbox import Mailbox
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
-from actorstream.testing.run import run_simulated
 from actorstream.testing.world import START_US
 from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
 from tests.simulation.oracles import BrokenPromiseError, read_results
-from tests.simulation.running import END_S, STEPS_MAX, FailingFiles, Plan, Session, Story, draw, judge, ticking
+from tests.simulation.running import END_S, FailingFiles, Plan, Session, Story, draw, judge, run_session, ticking
 from tests.simulation.stages import Result
 from tests.simulation.time_jobs import TIME_JOBS, Quiet, pipeline_of, sinks_of
 
@@ -172,24 +170,9 @@ def watched() -> Iterator[list[str]]:
 
 
 def _session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
-    session = plan.sessions[number]
     fired = random.Random(f"fired {plan.seed} {number}").choice((1, 2, 256))
-    with (
-        patch.object(Mailbox.__init__, "__defaults__", (plan.lane_records,)),
-        patch.object(waiting_text, "FIRED_AT_ONCE", fired),
-    ):
-        return run_simulated(
-            lambda: _main(plan, session, disk.root),
-            seed=f"time {plan.seed} {number}",
-            policy=plan.policy,
-            disk=disk,
-            crash_at=session.crash_step,
-            crash_at_operation=session.crash_operation,
-            fail_at=session.faults,
-            start_us=start_us,
-            max_steps=2 * STEPS_MAX,
-            call_delay=plan.call_delay,
-        )
+    with patch.object(waiting_text, "FIRED_AT_ONCE", fired):
+        return run_session(plan, number, disk, start_us, _main, "time ")
 
 
 async def _main(plan: Plan, session: Session, root: str) -> str:
