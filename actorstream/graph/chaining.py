@@ -9,14 +9,20 @@
 A hop between actors costs up to a third of a plain keyed sum (ADR 002), so an
 operator joins the actor before it unless something speaks against it. What does:
 a rebalancing edge, another parallelism, several inputs (barriers align at the
-head of an actor only), or `new_chain`. So a chain is a tree whose root alone has
-inputs from elsewhere.
+head of an actor only), or `new_chain`. So the root of a chain alone has inputs
+from elsewhere.
 
 A keyed edge distributes, so it ends a chain, but from one subtask to one there
 is nothing to distribute: then the operator joins, unless the chain has an
 operator with state already (a snapshot is of one operator's state), or times are
 assigned behind a flat_map: an operator that waits for time would find the watermark
 moved in the middle of a record, where its actor cannot stop.
+
+Several inputs that all come out of the chain are no reason against it where nothing of their
+keys is fetched before the records, and the same times were assigned on every way (ADR 004):
+
+    [source -> assign ┬> people ───keyed─┬> newcomers]        a window join of a stream with itself
+                      └> auctions ─keyed─┘
 """
 
 from __future__ import annotations
@@ -43,7 +49,7 @@ from actorstream.graph.plan import Chain, Exchange, Plan
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from actorstream.graph.nodes import LogicalGraph, Node, NodeId
+    from actorstream.graph.nodes import Edge, LogicalGraph, Node, NodeId
 
 
 def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) -> Plan:
@@ -64,13 +70,14 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
     degrees = {node.id: node.parallelism or parallelism for node in graph.nodes}
     heads = _heads(graph, degrees)
     members: dict[NodeId, list[Node]] = defaultdict(list)
-    children: dict[NodeId, list[Node]] = defaultdict(list)
+    feeds: dict[NodeId, list[tuple[Node, Edge]]] = defaultdict(list)
     inputs: dict[NodeId, list[Exchange]] = defaultdict(list)
     outputs: dict[NodeId, list[Exchange]] = defaultdict(list)
     for node in graph.nodes:
         members[heads[node.id]].append(node)
         if heads[node.id] != node.id:
-            children[node.inputs[0].source].append(node)
+            for edge in node.inputs:
+                feeds[edge.source].append((node, edge))
             continue
         for exchange in _exchanges(node, degrees):
             inputs[node.id].append(exchange)
@@ -82,7 +89,7 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
             name=nodes[0].name,
             parallelism=degrees[head],
             nodes=tuple(nodes),
-            children={node.id: tuple(children[node.id]) for node in nodes},
+            feeds={node.id: tuple(feeds[node.id]) for node in nodes},
             inputs=tuple(inputs[head]),
             outputs=tuple(outputs[head]),
             needs_timestamps=head in timed,
@@ -107,30 +114,48 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
 def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, NodeId]:
     """Give, for each node, the node at which its chain begins."""
     heads: dict[NodeId, NodeId] = {}
+    timed_by: dict[NodeId, NodeId] = {}  # who gave the records of a node their times: in its chain, else its head
     with_state: set[NodeId] = set()
     expanding: set[NodeId] = set()  # nodes behind a flat_map of their chain
     halting: set[NodeId] = set()  # nodes behind times assigned behind a flat_map
     for node in graph.nodes:
         head = node.id
-        if not node.new_chain and len(node.inputs) == 1 and degrees[node.inputs[0].source] == degrees[node.id]:
-            source = node.inputs[0].source
-            waits = isinstance(node.spec, ProcessSpec | TimedSpec) and source in halting
-            match node.inputs[0].partitioning:
-                case Forward():
-                    head = heads[source]
-                case Keyed() if degrees[node.id] == 1 and isinstance(node.spec, StatefulSpec) and not waits:
-                    head = node.id if heads[source] in with_state else heads[source]
-            if head != node.id:
-                if source in halting or (source in expanding and isinstance(node.spec, AssignSpec)):
-                    halting.add(node.id)
-                if source in expanding:
-                    expanding.add(node.id)
+        sources = {edge.source for edge in node.inputs}
+        chains = {heads[source] for source in sources}
+        alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
+        if alike and not node.new_chain:
+            (chain,) = chains
+            halts = isinstance(node.spec, ProcessSpec | TimedSpec) and not sources.isdisjoint(halting)
+            inside = degrees[node.id] == 1 and _makes_keys(node) and not halts and chain not in with_state
+            if _is_forward(node) or (inside and len({timed_by[source] for source in sources}) == 1):
+                head = chain
+        assigns = isinstance(node.spec, AssignSpec)
+        timed_by[node.id] = node.id if assigns or head == node.id else timed_by[node.inputs[0].source]
+        if head != node.id:
+            expands = not sources.isdisjoint(expanding)
+            if not sources.isdisjoint(halting) or (expands and assigns):
+                halting.add(node.id)
+            if expands:
+                expanding.add(node.id)
         if isinstance(node.spec, FlatMapSpec):
             expanding.add(node.id)
         heads[node.id] = head
         if isinstance(node.spec, StatefulSpec):
             with_state.add(head)
     return heads
+
+
+def _is_forward(node: Node) -> bool:
+    return len(node.inputs) == 1 and isinstance(node.inputs[0].partitioning, Forward)
+
+
+def _makes_keys(node: Node) -> bool:
+    """Tell whether an operator can make its keys itself, inside a chain."""
+    return (
+        isinstance(node.spec, StatefulSpec)
+        and all(isinstance(edge.partitioning, Keyed) for edge in node.inputs)
+        and (len(node.inputs) == 1 or (isinstance(node.spec, TimedSpec) and not node.spec.definition.fetches_rows))
+    )
 
 
 def _exchanges(node: Node, degrees: Mapping[NodeId, int]) -> list[Exchange]:

@@ -153,6 +153,11 @@ class Timed(Protocol):
         return 0
 
     @property
+    def fetches_rows(self) -> bool:
+        """Whether rows of keys that are to come may be fetched first, so that a chain is cut where the key is made."""
+        return True
+
+    @property
     def emits_aside(self) -> bool:
         """Whether something for side outputs may be among the results."""
         return False

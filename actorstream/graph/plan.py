@@ -20,7 +20,7 @@ from actorstream.model.ids import ChannelIndex, SubtaskId
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from actorstream.graph.nodes import LogicalGraph, Node, NodeId, Partitioning
+    from actorstream.graph.nodes import Edge, LogicalGraph, Node, NodeId, Partitioning
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operators that run in one actor for each subtask: a tree whose root is `nodes[0]`.
+    """Operators that run in one actor for each subtask: records enter at `nodes[0]` only.
 
-    `children` holds, for each node of the chain, the nodes in the same chain that
-    it feeds directly, in graph order. `outputs` are the exchanges that leave the
-    chain, `inputs` those that enter at its head. `needs_timestamps`: something in
+    `feeds` holds, for each node of the chain, who takes its records in the same chain, in graph order, and by which
+    of its edges: a join that has both its inputs in here is there once for each. `outputs` are the exchanges that
+    leave the chain, `inputs` those that enter at its head. `needs_timestamps`: something in
     this chain or behind it asks for the event time with which records enter, before any is assigned.
     `stateful` is the operator that keeps keyed state, if there is one: the head, or further inside.
     """
@@ -53,7 +53,7 @@ class Chain:
     name: str
     parallelism: int
     nodes: tuple[Node, ...]
-    children: Mapping[NodeId, tuple[Node, ...]]
+    feeds: Mapping[NodeId, tuple[tuple[Node, Edge], ...]]
     inputs: tuple[Exchange, ...]
     outputs: tuple[Exchange, ...]
     needs_timestamps: bool

@@ -73,14 +73,19 @@ def _text(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
 
 def _text_chain(plan: Plan, chain: Chain) -> Iterator[str]:
     waiting = [(chain.head, "  ")]
+    drawn: set[NodeId] = set()
     while waiting:
         node, indent = waiting.pop()
+        if node.id in drawn:
+            yield f"{indent}{node.name}, as above"
+            continue
+        drawn.add(node.id)
         keyed = " (keyed)" if chain.keyed_inside and node is chain.stateful else ""
         yield indent + ": ".join([node.name, *_words(node.spec)]) + keyed
         for exchange in chain.outputs:
             if exchange.sender == node.id:
                 yield f"{indent}  ={_partitioning(exchange.partitioning)}=> {plan.chain_of[exchange.receiver].name}"
-        waiting += [(child, indent + "  ") for child in reversed(chain.children[node.id])]
+        waiting += [(taker, indent + "  ") for taker, _ in reversed(chain.feeds[node.id])]
 
 
 def _mermaid(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
@@ -93,9 +98,9 @@ def _mermaid(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
         for node in chain.nodes:
             yield f'    n{node.id}["{"<br>".join([node.name, *map(_escape, _words(node.spec))])}"]'
         for node in chain.nodes:
-            for child in chain.children[node.id]:
-                arrow = "== keyed ==>" if chain.keyed_inside and child is chain.stateful else "-->"
-                yield f"    n{node.id} {arrow} n{child.id}"
+            for taker, _ in chain.feeds[node.id]:
+                arrow = "== keyed ==>" if chain.keyed_inside and taker is chain.stateful else "-->"
+                yield f"    n{node.id} {arrow} n{taker.id}"
         yield "  end"
     for chain in plan.chains:
         for exchange in chain.outputs:

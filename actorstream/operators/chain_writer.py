@@ -29,7 +29,7 @@ from actorstream.operators.step_text import Line, Nested, Outlet
 from actorstream.operators.waiting_text import WaitingText
 
 if TYPE_CHECKING:
-    from actorstream.graph.nodes import Function, Node
+    from actorstream.graph.nodes import Edge, Function, Node
     from actorstream.graph.plan import Chain
     from actorstream.operators.step_text import Bindings, Item, StepPart
 
@@ -143,11 +143,11 @@ class ChainWriter(WaitingText):
         before = len(self._loop)
         if self._users(node, output) > 1:
             item = self._named(item, depth)
-        for child in self._joined(node, output):
-            if child is self.chain.stateful:
-                self._key(child, item, depth)
+        for taker, edge in self._taken(node, output):
+            if taker is self.chain.stateful:
+                self._key(taker, edge, item, depth)
             else:
-                self._node(child, item, depth)
+                self._node(taker, item, depth)
         for exchange in self._sent(node, output):
             self._exchange(exchange, item, depth)
         if (node.id, output) in self.bindings.taps:
@@ -155,9 +155,8 @@ class ChainWriter(WaitingText):
         if len(self._loop) == before and before and self._loop[before - 1].text.endswith(":"):
             self.emit(depth, "pass")
 
-    def _key(self, node: Node, item: Item, depth: int) -> None:
+    def _key(self, node: Node, edge: Edge, item: Item, depth: int) -> None:
         """Make the key for the operator inside this chain; before the key, that is where the part ends."""
-        (edge,) = node.inputs
         if not isinstance(edge.partitioning, Keyed):
             raise InvariantError(f"{node.name} keeps state by key, but its input has none")
         key = edge.partitioning.key
@@ -172,9 +171,11 @@ class ChainWriter(WaitingText):
         self.constant("type", type)
         self.constant("settled", check.settled)
         self.constant("check", check.one)
-        self._prologue.append(Line(1, "key_type = settled()"))
+        self.begin("key_type = settled()")
         item = self._named(item, depth)
-        self.emit(depth, f"k = {self.applied('key', key, item)}")
+        number = node.inputs.index(edge)
+        self.emit(depth, f"k = {self.applied(f'key_{number}' if number else 'key', key, item)}")
         if key is not one_for_all:
             self.emit(depth, "if type(k) is not key_type: key_type = check(k)")
+        self.side = edge.side
         self._node(node, item, depth)

@@ -80,7 +80,7 @@ class ProcessText(RollingText):
 
     def _outputs_of(self, node: Node) -> list[str]:
         """Name the side outputs of `node` that are taken by anyone, in order."""
-        joined = {child.inputs[0].output for child in self.chain.children.get(node.id, ())}
+        joined = {edge.output for _, edge in self.chain.feeds.get(node.id, ())}
         sent = {each.output for each in self.chain.outputs if each.sender == node.id}
         tapped = {output for tap, output in self.bindings.taps if tap == node.id}
         return sorted((joined | sent | tapped) - {""})

@@ -16,7 +16,7 @@ from actorstream.state.memtable import MISSING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from actorstream.graph.nodes import Function, Node, NodeId
+    from actorstream.graph.nodes import Edge, Function, Node, NodeId
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.operators.event_clock import AssignedClock
     from actorstream.operators.key_check import KeyCheck
@@ -198,11 +198,11 @@ class StepText:
         """Count who takes an output of `node`; a key beside the record counts as another."""
         sent = self._sent(node, output)
         keyed = sum(isinstance(exchange.partitioning, Keyed) for exchange in sent)
-        return len(self._joined(node, output)) + len(sent) + keyed + ((node.id, output) in self.bindings.taps)
+        return len(self._taken(node, output)) + len(sent) + keyed + ((node.id, output) in self.bindings.taps)
 
-    def _joined(self, node: Node, output: str) -> list[Node]:
-        """Give the operators of this chain that take an output of `node`."""
-        return [child for child in self.chain.children.get(node.id, ()) if child.inputs[0].output == output]
+    def _taken(self, node: Node, output: str) -> list[tuple[Node, Edge]]:
+        """Give the operators of this chain that take an output of `node`, each time they do."""
+        return [(taker, edge) for taker, edge in self.chain.feeds.get(node.id, ()) if edge.output == output]
 
     def _sent(self, node: Node, output: str) -> list[Exchange]:
         return [each for each in self.chain.outputs if each.sender == node.id and each.output == output]

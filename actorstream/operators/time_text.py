@@ -101,9 +101,12 @@ class TimeText(StepText):
 
     def _exact(self, depth: int) -> None:
         """Make time and watermark of the record at hand exact, where they are not."""
+        self._exact_time(depth)
+        self._exact_mark(depth)
+
+    def _exact_time(self, depth: int) -> None:
         if self._lazy is not None:
             self.emit(depth, f"{self._lazy.time} = {self._lazy.time}.__round__()")
-            self._exact_mark(depth)
 
     def _exact_mark(self, depth: int) -> None:
         if self._lazy is not None:
@@ -117,7 +120,7 @@ class TimeText(StepText):
         """Tell whether each record of `node` has to have its exact time."""
         if any(exchange in self.bindings.timed for exchange in self._sent(node, output)):
             return True
-        for child in self._joined(node, output):
+        for child, _ in self._taken(node, output):
             match child.spec:
                 case FilterSpec() | AssignSpec():
                     continue

@@ -48,6 +48,10 @@ def delay_of(node: Node) -> int:
     return node.spec.definition.delay_us if isinstance(node.spec, TimedSpec) else 0
 
 
+def _has_one_key(node: Node) -> bool:
+    return all(isinstance(edge.partitioning, Keyed) and edge.partitioning.key is one_for_all for edge in node.inputs)
+
+
 class WaitingText(ProcessText):
     """The blocks of the operator with state, and of the time that it waits for."""
 
@@ -57,7 +61,8 @@ class WaitingText(ProcessText):
         moves = self._moves
         if self.stops:
             self._moves = True
-            self._top_block(node)
+            if not self._top:
+                self._top_block(node)
         item = self._named(item, depth)
         match node.spec:
             case ProcessSpec():
@@ -73,26 +78,19 @@ class WaitingText(ProcessText):
         if operator is None:
             raise InvariantError(f"{node.name} has no operator")
         self.constant("LATE", LATE)
-        self.constant("take", operator.on_other if self.side else operator.on_element)
+        take = self.constant("take", operator.on_element)
+        if self.side:
+            take = self.constant("take_other", operator.on_other)
         time = str(TIME_MIN) if self._time is None else self._time
-        sliced = self._sliced()
-        lazy = self._lazy
-        near = None if lazy is None else NEAR
-        one_key = all(
-            isinstance(edge.partitioning, Keyed) and edge.partitioning.key is one_for_all for edge in node.inputs
-        )
+        sliced, lazy, near = self._sliced(), self._lazy, self._near()
         if sliced is not None:
-            begin_slices(self, sliced, near=near)
-            self.emit(depth, f"if {'cs' if lazy is None else 'ca'} <= {time} < ce:")
-            if isinstance(operator, SlicedCoGroupOperator):
-                write_record_kept(self, operator, item, self.side, time, depth + 1)
-            else:
-                write_addition(self, sliced.aggregation, item, depth + 1, one_key=one_key)
-            self.emit(depth, "else:")
+            self._put_into_slice(node, sliced, item, time, depth)
             depth += 1
-        self._exact(depth)
+        if sliced is None or near is not None:
+            self._exact_time(depth)
+        self._exact_mark(depth)
         self._lazy = None
-        self.emit(depth, f"r = take(k, {item}, {time}, {self._mark()})")
+        self.emit(depth, f"r = {take}(k, {item}, {time}, {self._mark()})")
         watermark = self._watermark
         if delay := delay_of(node):
             self.emit(depth, f"wd = {watermark} - {delay}")
@@ -102,11 +100,24 @@ class WaitingText(ProcessText):
         if sliced is not None:
             self.emit(depth, "if r is not LATE:")
             write_slice_of(self, sliced, time, self._mark(), depth + 1, near=near)
-            if one_key:
+            if _has_one_key(node):
                 write_held(self, depth + 2)
         self._lazy = lazy
         if lazy is not None:
             self._look_again(lazy, self._due(node), depth)
+
+    def _put_into_slice(self, node: Node, sliced: SlicedWindows, item: str, time: str, depth: int) -> None:
+        """Write what is done with a record whose slice is at hand; what is done with others is one deeper."""
+        near = self._near()
+        begin_slices(self, sliced, near=near)
+        if near is None:
+            self._exact_time(depth)
+        self.emit(depth, f"if {'cs' if near is None else 'ca'} <= {time} < ce:")
+        if isinstance(self.bindings.operator, SlicedCoGroupOperator):
+            write_record_kept(self, self.bindings.operator, item, self.side, time, depth + 1)
+        else:
+            write_addition(self, sliced.aggregation, item, depth + 1, one_key=_has_one_key(node))
+        self.emit(depth, "else:")
 
     def _given(self, node: Node, item: str, depth: int) -> None:
         """Write where goes what an operator gave for a record: results of some time, or that it was late."""
@@ -137,6 +148,14 @@ class WaitingText(ProcessText):
             self.emit(depth + 1, f"{value} = {result}.value")
             self._children(node, value, depth + 1, output)
 
+    def _near(self) -> float | None:
+        """Tell by how much times may be inexact when a slice is looked for; None: they are exact.
+
+        Records that are kept are kept with their times.
+        """
+        exact = self._lazy is None or isinstance(self.bindings.operator, SlicedCoGroupOperator)
+        return None if exact else NEAR
+
     def _sliced(self) -> SlicedWindows | None:
         """Give the windows whose slice may be at hand."""
         operator = self.bindings.operator if self._time is not None else None
@@ -154,7 +173,7 @@ class WaitingText(ProcessText):
         operator, self._operator = self._operator, node.name
         due = self._due(node)
         mark, depth = self._mark(), 2
-        lazy = self._lazy
+        lazy, near = self._lazy, self._near()
         if lazy is not None:
             self.emit(2, f"if {lazy.high} >= look:")
             self._exact_mark(3)
@@ -169,7 +188,7 @@ class WaitingText(ProcessText):
         if brings_key:
             self.emit(depth + 1, "k = key")
         if self._sliced() is not None:
-            self.emit(depth + 1, "cs = ce = 0" if lazy is None else "ca = ce = 0.0")
+            self.emit(depth + 1, "cs = ce = 0" if near is None else "ca = ce = 0.0")
         self.emit(depth + 1, f"if {mark} >= {due}:")
         self.emit(depth + 2, "rest = start + count - len(values) + source.__length_hint__() + 1")
         self.emit(depth + 2, "break")

@@ -21,7 +21,15 @@ from actorstream.graph.nodes import (
     Replay,
     SourceSpec,
     Spec,
+    TimedSpec,
+    inputs_of,
 )
+from actorstream.operators.joins.cogroup import window_join
+from actorstream.operators.joins.interval import IntervalJoin
+from actorstream.operators.windows.aggregates import counting
+from actorstream.operators.windows.assigners import Tumbling
+from actorstream.operators.windows.definition import WindowDefinition
+from actorstream.operators.windows.sliced_definition import SlicedDefinition
 
 if TYPE_CHECKING:
     from actorstream.model.connect import Source
@@ -39,12 +47,15 @@ SOURCE = reading(SequenceSource([]))
 MAP = MapSpec(key)
 COUNT = CountSpec()
 PROCESS = ProcessSpec(object, None)
+WINDOW = TimedSpec(SlicedDefinition(WindowDefinition(Tumbling(5), counting())))
+WINDOW_JOIN = TimedSpec(window_join(Tumbling(5)))
+INTERVAL_JOIN = TimedSpec(IntervalJoin(1, 1))
 CALL = CallSpec(print, is_async=False)
 FORWARD, KEYED, REBALANCE = Forward(), Keyed(key), Rebalance()
 
 
 class Building:
-    """Adds nodes by name."""
+    """Adds nodes by name; of an operator with two inputs the first is the left one."""
 
     def __init__(self, max_parallelism: int = 128) -> None:
         self.graph = LogicalGraph("test", max_parallelism)
@@ -60,12 +71,16 @@ class Building:
     ) -> Building:
         """Add a node; an input without a partitioning is a forward edge."""
         edges = [(given, FORWARD) if isinstance(given, str) else given for given in inputs]
+        sides = inputs_of(spec)
         self.graph.nodes.append(
             Node(
                 NodeId(len(self.graph.nodes)),
                 name,
                 spec,
-                tuple(Edge(self.id_of(source), partitioning) for source, partitioning in edges),
+                tuple(
+                    Edge(self.id_of(source), partitioning, side=min(number, sides - 1) if sides == 2 else 0)
+                    for number, (source, partitioning) in enumerate(edges)
+                ),
                 named,
                 parallelism,
                 new_chain,

@@ -10,8 +10,21 @@ from hypothesis import strategies as st
 
 from actorstream.errors import PlanError
 from actorstream.graph.chaining import plan_graph
-from actorstream.graph.nodes import Forward, Keyed, Rebalance, StatefulSpec
-from tests.graph.building import CALL, COUNT, FORWARD, KEYED, MAP, PROCESS, REBALANCE, SOURCE, Building
+from actorstream.graph.nodes import AssignSpec, Forward, Keyed, NodeId, Rebalance, StatefulSpec
+from tests.graph.building import (
+    CALL,
+    COUNT,
+    FORWARD,
+    INTERVAL_JOIN,
+    KEYED,
+    MAP,
+    PROCESS,
+    REBALANCE,
+    SOURCE,
+    WINDOW,
+    WINDOW_JOIN,
+    Building,
+)
 
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Partitioning, Spec
@@ -70,7 +83,7 @@ def test_a_stream_used_twice_feeds_two_children_of_one_actor() -> None:
     building = Building().add("s", SOURCE).add("a", MAP, "s").add("b", MAP, "s").add("c", MAP, "a")
     assert chains(building) == {"s": ["s", "a", "b", "c"]}
     (chain,) = plan(building).chains
-    named = {source: [child.name for child in children] for source, children in chain.children.items()}
+    named = {source: [taker.name for taker, _ in takers] for source, takers in chain.feeds.items()}
     assert named == {0: ["a", "b"], 1: ["c"], 2: [], 3: []}
 
 
@@ -122,6 +135,60 @@ def test_a_keyed_operator_with_two_inputs_starts_an_actor() -> None:
     assert chains(building) == {"a": ["a"], "b": ["b"], "n": ["n"]}
     twice = Building().add("a", SOURCE).add("n", COUNT, ("a", KEYED), ("a", KEYED))
     assert chains(twice) == {"a": ["a"], "n": ["n"]}
+
+
+def timed_by(name: str, source: str) -> tuple[str, AssignSpec, str]:
+    return name, AssignSpec(float, 0, None, None), source
+
+
+def test_a_window_join_of_a_stream_with_itself_joins_its_actor() -> None:
+    """Both inputs come out of one subtask, in which there is one watermark."""
+    building = Building().add("s", SOURCE).add(*timed_by("t", "s")).add("a", MAP, "t").add("b", MAP, "t")
+    building.add("j", WINDOW_JOIN, ("a", KEYED), ("b", KEYED)).add("out", CALL, "j")
+    assert chains(building) == {"s": ["s", "t", "a", "b", "j", "out"]}
+    assert inside(building) == {"s": "(j)"}
+    (chain,) = plan(building).chains
+    assert [(taker.name, edge.side) for node in (2, 3) for taker, edge in chain.feeds[NodeId(node)]] == [
+        ("j", 0),
+        ("j", 1),
+    ]
+    assert chains(building, 2) == {"s": ["s", "t", "a", "b"], "j": ["j", "out"]}
+
+
+def test_a_union_of_a_stream_with_itself_joins_its_actor_before_a_window() -> None:
+    building = Building().add("s", SOURCE).add(*timed_by("t", "s")).add("w", WINDOW, ("t", KEYED), ("t", KEYED))
+    assert chains(building) == {"s": ["s", "t", "w"]}
+    (chain,) = plan(building).chains
+    assert [taker.name for taker, _ in chain.feeds[NodeId(1)]] == ["w", "w"]
+
+
+def test_a_window_join_of_two_sources_starts_an_actor() -> None:
+    building = Building().add("a", SOURCE).add(*timed_by("ta", "a")).add("b", SOURCE).add(*timed_by("tb", "b"))
+    building.add("j", WINDOW_JOIN, ("ta", KEYED), ("tb", KEYED))
+    assert chains(building) == {"a": ["a", "ta"], "b": ["b", "tb"], "j": ["j"]}
+
+
+def test_a_window_join_whose_inputs_have_times_of_their_own_starts_an_actor() -> None:
+    """It waits for the later one; inside a chain there would be one watermark for both."""
+    building = Building().add("s", SOURCE).add(*timed_by("t", "s")).add(*timed_by("u", "s"))
+    building.add("j", WINDOW_JOIN, ("t", KEYED), ("u", KEYED))
+    assert chains(building) == {"s": ["s", "t", "u"], "j": ["j"]}
+    again = Building().add("s", SOURCE).add(*timed_by("t", "s")).add("a", MAP, "t").add(*timed_by("u", "a"))
+    again.add("j", WINDOW_JOIN, ("a", KEYED), ("u", KEYED))
+    assert chains(again) == {"s": ["s", "t", "a", "u"], "j": ["j"]}
+
+
+def test_two_inputs_join_nothing_where_rows_are_fetched_before_the_records() -> None:
+    """The chain would be cut at two keys, and the order of the two inputs lost."""
+    building = Building().add("s", SOURCE).add(*timed_by("t", "s"))
+    building.add("j", INTERVAL_JOIN, ("t", KEYED), ("t", KEYED))
+    assert chains(building) == {"s": ["s", "t"], "j": ["j"]}
+
+
+def test_a_window_join_behind_an_operator_with_state_starts_an_actor() -> None:
+    building = Building().add("s", SOURCE).add(*timed_by("t", "s")).add("n", COUNT, ("t", KEYED)).add("m", MAP, "n")
+    building.add("j", WINDOW_JOIN, ("m", KEYED), ("n", KEYED))
+    assert chains(building) == {"s": ["s", "t", "n", "m"], "j": ["j"]}
 
 
 def test_a_second_operator_with_state_starts_an_actor() -> None:
@@ -202,17 +269,20 @@ LOOSE: list[Partitioning] = [FORWARD, FORWARD, REBALANCE]
 
 @st.composite
 def buildings(draw: st.DrawFn) -> Building:
-    """Any graph that the checks accept: sources, maps with one to three inputs, counts."""
+    """Any graph that the checks accept: sources, maps with one to three inputs, counts, windows, joins."""
     specs: dict[str, Spec] = {"source": SOURCE, "map": MAP, "count": COUNT, "process": PROCESS}
+    specs |= {"times": AssignSpec(float, 0, None, None), "window": WINDOW, "join": WINDOW_JOIN}
+    many = ["map", "map", "map", "count", "process", "window"]
     building = Building().add("n0", SOURCE)
     for number in range(1, draw(st.integers(1, 14))):
         names = [f"n{index}" for index in range(number)]
         count = draw(st.integers(0, 3))
-        kind = draw(st.sampled_from(["map", "map", "map", "count", "process"])) if count else "source"
+        kinds = ["source"] if not count else [*many, "times"] if count == 1 else [*many, "join", "join"]
+        kind = draw(st.sampled_from(kinds))
         edges: list[tuple[str, Partitioning]] = []
         for _ in range(count):
             loose = draw(st.sampled_from(LOOSE))
-            edges.append((draw(st.sampled_from(names)), loose if kind == "map" else KEYED))
+            edges.append((draw(st.sampled_from(names)), loose if kind in {"map", "times"} else KEYED))
         building.add(
             f"n{number}",
             specs[kind],
@@ -235,12 +305,12 @@ def test_every_edge_is_either_inside_an_actor_or_between_two(building: Building,
     inside, between = [], []
     for chain in the_plan.chains:
         assert chain.head.id == min(node.id for node in chain.nodes)
-        reached = [chain.head.id]
+        reached = {chain.head.id}
         for node in chain.nodes:
             assert the_plan.chain_of[node.id] is chain
             assert (node.parallelism or parallelism) == chain.parallelism
-            inside += [(node.id, child.id) for child in chain.children[node.id]]
-            reached += [child.id for child in chain.children[node.id]]
+            inside += [(node.id, taker.id) for taker, _ in chain.feeds[node.id]]
+            reached |= {taker.id for taker, _ in chain.feeds[node.id]}
         assert sorted(reached) == [node.id for node in chain.nodes]
         for exchange in chain.outputs:
             receiver = the_plan.chain_of[exchange.receiver]

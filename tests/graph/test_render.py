@@ -11,7 +11,7 @@ from actorstream.errors import PlanError
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import CallSpec, SinkSpec
 from actorstream.graph.render import describe, function_name, sink_guarantee
-from tests.graph.building import CALL, COUNT, KEYED, MAP, REBALANCE, SOURCE, Building, reading
+from tests.graph.building import CALL, COUNT, KEYED, MAP, REBALANCE, SOURCE, WINDOW_JOIN, Building, reading
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -109,6 +109,20 @@ def test_a_key_inside_a_chain_is_shown() -> None:
 
     assert "\n    n: count (keyed)\n" in describe(plan, store=True, format="text")
     assert "\n    n0 == keyed ==> n1\n" in describe(plan, store=True, format="mermaid")
+
+
+def test_an_operator_with_two_inputs_in_its_chain_is_shown_at_both() -> None:
+    """What follows it is shown once."""
+    building = Building().add("in", SOURCE).add("a", MAP, "in").add("b", MAP, "in")
+    plan = plan_graph(
+        building.add("j", WINDOW_JOIN, ("a", KEYED), ("b", KEYED)).add("out", CALL, "j").graph, has_store=True
+    )
+
+    lines = [line.split(":")[0] for line in describe(plan, store=True, format="text").splitlines()]
+    assert lines[-6:] == ["  in", "    a", "      j", "        out", "    b", "      j, as above"]
+    drawn = describe(plan, store=True, format="mermaid")
+    assert "\n    n1 == keyed ==> n3\n" in drawn
+    assert "\n    n2 == keyed ==> n3\n" in drawn
 
 
 def test_a_job_without_a_store_is_called_not_durable() -> None:

@@ -148,6 +148,12 @@ def _join(stream: Stream[int]) -> None:
     joined.side_output(LATER).sink(print, name="late")
 
 
+def _join_inside(stream: Stream[int]) -> None:
+    timed = stream.assign_timestamps(float, out_of_orderness=3)
+    ours, theirs = timed.filter(odd, name="odd").key_by(key), timed.map(abs, name="abs").key_by(attrgetter("real"))
+    ours.window_join(theirs, Tumbling(5), name="join").sink(print, name="print")
+
+
 def _changes(stream: Stream[int]) -> None:
     stream.key_by(key).count(name="head", new_chain=True).changes().sink(print, name="print")
 
@@ -205,6 +211,7 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "timers, fired by the clock": lambda: _source(_remind, "head", part="fire by clock"),
     "two inputs, the second": lambda: _source(_meet, "head", side=1),
     "an outer join, its second input": lambda: _source(_join, "head", marked=True, side=1),
+    "a window join inside": lambda: _source(_join_inside),
     "changes of a table": lambda: _source(_changes, "head"),
     "process inside": lambda: _source(lambda s: s.key_by(attrgetter("real")).process(Visits, name="visits")),
     "process inside, part before it": lambda: _source(

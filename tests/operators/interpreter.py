@@ -62,10 +62,9 @@ class Interpreter:
             self.called[node.name] += 1
         for result in self._results(node.spec, value, key):
             self.tapped[node.name].append(result)
-            for child in self.chain.children[node.id]:
-                (edge,) = child.inputs
+            for taker, edge in self.chain.feeds[node.id]:
                 self._take(
-                    child, result, edge.partitioning.key(result) if isinstance(edge.partitioning, Keyed) else None
+                    taker, result, edge.partitioning.key(result) if isinstance(edge.partitioning, Keyed) else None
                 )
             for exchange in self.chain.outputs:
                 if exchange.sender == node.id:

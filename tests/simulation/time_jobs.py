@@ -211,6 +211,14 @@ def _of_pair(pair: tuple[Event | None, Event | None]) -> Result:
     return Result(event.key, event, count, -1 if right is None else right.seq)
 
 
+def _itself(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    """A stream joined with itself: with one subtask in the actor of its source, with several behind two exchanges."""
+    small = streams["a"].filter(lambda event: event.amount < 40, name="small").key_by(_key)
+    large = streams["a"].filter(lambda event: event.amount >= 40, name="large").key_by(_key)
+    pairs = small.window_join(large, Sliding(10, slide=5), name="pairs")
+    return {"out": pairs.map(lambda pair: Result(pair.key, pair.value[0], pair.value[1].seq, pair.start.second))}
+
+
 class Alarms(KeyedProcess[str, Event, Result]):
     """Timers of both times: one for each fifth second that a record was in, each once, and one by the clock."""
 
@@ -288,6 +296,7 @@ TIME_JOBS: Mapping[str, TimeJob] = {
         TimeJob("sessions", _sessions, {"a": 2}),
         TimeJob("sliding", _sliding, {"a": 3}),
         TimeJob("join", _join, {"a": 1, "b": 2}, ordered=False),
+        TimeJob("itself", _itself, {"a": 2}, ordered=False),
         TimeJob("timers", _timers, {"a": 2}, ordered=False),
         TimeJob("idle", _idle, {"a": 2, "b": 2}, quiet="b", alignment=10.0),
     )

@@ -246,6 +246,22 @@ def _window_join(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[
     return {"results": pairs, "late": pairs.side_output(LATE), "behind": _behind(pairs)}
 
 
+def _join_with_itself(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+    """With one subtask it is in the source's actor, with both its inputs."""
+    even, odd = (left.filter(lambda event, rest=rest: event.value % 2 == rest) for rest in (0, 1))  # type: ignore[misc]
+    pairs = even.key_by(key_of).window_join(odd.key_by(key_of), Sliding(6, slide=3), allowed_lateness=2, late=LATE)
+    right.map(number_of)
+    return {"results": pairs, "late": pairs.side_output(LATE), "behind": _behind(pairs)}
+
+
+def _union_with_itself(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+    """The same with two inputs that are not told apart; some records come twice."""
+    doubled = left.key_by(key_of).union(left.filter(lambda event: event.value % 3 == 0).key_by(key_of))
+    results = doubled.window(Tumbling(5), allowed_lateness=2).sum(value_of)
+    right.map(number_of)
+    return {"results": results, "late": results.late, "behind": _behind(results)}
+
+
 def _table(as_of: Any) -> Case:
     def case(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
         newest = right.key_by(key_of).latest(lambda event: event.number if event.value % 4 else None, versions=6)
@@ -301,6 +317,8 @@ CASES: dict[str, Case] = {
     "cogroup with lateness": _cogroup(Sliding(6, slide=3), 4),
     "cogroup of sessions": _cogroup(Session(3), 2),
     "window join": _window_join,
+    "window join with itself": _join_with_itself,
+    "union with itself": _union_with_itself,
     "table as it is": _table("arrival"),
     "table as of event time": _table("event_time"),
     "windows behind windows": _windows_behind_windows,

@@ -55,20 +55,20 @@ class _Channels:
         self.told = min(counting, default=self.told)
 
 
-def moves(steps: Sequence[Step], parallelism: int) -> Iterator[Move]:
+def moves(steps: Sequence[Step], splits: int, sides: Sequence[str] = SIDES) -> Iterator[Move]:
     """Give what happens at the operator, in units of microseconds, for a plan of so many splits a side."""
     channels = _Channels()
     for step in steps:
         match step:
             case Send(side, split, events):
-                channel = side, split % parallelism
+                channel = side, split % splits
                 for event in events:
                     channels.move(channel, TIME_MIN)
                     yield Arrival(SIDES.index(side), event, channels.told)
                     channels.move(channel, event.at - OUT_OF_ORDERNESS - 1)
                 yield Told(channels.told)
             case Watermark(at):
-                for channel in [(side, split) for side in SIDES for split in range(parallelism)]:
+                for channel in [(side, split) for side in sides for split in range(splits)]:
                     channels.move(channel, at)
                 yield Told(channels.told)
             case Clock(units):

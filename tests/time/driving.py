@@ -82,7 +82,8 @@ class Manner:
         batch: How many records travel together at most; 0: the seed draws it, for each send anew.
         fired: How many results one round of firing gives at most.
         piece: How many records of a batch the first piece has.
-        parallelism: Of all operators, sources included; so many splits has each source.
+        parallelism: Of all operators, sources included.
+        splits: How many each source has; 0: one for each subtask.
         unit: How many seconds the plan's numbers stand for.
     """
 
@@ -92,6 +93,7 @@ class Manner:
     parallelism: int = 1
     seed: int = 0
     unit: float = 1.0
+    splits: int = 0
 
 
 def run(case: Case, steps: Sequence[Step], manner: Manner) -> dict[str, list[Any]]:
@@ -118,7 +120,10 @@ async def run_async(case: Case, steps: Sequence[Step], manner: Manner) -> dict[s
         stack.enter_context(patch.object(waiting_text, "FIRED_AT_ONCE", manner.fired))
         stack.enter_context(patch.object(chain_runner, "SLICE_RECORDS_FIRST", manner.piece))
         async with harness(
-            pipeline, parallelism=manner.parallelism, splits=manner.parallelism, batch=manner.batch or 512
+            pipeline,
+            parallelism=manner.parallelism,
+            splits=manner.splits or manner.parallelism,
+            batch=manner.batch or 512,
         ) as h:
             for step in steps:
                 await _do(h, step, inputs, manner, rng)
@@ -132,7 +137,7 @@ async def _do(h: Harness, step: Step, inputs: Mapping[str, list[Event]], manner:
             left = list(events)
             while left:
                 some = rng.randint(1, len(left)) if not manner.batch else len(left)
-                await h.send(inputs[side], *left[:some], split=split % manner.parallelism)
+                await h.send(inputs[side], *left[:some], split=split % (manner.splits or manner.parallelism))
                 del left[:some]
         case Watermark(at):
             await h.advance(watermark=at * manner.unit)

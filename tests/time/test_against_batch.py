@@ -6,6 +6,8 @@ actors, and a crash takes the whole job back to its last checkpoint.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from tests.operators.joins.rig import Watermark as JoinWatermark
 from tests.operators.windows.cases import AGGREGATIONS, Shared, definition, words_of_windows
 from tests.operators.windows.naive import Naive, Words
 from tests.time.definition import Arrival, Passed, Told, moves
-from tests.time.driving import Checkpoint, Crash, Event, Manner, by_key, plans, run
+from tests.time.driving import SIDES, Checkpoint, Crash, Event, Manner, by_key, plans, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -184,10 +186,10 @@ def test_windows_give_what_their_definition_says(
 # ---- joins
 
 
-def arrivals(steps: Sequence[Step], parallelism: int) -> list[JoinEvent]:
+def arrivals(steps: Sequence[Step], splits: int, sides: Sequence[str] = SIDES) -> list[JoinEvent]:
     """Give what comes to a join, in its naive definition's words."""
     events: list[JoinEvent] = []
-    for move in moves(steps, parallelism):
+    for move in moves(steps, splits, sides):
         match move:
             case Arrival(side, event, watermark):
                 events.append(JoinWatermark(watermark))
@@ -241,15 +243,13 @@ def test_interval_joins_give_what_their_definition_says(
     compare(run(case, steps, manner), expected, manner)
 
 
-WINDOWS = st.sampled_from(
-    [
-        (Tumbling, {"size": 6}),
-        (Tumbling, {"size": 5, "offset": 3}),
-        (Sliding, {"size": 9, "slide": 3}),
-        (Sliding, {"size": 3, "slide": 5}),
-        (Session, {"gap": 3}),
-    ]
-)
+ALIGNED: list[tuple[Any, dict[str, int]]] = [
+    (Tumbling, {"size": 6}),
+    (Tumbling, {"size": 5, "offset": 3}),
+    (Sliding, {"size": 9, "slide": 3}),
+    (Sliding, {"size": 3, "slide": 5}),
+]
+WINDOWS = st.sampled_from([*ALIGNED, (Session, {"gap": 3})])
 
 
 def windows_of(kind: tuple[Any, dict[str, int]]) -> WindowAssigner[Any]:
@@ -289,6 +289,49 @@ def test_joins_by_window_give_what_their_definition_says(
 
     join = CoGroup(windows_of(kind), both if word == "cogroup" else products, lateness)
     given_out = naive_joins.cogroup(join, arrivals(steps, manner.parallelism), result_of)
+    compare(run(case, steps, manner), outputs_of(given_out, shown=lambda value: value), manner)
+
+
+@pytest.mark.parametrize("word", ["cogroup", "window_join"])
+@FEW
+@given(
+    kind=st.sampled_from(ALIGNED),
+    lateness=st.sampled_from([0, 0, 4]),
+    steps=plans(disturbed=True, clock=False, sides=["left"]),
+    manner=MANNERS.map(lambda manner: replace(manner, parallelism=1, splits=1 + manner.seed % 3)),
+    filtered=st.booleans(),
+)
+def test_joins_of_a_stream_with_itself_give_what_their_definition_says(
+    word: str, kind: tuple[Any, dict[str, int]], lateness: int, steps: list[Step], manner: Manner, filtered: bool
+) -> None:
+    """Both inputs come out of the source's actor: each record is put to the left first, then to the right."""
+    said: dict[str, Any] = {"allowed_lateness": lateness * MICROSECOND, "late": LATE}
+
+    def goes_to(code: int, side: int) -> bool:
+        return not filtered or code % 5 < 3 - side
+
+    def case(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+        right.map(code_of)
+        codes = left.map(code_of)
+        ours, theirs = (
+            (codes.filter(partial(goes_to, side=side)) if filtered else codes).key_by(key_of) for side in (0, 1)
+        )
+        groups: Stream[Any]
+        if word == "cogroup":
+            groups = ours.cogroup(theirs, windows_of(kind), both, **said)
+        else:
+            groups = ours.window_join(theirs, windows_of(kind), **said)
+        return {"results": groups, "late": late_of(groups)}
+
+    coming: list[JoinEvent] = []
+    for event in arrivals(steps, manner.splits, ["left"]):
+        if isinstance(event, JoinRecord):
+            assert isinstance(event.value, int)
+            coming += [event._replace(side=side) for side in (0, 1) if goes_to(event.value, side)]
+        else:
+            coming.append(event)
+    join = CoGroup(windows_of(kind), both if word == "cogroup" else products, lateness)
+    given_out = naive_joins.cogroup(join, coming, result_of)
     compare(run(case, steps, manner), outputs_of(given_out, shown=lambda value: value), manner)
 
 

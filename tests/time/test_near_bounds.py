@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from actorstream import Pipeline, Tumbling
+from actorstream import OutputTag, Pipeline, Tumbling
 from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.testing import harness
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIZE_S, DELAY_S = 10, 3
 SIZE_US, DELAY_US = SIZE_S * 1_000_000, DELAY_S * 1_000_000
 NONE: tuple[int, ...] = ()
+TOO_LATE: OutputTag[Any] = OutputTag("too late")
 YEARS = {"1950": -631_152_000, "2026": 1_767_225_600, "9990": 253_086_076_800}
 
 
@@ -69,6 +70,36 @@ def by_hand(records: Sequence[Seen]) -> tuple[dict[int, list[int]], list[int]]:
         behind = record.us - DELAY_US - 1
         watermark = behind if watermark is None else max(watermark, behind)
     return windows, late
+
+
+@pytest.mark.parametrize("year", YEARS)
+@pytest.mark.parametrize("batch", [1, 7, 1_000])
+async def test_a_join_in_the_chain_that_assigns_times_is_exact_to_the_microsecond(year: str, batch: int) -> None:
+    """Both inputs come from filters, so most times are not made exact."""
+    for seed in range(4):
+        records = drawn(year, seed)
+        expected, late = by_hand(records)
+        pipeline = Pipeline("p")
+        source: list[Seen] = []
+        timed = pipeline.source(source).assign_timestamps(lambda seen: seen.at, out_of_orderness=DELAY_S)
+        even, odd = timed.filter(lambda seen: seen.number % 2 == 0), timed.filter(lambda seen: seen.number % 2 == 1)
+        groups = even.key_by(lambda _: "k").cogroup(
+            odd.key_by(lambda _: "k"), Tumbling(SIZE_S), lambda lefts, rights: [[*lefts, *rights]], late=TOO_LATE
+        )
+        too_late = groups.side_output(TOO_LATE)
+        async with harness(pipeline, batch=batch) as h:
+            await h.send(source, *records)
+            await h.end_input()
+            found = [(each.start, [seen.number for seen in each.value]) for each in h.outputs(groups)]
+            order = [(each.us, each.number) for each in records]
+            assert found == [
+                (
+                    datetime_of(start),
+                    [n for rest in (0, 1) for _, n in sorted(order[n] for n in numbers) if n % 2 == rest],
+                )
+                for start, numbers in sorted(expected.items())
+            ]
+            assert [seen.number for seen in h.outputs(too_late)] == late
 
 
 @pytest.mark.parametrize("year", YEARS)

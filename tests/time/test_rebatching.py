@@ -27,7 +27,7 @@ def test_batches_change_neither_results_nor_their_order_nor_what_is_late(
         assert again == one_by_one, manner
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [name for name in CASES if "itself" not in name])
 @settings(max_examples=2, deadline=None)
 @given(steps=plans(), parallelism=st.sampled_from([2, 3]), seed=st.integers(0, 1_000))
 def test_batches_change_nothing_of_a_key_where_it_is_one_of_many_subtasks(
@@ -35,7 +35,8 @@ def test_batches_change_nothing_of_a_key_where_it_is_one_of_many_subtasks(
 ) -> None:
     """T136: results travel between actors, so each lane carries watermarks of its own.
 
-    Those behind are left out: they have several channels, and in which order these are read is not fixed.
+    Those behind are left out, and joins of a stream with itself: they have several channels with records at the same
+    time, and in which order these are read is not fixed.
     """
     one_by_one = run(CASES[case], steps, Manner(batch=1, parallelism=parallelism))
     for manner in (Manner(1_000, 2, 512, parallelism), Manner(0, 3, 1, parallelism, seed)):

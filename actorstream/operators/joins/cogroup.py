@@ -83,6 +83,11 @@ class CoGroup(TimedDefinition):
         """Records need timestamps."""
         return True
 
+    @property
+    def fetches_rows(self) -> bool:
+        """Slices are no rows."""
+        return self.aligned is None
+
     def columns(self, operator: str) -> list[Column]:
         """Give the states."""
         del operator

@@ -38,6 +38,11 @@ class SlicedDefinition(TimedDefinition):
         """Always."""
         return True
 
+    @property
+    def fetches_rows(self) -> bool:
+        """Slices are no rows."""
+        return False
+
     def columns(self, operator: str, /) -> list[Column]:
         """Give the one state; PlanError where it cannot be stored."""
         self.windows.aggregation.check_storable(operator)
