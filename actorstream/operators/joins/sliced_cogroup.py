@@ -78,7 +78,15 @@ class SlicedCoGroupOperator(EventTimers):
         With `both_sides` the function gives nothing where one side has no record, and is not asked.
         """
         gives_away = aligned.size_us == aligned.slide_us and not allowed_lateness_us
-        both = Aggregation("aggregate", None, _with_record, _together, _itself, gives_away=gives_away)
+        both = Aggregation(
+            "aggregate",
+            None,
+            _with_record,
+            _together,
+            _itself,
+            gives_away=gives_away,
+            has_result=_may_have_both if both_sides else None,
+        )
         self.windows = SlicedWindows(aligned, both, allowed_lateness_us, state)
         self.firing = False
         super().__init__(state)
@@ -234,6 +242,10 @@ def _sides(sides: list[int], held: _Held) -> tuple[list[Any], list[Any]]:
         order = sorted(range(len(times)), key=times.__getitem__)
         sides, values = [sides[at] for at in order], [values[at] for at in order]
     return list(compress(values, map(not_, sides))), list(compress(values, sides))
+
+
+def _may_have_both(held: _Held) -> bool:
+    return held[0] == _MARK or len({*held[::3]}) > 1
 
 
 def _with_record(held: _Held | object, record: tuple[int, int, object]) -> _Held:

@@ -70,6 +70,7 @@ class Aggregation:
         initial: What a fold begins with, to be copied.
         is_kept: There is no accumulator: `result` is of the list of all records.
         gives_away: An accumulator is dropped when its window fires, so its value need not be a copy.
+        has_result: Tells of which accumulators there may be a value; None: of each.
     """
 
     shape: Shape
@@ -80,6 +81,7 @@ class Aggregation:
     initial: object = MISSING
     is_kept: bool = False
     gives_away: bool = False
+    has_result: Callable[[Any], bool] | None = None
 
     def check_storable(self, operator: str) -> None:
         """Refuse what a fold begins with, if no checkpoint could hold it.

@@ -49,6 +49,7 @@ class SlicedWindowFiring:
         self._ours = aggregation.shape in _MERGED_BY_US
         self._adds = aggregation.shape in _ADDED
         self._gives_away = aggregation.gives_away
+        self._has_result = aggregation.has_result
         self._result = None if aggregation.shape in _THEMSELVES else aggregation.result
 
     def fire(
@@ -70,13 +71,16 @@ class SlicedWindowFiring:
         """
         totals: Totals = {}
         as_they_are = self._ours or (self._gives_away and len(slices) == 1)
+        has_result = self._has_result if len(slices) == 1 else None  # what is whole already
         looked_at = 0
         for start in slices:
             for piece in self._table.read(start):
+                looked_at += len(piece) or _OF_LAYERS
+                if has_result is not None:
+                    piece = [each for each in piece if has_result(each[1])]  # noqa: PLW2901
                 if not (as_they_are or _are_plain([value for _, value in piece])):
                     piece = [(key, private_copy(value)) for key, value in piece]  # noqa: PLW2901
                 self._take_in(totals, piece)
-                looked_at += len(piece) or _OF_LAYERS
                 if looked_at >= _LOOKED_AT_ONCE:
                     looked_at = 0
                     yield []
