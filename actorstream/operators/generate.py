@@ -55,7 +55,8 @@ class Step:
     `run(values, keys, timestamps, marks, start, count)` does records start to start + count of the sequences, whose
     iterators have `__setstate__` (list, tuple, range), and gives one `Lists`, list of them, or count per outlet. Where
     an operator waits for time, the last result is the number of records at the end that it has not begun: more was
-    due before them than fits into a burst, so `run` of the part "fire" comes first.
+    due before them than fits into a burst, so `run` of the part "fire" comes first. To "fire by clock" `start` says
+    which time it is.
     """
 
     def __init__(

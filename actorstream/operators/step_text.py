@@ -59,11 +59,18 @@ class Lists(NamedTuple):
 
 
 @dataclass(slots=True)
+class Round:
+    """How many results or timers are given before the clock is looked at."""
+
+    limit: int = 256
+
+
+@dataclass(slots=True)
 class Bindings:
     """What a chain's functions are bound to in one subtask.
 
     `clock` stands where records enter, `assigned` behind each operator that gives them new times, `after` behind
-    the operator with state.
+    the operator with state. `round` may change at any time.
     """
 
     state: OperatorState | None = None
@@ -76,6 +83,7 @@ class Bindings:
     clock: EventClock = field(default_factory=EventClock)
     assigned: Mapping[NodeId, AssignedClock] = field(default_factory=dict)
     after: EventClock = field(default_factory=EventClock)
+    round: Round = field(default_factory=Round)
 
 
 class Line(NamedTuple):

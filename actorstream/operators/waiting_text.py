@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from actorstream.operators.step_text import Item
     from actorstream.operators.time_text import Lazy
 
-FIRED_AT_ONCE = 256
-"""How many results or timers one round gives before the clock is looked at."""
-
 
 def delay_of(node: Node) -> int:
     """Tell by how much results may lie behind the watermark that made them due: an outer join's lonely rows do."""
@@ -225,12 +222,15 @@ class WaitingText(ProcessText):
         if isinstance(node.spec, TimedSpec):
             result = self._variable()
             found = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
-            self.emit(depth, f"for {result}, tf in operator.{found}{FIRED_AT_ONCE}):")
+            self.emit(depth, f"for {result}, tf in operator.{found}{self._limit()}):")
             self._passed(node, depth + 1)
             self._result(node, result, depth + 1)
         else:
             self._fire_timers(node, depth, mark, due)
         self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator
+
+    def _limit(self) -> str:
+        return f"{self.constant('round', self.bindings.round)}.limit"
 
     def _passed(self, node: Node, depth: int) -> None:
         if self.part != "fire by clock" and not delay_of(node):
@@ -244,7 +244,7 @@ class WaitingText(ProcessText):
         self.constant("Timer", Timer)
         self.constant("new", tuple.__new__)  # of a NamedTuple: 0.7 of the time
         self.constant("datetime_of", datetime_of)
-        self.emit(depth, f"turns = {FIRED_AT_ONCE}")
+        self.emit(depth, f"turns = {self._limit()}")
         found = f"(found := take_due({int(by_clock)}, {up_to})) is not None"
         self.emit(depth, f"while turns and {up_to} >= {due} and {found}:")
         self.emit(depth + 1, "turns -= 1")

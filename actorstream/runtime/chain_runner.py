@@ -19,6 +19,7 @@ from actorstream.graph.nodes import TimedSpec
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_timers import ProcessTimers
+from actorstream.operators.step_text import Round
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
@@ -48,6 +49,10 @@ SLICE_RECORDS_SPARSE = 4_096
 """Largest piece where a step hands on few of the records that it takes."""
 SLICE_RECORDS_STREAMED = 16_384
 """Largest piece where a step keeps no list: nothing is in flight, so only the burst bounds it."""
+FIRED_FIRST = 16
+FIRED_MAX = 512
+FIRED_STREAMED = 2_048
+"""How many results or timers come at once: at first, at most, and at most where a step keeps no list."""
 
 
 class ChainRunner(StepRunner):
@@ -62,6 +67,8 @@ class ChainRunner(StepRunner):
         self.after_piece: Callable[[], None] | None = None
         self.slice = SLICE_RECORDS_FIRST
         self._slice_max = SLICE_RECORDS_MAX
+        self._round = Round(FIRED_FIRST)
+        self._round_max = FIRED_MAX
         self._lacks_time = False
         self._piece_began: int | None = None
         self._state: OperatorState | None = None
@@ -70,6 +77,7 @@ class ChainRunner(StepRunner):
         """Compile the step for these bindings."""
         self._bindings = bindings
         bindings.key_check = self.keys
+        bindings.round = self._round
         self._state = bindings.state
         if self.time is not None:
             bindings.clock, bindings.after, bindings.assigned = self.time.clock, self.time.after, self.time.assigned
@@ -92,6 +100,8 @@ class ChainRunner(StepRunner):
         super().compile()
         self._slice_max = SLICE_RECORDS_STREAMED if self.is_streamed else SLICE_RECORDS_MAX
         self.slice = min(self.slice, self._slice_max)
+        self._round_max = FIRED_STREAMED if self.is_streamed else FIRED_MAX
+        self._round.limit = min(self._round.limit, self._round_max)
 
     async def work(self, batch: Batch, part: int = 0, side: int = 0) -> None:
         """Run the step over a batch of a split or channel, in pieces that keep within a burst.
@@ -237,11 +247,19 @@ class ChainRunner(StepRunner):
             self._waiting.end_clock()
 
     async def fire(self, now_us: int | None = None) -> None:
-        """Do a round of what is due by the watermark, or by the clock at `now_us`, and hand it on."""
+        """Do a round of what is due by the watermark, or by the clock at `now_us`, and hand it on.
+
+        A round is about a burst: how much that is, the rounds before tell.
+        """
         await self._wait_credit()
         self._origin = None
         compiled = self._step_for("fire" if now_us is None else "fire by clock", timed=self.time is not None)
-        _, results = self._run(compiled.step, (None, None, None, None), now_us or 0, 0)
+        seconds, results = self._run(compiled.step, (None, None, None, None), now_us or 0, 0)
+        limit = self._pace.share()
+        if seconds > limit:
+            self._round.limit = max(1, int(self._round.limit * limit / seconds))
+        elif seconds < limit / 4:
+            self._round.limit = min(self._round.limit * 4, self._round_max)
         await self._deliver(compiled, results)
         if self.after_piece is not None:
             self.after_piece()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -10,14 +11,26 @@ from actorstream.errors import UserCodeError
 from actorstream.model.batch import Batch
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
-from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX, SLICE_RECORDS_STREAMED
+from actorstream.runtime.chain_runner import (
+    FIRED_FIRST,
+    FIRED_MAX,
+    FIRED_STREAMED,
+    SLICE_RECORDS_FIRST,
+    SLICE_RECORDS_MAX,
+    SLICE_RECORDS_STREAMED,
+)
 from tests.runtime.doubles import settle
 from tests.runtime.running_chain import Running, fail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from actorstream.api.stream import Stream
     from actorstream.operators.contexts import Context
+    from actorstream.operators.process_timers import Timer
+
+
+FAR_AHEAD_US = 10**16
 
 
 async def test_batch_is_cut_to_what_fits_a_burst() -> None:
@@ -70,6 +83,63 @@ async def test_pieces_of_a_chain_that_keeps_no_list_grow_beyond_that() -> None:
     running.runner.taps[running.rig.chain.nodes[0].id, ""] = [tap]
     running.runner.compile()
     assert running.runner.slice == SLICE_RECORDS_MAX
+
+
+class Alarms(KeyedProcess[int, int, int]):
+    """A timer of the clock for each record; what each costs when it fires, the test says."""
+
+    def __init__(self, fired: Callable[[], object]) -> None:
+        self.fired = fired
+
+    def on_element(self, value: int, ctx: Context[int], /) -> None:
+        """Set one."""
+        ctx.set_timer(ctx.now, str(value), domain="processing")
+
+    def on_timer(self, timer: Timer, ctx: Context[int], /) -> list[int]:
+        """Take a while."""
+        self.fired()
+        return [int(timer.name)]
+
+
+def alarms(stream: Stream[int], fired: Callable[[], object] = int) -> Stream[int]:
+    return stream.key_by(abs).process(lambda: Alarms(fired), name="alarms", new_chain=True)
+
+
+async def rounds_of(running: Running, count: int) -> AsyncIterator[None]:
+    """Set so many timers, all due long ago, and fire them round by round."""
+    await running.work(range(count), [0] * count)
+    while running.runner.clock_due_us < FAR_AHEAD_US:
+        await running.runner.fire(FAR_AHEAD_US)
+        yield
+
+
+async def test_round_of_timers_is_cut_to_what_fits_a_burst() -> None:
+    """As pieces are: a handler that takes a millisecond must not hold the loop for a quarter of a second."""
+
+    def takes_a_while() -> None:
+        running.clock.seconds += 0.001
+
+    running = Running(lambda s: alarms(s, takes_a_while).rebalance().map(abs), "alarms")
+    sizes = [len(running.sent()[-1]) async for _ in rounds_of(running, 300)]
+
+    assert sizes[0] == FIRED_FIRST
+    assert all(4 <= size <= 5 for size in sizes[1:-1]), "5 ms at 1 ms a timer"
+    assert sum(sizes) == 300
+
+
+async def test_cheap_timers_come_in_large_rounds_up_to_a_bound() -> None:
+    """What travels is bounded by what may be in flight; where a step keeps no list, by the burst alone."""
+    running = Running(lambda s: alarms(s).rebalance().map(abs), "alarms")
+    sizes = [len(running.sent()[-1]) async for _ in rounds_of(running, 2_000)]
+    assert sizes[:5] == [FIRED_FIRST, 4 * FIRED_FIRST, 16 * FIRED_FIRST, FIRED_MAX, FIRED_MAX]
+    assert max(sizes) == FIRED_MAX
+
+    fired: list[int] = []
+    streamed = Running(lambda s: alarms(s).sink(fired.append), "alarms")
+    told = [len(fired) async for _ in rounds_of(streamed, 10_000)]
+    sizes = [after - before for before, after in pairwise([0, *told])]
+    assert sizes[2:5] == [16 * FIRED_FIRST, 64 * FIRED_FIRST, FIRED_STREAMED]
+    assert max(sizes) == FIRED_STREAMED
 
 
 async def test_others_run_between_two_pieces_but_not_within_one() -> None:

@@ -14,7 +14,6 @@ from actorstream.api.pipeline import Pipeline
 from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
 from actorstream.model.signals import Barrier, EndOfInput, Watermark
-from actorstream.operators import waiting_text
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.operators.ttl import TTL
@@ -23,6 +22,7 @@ from actorstream.runtime.messages import Acked
 from actorstream.state.entries import EXPIRING, KIND
 from actorstream.state.ttl import stamp_of
 from actorstream.system.current import current_world
+from tests.firing import fired_at_once
 from tests.runtime.deploying import Deploying, subtask_of
 from tests.runtime.doubles import Splits, Target, settle, until
 
@@ -140,29 +140,29 @@ async def test_where_no_watermark_has_come_or_the_input_has_ended_event_time_is_
 
 
 async def test_timer_that_is_due_sees_what_has_not_expired_at_its_own_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Time has leaped to 100, and passes from timer to timer: a merge between two of them keeps what expires at 70."""
-    monkeypatch.setattr(waiting_text, "FIRED_AT_ONCE", 1)
     handlers: list[int] = []
     merges: list[tuple[int, int]] = []
-    async with actor(tmp_path) as mixed:
-        await mixed.put(record(50, 60, 90))
-        Mixed.look = handlers.append
-        relieve = mixed.subtask.runner.after_piece
-        assert relieve is not None
+    with fired_at_once(1):
+        async with actor(tmp_path) as mixed:
+            await mixed.put(record(50, 60, 90))
+            Mixed.look = handlers.append
+            relieve = mixed.subtask.runner.after_piece
+            assert relieve is not None
 
-        def merge() -> None:
-            relieve()
-            merges.append((len(handlers), mixed.stamps()[EVENT] - stamp_of(0, "event")))
+            def merge() -> None:
+                relieve()
+                merges.append((len(handlers), mixed.stamps()[EVENT] - stamp_of(0, "event")))
 
-        mixed.subtask.runner.after_piece = merge
-        await mixed.put(Watermark(100))
-        assert handlers == [50, 60, 90]
-        assert [done for done, _ in merges] == [1, 2, 3]
-        assert all(told <= watermark for done, told in merges for watermark in handlers[done:])
-        assert [told for _, told in merges] == [60, 90, 100], "and drops what it may"
-        assert mixed.stamps()[EVENT] == stamp_of(100, "event")
+            mixed.subtask.runner.after_piece = merge
+            await mixed.put(Watermark(100))
+            assert handlers == [50, 60, 90]
+            assert [done for done, _ in merges] == [1, 2, 3]
+            assert all(told <= watermark for done, told in merges for watermark in handlers[done:])
+            assert [told for _, told in merges] == [60, 90, 100], "and drops what it may"
+            assert mixed.stamps()[EVENT] == stamp_of(100, "event")
 
 
 async def test_until_a_snapshot_is_durable_event_time_stands_at_its_barrier(tmp_path: Path) -> None:

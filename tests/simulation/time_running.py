@@ -23,12 +23,12 @@ import anyio
 from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.eventlog.log import EventLog
-from actorstream.operators import waiting_text
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.event_time import EventTime
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.world import START_US
+from tests.firing import fired_at_once
 from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
 from tests.simulation.oracles import BrokenPromiseError, read_results
 from tests.simulation.running import END_S, FailingFiles, Plan, Session, Story, draw, judge, run_session, ticking
@@ -171,7 +171,7 @@ def watched() -> Iterator[list[str]]:
 
 def _session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
     fired = random.Random(f"fired {plan.seed} {number}").choice((1, 2, 256))
-    with patch.object(waiting_text, "FIRED_AT_ONCE", fired):
+    with fired_at_once(fired):
         return run_session(plan, number, disk, start_us, _main, "time ")
 
 

@@ -18,9 +18,9 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 
 from actorstream import Pipeline, WindowResult
-from actorstream.operators import waiting_text
 from actorstream.runtime import chain_runner
 from actorstream.testing import harness
+from tests.firing import fired_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,7 @@ async def run_async(case: Case, steps: Sequence[Step], manner: Manner) -> dict[s
     streams = case(left, right)
     rng = Random(manner.seed)
     with ExitStack() as stack:
-        stack.enter_context(patch.object(waiting_text, "FIRED_AT_ONCE", manner.fired))
+        stack.enter_context(fired_at_once(manner.fired))
         stack.enter_context(patch.object(chain_runner, "SLICE_RECORDS_FIRST", manner.piece))
         async with harness(
             pipeline,

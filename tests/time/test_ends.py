@@ -24,8 +24,8 @@ from actorstream import (
     WindowResult,
     replayable,
 )
-from actorstream.operators import waiting_text
 from actorstream.testing import harness
+from tests.firing import fired_at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -82,20 +82,20 @@ AT_THE_END = {
 
 @pytest.mark.parametrize("how", ["fire", "drop", "wait"])
 async def test_what_the_clock_gives_at_the_end_follows_what_event_time_gave(
-    how: Literal["fire", "drop", "wait"], monkeypatch: pytest.MonkeyPatch
+    how: Literal["fire", "drop", "wait"],
 ) -> None:
     """T35, and one at a time: the first of them must not tell those behind that nothing follows."""
-    monkeypatch.setattr(waiting_text, "FIRED_AT_ONCE", 1)
-    pipeline = Pipeline("p")
-    source: list[float] = []
-    fired = pipeline.source(source).assign_timestamps(float).key_by(lambda _: "k").process(Both)
-    seen = fired.key_by(lambda each: each[0]).window(Session(10)).count()
-    async with harness(pipeline, settings=Settings(timers_at_end=how)) as h:
-        await h.send(source, 1.0)
-        await h.end_input()
-        assert h.outputs(fired) == AT_THE_END[how]
-        # Results of the clock have its times: none of them is late behind what event time gave.
-        assert sum(result.value for result in h.outputs(seen)) == len(AT_THE_END[how])
+    with fired_at_once(1):
+        pipeline = Pipeline("p")
+        source: list[float] = []
+        fired = pipeline.source(source).assign_timestamps(float).key_by(lambda _: "k").process(Both)
+        seen = fired.key_by(lambda each: each[0]).window(Session(10)).count()
+        async with harness(pipeline, settings=Settings(timers_at_end=how)) as h:
+            await h.send(source, 1.0)
+            await h.end_input()
+            assert h.outputs(fired) == AT_THE_END[how]
+            # Results of the clock have its times: none of them is late behind what event time gave.
+            assert sum(result.value for result in h.outputs(seen)) == len(AT_THE_END[how])
 
 
 async def test_a_source_that_had_ended_before_a_restart_holds_nobody_back(tmp_path: Path) -> None:
