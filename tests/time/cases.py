@@ -262,6 +262,14 @@ def _union_with_itself(left: Stream[Event], right: Stream[Event]) -> dict[str, S
     return {"results": results, "late": results.late, "behind": _behind(results)}
 
 
+def _all_of_itself(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+    """Some records come twice to the only key, whose value is at hand."""
+    doubled = left.union(left.filter(lambda event: event.value % 3 == 0).map(lambda event: event))
+    results = doubled.window_all(Tumbling(5), allowed_lateness=2).sum(value_of)
+    right.map(number_of)
+    return {"results": results, "late": results.late}
+
+
 def _table(as_of: Any) -> Case:
     def case(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
         newest = right.key_by(key_of).latest(lambda event: event.number if event.value % 4 else None, versions=6)
@@ -319,6 +327,7 @@ CASES: dict[str, Case] = {
     "window join": _window_join,
     "window join with itself": _join_with_itself,
     "union with itself": _union_with_itself,
+    "all of a union with itself": _all_of_itself,
     "table as it is": _table("arrival"),
     "table as of event time": _table("event_time"),
     "windows behind windows": _windows_behind_windows,
