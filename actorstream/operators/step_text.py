@@ -60,9 +60,10 @@ class Lists(NamedTuple):
 
 @dataclass(slots=True)
 class Round:
-    """How many results or timers are given before the clock is looked at."""
+    """How many results or timers are given before the clock is looked at, and how many the last round gave."""
 
     limit: int = 256
+    given: int = 0
 
 
 @dataclass(slots=True)

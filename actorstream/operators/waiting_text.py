@@ -219,24 +219,24 @@ class WaitingText(ProcessText):
         time, watermark, moves, iterator = self._time, self._watermark, self._moves, self._iterator
         self._time, self._watermark, self._moves, self._iterator = time and "tf", "wp", True, ""
         due, by_clock = self._due(node), self.part == "fire by clock"
+        limit = f"{self.constant('round', self.bindings.round)}.limit"
         if isinstance(node.spec, TimedSpec):
             result = self._variable()
             found = f"fire_clock(start, {mark}, " if by_clock else f"fire({mark}, "
-            self.emit(depth, f"for {result}, tf in operator.{found}{self._limit()}):")
+            self.emit(depth, f"due = operator.{found}{limit})")
+            self.emit(depth, "round.given = len(due)")
+            self.emit(depth, f"for {result}, tf in due:")
             self._passed(node, depth + 1)
             self._result(node, result, depth + 1)
         else:
-            self._fire_timers(node, depth, mark, due)
+            self._fire_timers(node, depth, mark, due, limit)
         self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator
-
-    def _limit(self) -> str:
-        return f"{self.constant('round', self.bindings.round)}.limit"
 
     def _passed(self, node: Node, depth: int) -> None:
         if self.part != "fire by clock" and not delay_of(node):
             self.emit(depth, "if tf - 1 > wp: wp = tf - 1")
 
-    def _fire_timers(self, node: Node, depth: int, mark: str, due: str) -> None:
+    def _fire_timers(self, node: Node, depth: int, mark: str, due: str, limit: str) -> None:
         """Write the loop over timers: each is looked for when the one before is done, which may have set others."""
         by_clock = self.part == "fire by clock"
         # What comes at the instant of a timer of the clock is before it (T28).
@@ -244,7 +244,7 @@ class WaitingText(ProcessText):
         self.constant("Timer", Timer)
         self.constant("new", tuple.__new__)  # of a NamedTuple: 0.7 of the time
         self.constant("datetime_of", datetime_of)
-        self.emit(depth, f"turns = {self._limit()}")
+        self.emit(depth, f"turns = {limit}")
         found = f"(found := take_due({int(by_clock)}, {up_to})) is not None"
         self.emit(depth, f"while turns and {up_to} >= {due} and {found}:")
         self.emit(depth + 1, "turns -= 1")
@@ -252,6 +252,7 @@ class WaitingText(ProcessText):
         self._passed(node, depth + 1)
         self.emit(depth + 1, f"timer = new(Timer, (datetime_of(tf), name, {domain!r}))")
         self._on_timer(node, depth + 1, mark if by_clock else "tf if tf > wp else wp")
+        self.emit(depth, f"round.given = {limit} - turns")
 
     def _on_timer(self, node: Node, depth: int, watermark: str) -> None:
         binding = self._bind_process(node)

@@ -255,11 +255,7 @@ class ChainRunner(StepRunner):
         self._origin = None
         compiled = self._step_for("fire" if now_us is None else "fire by clock", timed=self.time is not None)
         seconds, results = self._run(compiled.step, (None, None, None, None), now_us or 0, 0)
-        limit = self._pace.share()
-        if seconds > limit:
-            self._round.limit = max(1, int(self._round.limit * limit / seconds))
-        elif seconds < limit / 4:
-            self._round.limit = min(self._round.limit * 4, self._round_max)
+        self._fit_round(seconds)
         await self._deliver(compiled, results)
         if self.after_piece is not None:
             self.after_piece()
@@ -356,6 +352,17 @@ class ChainRunner(StepRunner):
             if self.slice < most:
                 self.slice = min(most, self.slice * 4)
         self._sent = 0
+
+    def _fit_round(self, seconds: float) -> None:
+        """Choose how much the next round may give, from what this one cost: a small one does not speak for large ones.
+
+        Where it gave nothing, what took so long were not results.
+        """
+        limit, known = self._pace.share(), self._round
+        if seconds > limit:
+            known.limit = max(1, int(known.given * limit / seconds)) if known.given else known.limit
+        elif known.given >= known.limit and seconds < limit / 4:
+            known.limit = min(known.limit * 4, self._round_max)
 
     def expect_slower(self) -> None:
         """Make the next piece a quarter as long: right after a freeze every key is looked for among the older ones."""

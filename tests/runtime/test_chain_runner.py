@@ -127,6 +127,32 @@ async def test_round_of_timers_is_cut_to_what_fits_a_burst() -> None:
     assert sum(sizes) == 300
 
 
+async def test_rounds_of_few_timers_do_not_say_that_many_would_be_cheap() -> None:
+    """A storm after a quiet time: what one timer took says nothing of five hundred, until so many were tried."""
+
+    def takes_a_while() -> None:
+        running.clock.seconds += 0.001
+
+    running = Running(lambda s: alarms(s, takes_a_while).rebalance().map(abs), "alarms")
+    for _ in range(6):
+        assert [len(running.sent()[-1]) async for _ in rounds_of(running, 1)] == [1]
+    sizes = [len(running.sent()[-1]) async for _ in rounds_of(running, 300)]
+    assert sizes[0] == FIRED_FIRST
+
+
+async def test_one_slow_round_of_few_timers_makes_the_next_one_small() -> None:
+    cost = 0.0
+
+    def takes_a_while() -> None:
+        running.clock.seconds += cost
+
+    running = Running(lambda s: alarms(s, takes_a_while).rebalance().map(abs), "alarms")
+    assert max([len(running.sent()[-1]) async for _ in rounds_of(running, 2_000)]) == FIRED_MAX
+    cost = 0.005
+    assert [len(running.sent()[-1]) async for _ in rounds_of(running, 2)] == [2]
+    assert {len(running.sent()[-1]) async for _ in rounds_of(running, 20)} == {1}
+
+
 async def test_cheap_timers_come_in_large_rounds_up_to_a_bound() -> None:
     """What travels is bounded by what may be in flight; where a step keeps no list, by the burst alone."""
     running = Running(lambda s: alarms(s).rebalance().map(abs), "alarms")
