@@ -139,9 +139,7 @@ async def test_where_no_watermark_has_come_or_the_input_has_ended_event_time_is_
         assert set(mixed.stamps()) == {CLOCK}
 
 
-async def test_timer_that_is_due_sees_what_has_not_expired_at_its_own_time(
-    tmp_path: Path,
-) -> None:
+async def test_timer_that_is_due_sees_what_has_not_expired_at_its_own_time(tmp_path: Path) -> None:
     """Time has leaped to 100, and passes from timer to timer: a merge between two of them keeps what expires at 70."""
     handlers: list[int] = []
     merges: list[tuple[int, int]] = []

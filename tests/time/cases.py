@@ -248,7 +248,7 @@ def _window_join(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[
 
 def _join_with_itself(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
     """With one subtask it is in the source's actor, with both its inputs."""
-    even, odd = (left.filter(lambda event, rest=rest: event.value % 2 == rest) for rest in (0, 1))  # type: ignore[misc]
+    even, odd = left.filter(lambda event: event.value % 2 == 0), left.filter(lambda event: event.value % 2 == 1)
     pairs = even.key_by(key_of).window_join(odd.key_by(key_of), Sliding(6, slide=3), allowed_lateness=2, late=LATE)
     right.map(number_of)
     return {"results": pairs, "late": pairs.side_output(LATE), "behind": _behind(pairs)}

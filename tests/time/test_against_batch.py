@@ -35,7 +35,7 @@ from tests.time.driving import SIDES, Checkpoint, Crash, Event, Manner, by_key, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from actorstream import Stream, WindowAssigner, WindowedStream, WindowResults
+    from actorstream import KeyedStream, Stream, WindowAssigner, WindowedStream, WindowResults
     from tests.operators.joins.rig import Event as JoinEvent
     from tests.time.driving import Case, Step
 
@@ -269,6 +269,30 @@ def products(lefts: Sequence[int], rights: Sequence[int]) -> list[tuple[int, int
     return [(left, right) for left in lefts for right in rights]
 
 
+def met(
+    word: str,
+    ours: KeyedStream[str, int],
+    theirs: KeyedStream[str, int],
+    kind: tuple[Any, dict[str, int]],
+    lateness: int,
+) -> dict[str, Stream[Any]]:
+    """Say it in the user's way."""
+    said: dict[str, Any] = {"allowed_lateness": lateness * MICROSECOND, "late": LATE}
+    groups: Stream[Any]
+    if word == "cogroup":
+        groups = ours.cogroup(theirs, windows_of(kind), both, **said)
+    else:
+        groups = ours.window_join(theirs, windows_of(kind), **said)
+    return {"results": groups, "late": late_of(groups)}
+
+
+def met_by_definition(
+    word: str, events: Sequence[JoinEvent], kind: tuple[Any, dict[str, int]], lateness: int
+) -> dict[str, list[Any]]:
+    join = CoGroup(windows_of(kind), both if word == "cogroup" else products, lateness)
+    return outputs_of(naive_joins.cogroup(join, events, result_of), shown=lambda value: value)
+
+
 @pytest.mark.parametrize("word", ["cogroup", "window_join"])
 @FEW
 @given(kind=WINDOWS, lateness=st.sampled_from([0, 0, 4]), steps=plans(disturbed=True, clock=False), manner=MANNERS)
@@ -276,20 +300,13 @@ def test_joins_by_window_give_what_their_definition_says(
     word: str, kind: tuple[Any, dict[str, int]], lateness: int, steps: list[Step], manner: Manner
 ) -> None:
     """All records of both sides that share a window meet there, and again for each that is late."""
-    said: dict[str, Any] = {"allowed_lateness": lateness * MICROSECOND, "late": LATE}
 
     def case(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
         ours, theirs = (side.map(code_of).key_by(key_of) for side in (left, right))
-        groups: Stream[Any]
-        if word == "cogroup":
-            groups = ours.cogroup(theirs, windows_of(kind), both, **said)
-        else:
-            groups = ours.window_join(theirs, windows_of(kind), **said)
-        return {"results": groups, "late": late_of(groups)}
+        return met(word, ours, theirs, kind, lateness)
 
-    join = CoGroup(windows_of(kind), both if word == "cogroup" else products, lateness)
-    given_out = naive_joins.cogroup(join, arrivals(steps, manner.parallelism), result_of)
-    compare(run(case, steps, manner), outputs_of(given_out, shown=lambda value: value), manner)
+    expected = met_by_definition(word, arrivals(steps, manner.parallelism), kind, lateness)
+    compare(run(case, steps, manner), expected, manner)
 
 
 @pytest.mark.parametrize("word", ["cogroup", "window_join"])
@@ -305,7 +322,6 @@ def test_joins_of_a_stream_with_itself_give_what_their_definition_says(
     word: str, kind: tuple[Any, dict[str, int]], lateness: int, steps: list[Step], manner: Manner, filtered: bool
 ) -> None:
     """Both inputs come out of the source's actor: each record is put to the left first, then to the right."""
-    said: dict[str, Any] = {"allowed_lateness": lateness * MICROSECOND, "late": LATE}
 
     def goes_to(code: int, side: int) -> bool:
         return not filtered or code % 5 < 3 - side
@@ -316,12 +332,7 @@ def test_joins_of_a_stream_with_itself_give_what_their_definition_says(
         ours, theirs = (
             (codes.filter(partial(goes_to, side=side)) if filtered else codes).key_by(key_of) for side in (0, 1)
         )
-        groups: Stream[Any]
-        if word == "cogroup":
-            groups = ours.cogroup(theirs, windows_of(kind), both, **said)
-        else:
-            groups = ours.window_join(theirs, windows_of(kind), **said)
-        return {"results": groups, "late": late_of(groups)}
+        return met(word, ours, theirs, kind, lateness)
 
     coming: list[JoinEvent] = []
     for event in arrivals(steps, manner.splits, ["left"]):
@@ -330,9 +341,7 @@ def test_joins_of_a_stream_with_itself_give_what_their_definition_says(
             coming += [event._replace(side=side) for side in (0, 1) if goes_to(event.value, side)]
         else:
             coming.append(event)
-    join = CoGroup(windows_of(kind), both if word == "cogroup" else products, lateness)
-    given_out = naive_joins.cogroup(join, coming, result_of)
-    compare(run(case, steps, manner), outputs_of(given_out, shown=lambda value: value), manner)
+    compare(run(case, steps, manner), met_by_definition(word, coming, kind, lateness), manner)
 
 
 def newest_of(code: int) -> int | None:

@@ -74,12 +74,11 @@ class SlicedWindowFiring:
         has_result = self._has_result if len(slices) == 1 else None  # what is whole already
         looked_at = 0
         for start in slices:
-            for piece in self._table.read(start):
-                looked_at += len(piece) or _OF_LAYERS
-                if has_result is not None:
-                    piece = [each for each in piece if has_result(each[1])]  # noqa: PLW2901
+            for read in self._table.read(start):
+                looked_at += len(read) or _OF_LAYERS
+                piece = read if has_result is None else [each for each in read if has_result(each[1])]
                 if not (as_they_are or _are_plain([value for _, value in piece])):
-                    piece = [(key, private_copy(value)) for key, value in piece]  # noqa: PLW2901
+                    piece = [(key, private_copy(value)) for key, value in piece]
                 self._take_in(totals, piece)
                 if looked_at >= _LOOKED_AT_ONCE:
                     looked_at = 0
