@@ -20,6 +20,7 @@ has no filter: then every key may be in the layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from xxhash import xxh3_128
@@ -160,8 +161,9 @@ class Layer:
         self._users -= 1
         if self._users == 0:
             self._txn = None
-            self.get = self._refuse
-            self.probe = PASS_ALL, 1, self._refuse
+            # No method of this layer, which would be a cycle: it would wait for the garbage collector.
+            self.get = partial(_refuse, self.file.name)
+            self.probe = PASS_ALL, 1, self.get
             txn.abort()
             self._env.close()
 
@@ -172,12 +174,17 @@ class Layer:
 
     def _reading(self) -> Transaction:
         if self._txn is None:
-            raise InvariantError(f"layer {self.file.name} is used after its last release")
+            raise _released(self.file.name)
         return self._txn
 
-    def _refuse(self, key: bytes, /) -> bytes | None:
-        self._reading()
-        return None
+
+def _refuse(layer: LayerName, key: bytes, /) -> bytes | None:
+    del key
+    raise _released(layer)
+
+
+def _released(layer: LayerName) -> InvariantError:
+    return InvariantError(f"layer {layer} is used after its last release")
 
 
 def open_checked(files: FileSystem, path: str, expected: LayerFile) -> Layer:

@@ -46,6 +46,7 @@ STATE_MEMORY = 4 << 20
 LAST_RESULTS_SECONDS = 30
 _SEGMENTS = LogSettings(segment_bytes=1 << 20)
 _LEAKED_BYTES = 1_000_000
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 class WrongResultError(Exception):
@@ -171,9 +172,8 @@ class Service:
 
 def _give_back() -> None:
     """Have the C library give back what was freed: what it keeps for itself, in pieces, grows for a long time."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    if _trim is not None:
+        _trim(0)
 
 
 def _print(line: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import LayerName
 from actorstream.state import layer as layer_module
-from actorstream.state.layer import FORMAT, FORMAT_KEY, LayerFile, open_checked, size_and_digest
+from actorstream.state.layer import FORMAT, FORMAT_KEY, Layer, LayerFile, open_checked, size_and_digest
 from actorstream.state.lmdb_env import close_all, create_building
 from actorstream.state.stack import LayerStack
 from tests.state.rig import ALL, open_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from actorstream.state.entries import Entry
     from tests.state.rig import Shelf
 
@@ -178,3 +181,21 @@ def test_layers_of_a_crashed_job_do_not_close_those_of_the_next(shelf: Shelf) ->
     assert alive.get(ENTRIES[0][0]) == third.get(ENTRIES[0][0]) == ENTRIES[0][1]
     alive.release()
     third.release()
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Without the garbage collector only counts of references free what is dropped."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_layer_that_was_let_go_needs_no_garbage_collector(shelf: Shelf) -> None:
+    """Merges let several layers go with each checkpoint: as cycles they took memory for minutes."""
+    layer = shelf.layer(ENTRIES)
+    layer.release()
+    del layer
+    assert not [found for found in gc.get_objects() if isinstance(found, Layer) and found.closed]
