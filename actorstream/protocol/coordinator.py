@@ -7,34 +7,52 @@
 
 One checkpoint is in progress at a time. What starts the next one, first match wins:
 
-    a stop request, or all subtasks finished    the final checkpoint: the job ends with it
-    a manual request                            at once
+    a stop request, or all subtasks finished    the final checkpoint: see protocol/ending.py
+    a savepoint, then a manual request          at once (T88)
     the interval                                start to start, and not within the pause after a completion
 
-The final checkpoint is retried under a new id when it fails, about a second after
-the failed one began; once it is durable nothing is started any more, and the job
-finishes when every subtask has committed its output.
+The final checkpoint is retried under a new id when it fails, about a second after the failed one began; once it is
+durable nothing is started any more, and the job finishes when every subtask has committed its output.
+
+A savepoint takes its id from the same row, and is none of the job's checkpoints: nothing is committed, its failure
+does not count, and a recovery does not know of it.
 
 Invariants:
     - Ids strictly increase, failed ones included (T81).
     - `Publish(n)` only with an acknowledgement of n from every subtask (T73); `Complete(n)` only after n was published.
-    - Every request is answered exactly once; `Finish` or `Fail` is the last effect that no request asked for.
+    - Every request is answered exactly once, but for one that is handed over; after `Finish`, `HandOver` or `Fail`
+      there are answers only.
 
 Pure: no clock, no I/O, no asyncio. `now_us` is any clock that does not go back.
-
 Sources: Carbone et al. 2015, "Lightweight Asynchronous Snapshots for Distributed Dataflows".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from actorstream.errors import InvariantError
 from actorstream.model.ids import CheckpointId, SubtaskId
+from actorstream.protocol.coordinator_effects import (
+    Abort,
+    Answer,
+    Complete,
+    Drain,
+    Effect,
+    Fail,
+    Finish,
+    HandOver,
+    Keep,
+    Publish,
+    PublishSavepoint,
+    Resume,
+    Trigger,
+)
+from actorstream.protocol.ending import SAVEPOINTS_MAX, Ending, EndRequest, KeepRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 R = TypeVar("R")
 
@@ -42,76 +60,16 @@ FINAL_RETRY_US = 1_000_000
 """Start to start of two tries of the final checkpoint (or the interval, where that is shorter)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """Tell `subtasks` to snapshot for `checkpoint`; with `stop`, sources read nothing after that barrier.
-
-    May name a subtask that has the trigger already: it ignores the second one.
-    """
-
-    checkpoint: CheckpointId
-    subtasks: tuple[SubtaskId, ...]
-    stop: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """Tell every subtask that `checkpoint` failed. `latest_completed` heals a lost `Complete` (T83)."""
-
-    checkpoint: CheckpointId
-    reason: str
-    latest_completed: CheckpointId | None
-
-
-@dataclass(frozen=True, slots=True)
-class Publish(Generic[R]):
-    """Make the manifest durable, then feed `on_published` or `on_publish_failed`. `final`: the job ends with it."""
-
-    checkpoint: CheckpointId
-    reports: Mapping[SubtaskId, R]
-    final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """`checkpoint` is durable: tell every subtask, sinks commit, old files may go."""
-
-    checkpoint: CheckpointId
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer a manual or stop request: with a completed checkpoint, or with an error."""
-
-    request: int
-    checkpoint: CheckpointId | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Fail:
-    """More checkpoints failed in a row than are tolerated: the attempt must end."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The final checkpoint is complete and all its output is committed: the job ends."""
-
-
-Effect: TypeAlias = Trigger | Abort | Publish[R] | Complete | Answer | Fail | Finish
-
-
 @dataclass(slots=True)
 class _InProgress(Generic[R]):
-    """One checkpoint between its trigger and its outcome."""
+    """One checkpoint or savepoint between its trigger and its outcome."""
 
     checkpoint: CheckpointId
     started_us: int
     stop: bool
     final: bool
     requests: list[int]
+    savepoint: str | None = None
     reports: dict[SubtaskId, R] = field(default_factory=dict)
     publishing: bool = False
 
@@ -119,8 +77,8 @@ class _InProgress(Generic[R]):
 class Coordinator(Generic[R]):
     """Decides for one attempt of a job. `R` is what a subtask reports with its acknowledgement; opaque here.
 
-    Nothing starts before `on_start` (T89). Events of other checkpoints than the
-    one in progress, of unknown subtasks, and repeated ones are ignored (T74).
+    Nothing starts before `on_start` (T89). Events of other checkpoints than the one in progress, of unknown subtasks,
+    and repeated ones are ignored (T74).
     """
 
     def __init__(  # noqa: PLR0913  (the settings of a job, by name)
@@ -169,10 +127,10 @@ class Coordinator(Generic[R]):
         self._failures = 0
         self._finished: set[SubtaskId] = set()
         self._requests: list[int] = []
-        self._stop_requests: list[int] = []
+        self._ending = Ending()
         self._final: CheckpointId | None = None
         self._final_committed: set[SubtaskId] = set()
-        self._finish_sent = False
+        self._over = False
         self._failed: str | None = None
 
     @property
@@ -200,29 +158,62 @@ class Coordinator(Generic[R]):
     def on_request(self, now_us: int, request: int) -> list[Effect[R]]:
         """Answer `request` with the id of a checkpoint that starts after this call.
 
-        A checkpoint in progress is let end first. The error is that of the
-        checkpoint, or that none will start any more because the job ends.
+        A checkpoint in progress is let end first. The error is its, or that none will start any more: the job ends.
         """
         if self._is_closed():
             return [Answer(request, None, self._closed_reason())]
         self._requests.append(request)
         return self._advance(now_us)
 
-    def on_stop(self, now_us: int, request: int) -> list[Effect[R]]:
+    def on_savepoint(self, now_us: int, request: int, savepoint: str) -> list[Effect[R]]:
+        """Answer with the id of a savepoint that starts after this call, or is made of the final checkpoint (T116)."""
+        if self._final is not None and not self._over:
+            self._ending.keeps.append(KeepRequest(request, savepoint, ends=False))
+            return []
+        if self._is_closed():
+            return [Answer(request, None, self._closed_reason())]
+        if len(self._ending.savepoints) >= SAVEPOINTS_MAX:
+            return [Answer(request, None, f"{SAVEPOINTS_MAX} savepoints wait already: ask again later")]
+        self._ending.savepoints.append((request, savepoint))
+        return self._advance(now_us)
+
+    def on_stop(
+        self, now_us: int, request: int, *, savepoint: str | None = None, drain: bool = False
+    ) -> list[Effect[R]]:
         """End the job with a final checkpoint at whose barrier the sources stop, and answer with its id.
 
-        A checkpoint in progress is let end first. Where the final checkpoint is
-        in progress or complete already, because all inputs ended or another stop
-        came, that one is the answer (T116).
+        A checkpoint in progress is let end first. Where the final one is in progress or complete already, because
+        all inputs ended or another stop came, that one is the answer (T116).
+
+        Args:
+            now_us: Now.
+            request: Whom to answer.
+            savepoint: Make one of the final checkpoint, and answer only then. If any of it fails, the answer is an
+                error and the job goes on, unless something else wants its end too.
+            drain: Let the sources end first, as if their input had.
         """
+        if self._final is not None and not self._over and not drain:
+            self._ending.join(request, savepoint)
+            return [Answer(request, self._final, None)] if savepoint is None else []
+        if drain and self._current is not None and self._current.final:
+            return [Answer(request, None, "the job ends already, without draining: ask for the savepoint alone")]
         if self._is_closed():
-            return [Answer(request, self._final, None if self._final is not None else self._closed_reason())]
-        self._stop_requests.append(request)
+            told = self._final if savepoint is None else None
+            return [Answer(request, told, None if told is not None else self._closed_reason())]
+        drained = self._ending.draining
+        asked = EndRequest(request, "end" if savepoint is None else "savepoint", savepoint or "", drain)
+        self._ending.requests.append(asked)
+        return [*([Drain()] if drain and not drained else []), *self._advance(now_us)]
+
+    def on_hand_over(self, now_us: int, request: int) -> list[Effect[R]]:
+        """End the attempt for another one that goes on from its final checkpoint; only a failure is answered."""
+        if self._is_closed():
+            return [Answer(request, None, self._closed_reason())]
+        self._ending.requests.append(EndRequest(request, "hand over"))
         return self._advance(now_us)
 
     def on_ack(self, now_us: int, subtask: SubtaskId, checkpoint: CheckpointId, report: R) -> list[Effect[R]]:
         """Take in a subtask's durable snapshot of `checkpoint`."""
-        del now_us
         current = self._collecting(checkpoint)
         if current is None or subtask not in self._known or subtask in current.reports:
             return []
@@ -230,17 +221,14 @@ class Coordinator(Generic[R]):
         return self._publish(current) if self._has_all_acks(current) else []
 
     def on_decline(self, now_us: int, subtask: SubtaskId, checkpoint: CheckpointId, reason: str) -> list[Effect[R]]:
-        """A subtask will never acknowledge `checkpoint`: abort it."""
-        current = self._collecting(checkpoint)
-        if current is None or subtask not in self._known:
-            return []
-        return self._fail_current(now_us, current, f"{subtask} declined: {reason}")
+        """Abort `checkpoint`, which a subtask will never acknowledge."""
+        current = self._collecting(checkpoint) if subtask in self._known else None
+        return [] if current is None else self._fail_current(now_us, current, f"{subtask} declined: {reason}")
 
     def on_finished(self, now_us: int, subtask: SubtaskId) -> list[Effect[R]]:
         """All input of `subtask` has ended and its end-of-input work is done.
 
-        Its barriers may never come, so from now on it is triggered directly, also
-        for the checkpoint in progress if it has not acknowledged that.
+        Its barriers may never come: from now on it is triggered directly, also for what it has not acknowledged yet.
         """
         if subtask not in self._known or subtask in self._finished or self._is_closed():
             return []
@@ -257,6 +245,8 @@ class Coordinator(Generic[R]):
         if current is None:
             return []
         self._current = None
+        if current.savepoint is not None:
+            return [*_answers(current.requests, checkpoint, None), *self._advance(now_us)]
         self._failures = 0
         self._latest_completed = checkpoint
         self._paused_until_us = now_us + self._pause_us
@@ -268,20 +258,38 @@ class Coordinator(Generic[R]):
     def on_publish_failed(self, now_us: int, checkpoint: CheckpointId, reason: str) -> list[Effect[R]]:
         """The manifest of `checkpoint` could not be made durable. Its id is never used again."""
         current = self._publishing(checkpoint)
-        if current is None:
-            return []
-        return self._fail_current(now_us, current, f"publishing failed: {reason}")
+        return [] if current is None else self._fail_current(now_us, current, f"publishing failed: {reason}")
 
     def on_committed(self, now_us: int, subtask: SubtaskId, checkpoint: CheckpointId) -> list[Effect[R]]:
         """Every sink commit up to `checkpoint` in `subtask` is done. Any id from the final one on will do (T115)."""
-        del now_us
-        if self._final is None or self._finish_sent or checkpoint < self._final or subtask not in self._known:
+        known = self._known - self._final_committed
+        if self._final is None or self._over or checkpoint < self._final or subtask not in known:
             return []
         self._final_committed.add(subtask)
-        if self._final_committed != self._known:
-            return []
-        self._finish_sent = True
-        return [Finish()]
+        return self._after_commits(now_us) if self._final_committed == self._known else []
+
+    def on_kept(self, now_us: int, problem: str | None) -> list[Effect[R]]:
+        """The savepoint of the last `Keep` is durable, or could not be made."""
+        keep = self._ending.on_kept(problem)
+        answer = Answer(keep.request, self._final if problem is None else None, problem)
+        return [answer, *self._after_commits(now_us)]
+
+    def _after_commits(self, now_us: int) -> list[Effect[R]]:
+        """Say what follows the final checkpoint, now that all its output is committed."""
+        if self._final is not None and self._ending.keeps:
+            return [Keep(self._final, self._ending.keeps[0].savepoint)]
+        match self._ending.after(all_finished=self._all_finished()):
+            case "end":
+                self._over = True
+                return [*_answers(self._ending.handed_over, None, self._closed_reason()), Finish()]
+            case "hand over":
+                self._over = True
+                return [HandOver()]
+            case "go on":
+                self._final = None
+                self._final_committed.clear()
+                self._ending.go_on()
+                return [Resume(), *self._advance(now_us)]
 
     def _collecting(self, checkpoint: CheckpointId) -> _InProgress[R] | None:
         """Give the checkpoint in progress if it is `checkpoint` and still waits for acknowledgements."""
@@ -301,16 +309,21 @@ class Coordinator(Generic[R]):
     def _publish(self, current: _InProgress[R]) -> list[Effect[R]]:
         current.publishing = True
         reports = {subtask: current.reports[subtask] for subtask in self._subtasks if subtask in current.reports}
+        if current.savepoint is not None:
+            return [PublishSavepoint(current.checkpoint, reports, current.savepoint)]
         return [Publish(current.checkpoint, reports, current.final)]
 
     def _wants_final(self) -> bool:
-        return bool(self._stop_requests) or self._finished == self._known
+        return self._ending.stops or self._all_finished()
+
+    def _all_finished(self) -> bool:
+        return self._finished == self._known
 
     def _due_us(self) -> int | None:
         """When the next checkpoint may start, if none is in progress."""
         if self._wants_final():
             return self._retry_final_at_us
-        if self._requests:
+        if self._requests or self._ending.savepoints:
             return self._last_start_us
         if self._interval_us is None:
             return None
@@ -324,52 +337,62 @@ class Coordinator(Generic[R]):
         return [] if due_us is None or now_us < due_us else self._begin(now_us)
 
     def _begin(self, now_us: int) -> list[Effect[R]]:
-        checkpoint, stop = self._next_id, bool(self._stop_requests)
+        checkpoint, stop, final = self._next_id, self._ending.stops, self._wants_final()
         self._next_id = CheckpointId(checkpoint + 1)
         self._last_start_us = now_us
-        self._current = _InProgress(checkpoint, now_us, stop, self._wants_final(), self._requests)
-        self._requests = []
-        direct = self._sources | self._finished
-        return [Trigger(checkpoint, tuple(subtask for subtask in self._subtasks if subtask in direct), stop)]
+        if self._ending.savepoints and not final:
+            request, savepoint = self._ending.savepoints.popleft()
+            self._current = _InProgress(checkpoint, now_us, False, False, [request], savepoint)  # noqa: FBT003
+        else:
+            self._current = _InProgress(checkpoint, now_us, stop, final, self._requests)
+            self._requests = []
+        direct = tuple(each for each in self._subtasks if each in self._sources | self._finished)
+        return [Trigger(checkpoint, direct, stop)]
 
     def _fail_current(self, now_us: int, current: _InProgress[R], reason: str) -> list[Effect[R]]:
-        """Abort the checkpoint in progress, and count it once (T84): it is gone with this call."""
+        """Abort the checkpoint in progress, and count it once (T84): it is gone with this call.
+
+        What was only asked for, a savepoint or a stop with one, is answered and does not count.
+        """
         self._current = None
-        self._failures += 1
+        error = f"{'checkpoint' if current.savepoint is None else 'savepoint'} {current.checkpoint} failed: {reason}"
         effects: list[Effect[R]] = [Abort(current.checkpoint, reason, self._latest_completed)]
-        effects += _answers(current.requests, None, f"checkpoint {current.checkpoint} failed: {reason}")
-        if self._is_intolerable():
+        effects += _answers(current.requests, None, error)
+        if current.savepoint is not None:
+            return effects + self._advance(now_us)
+        if current.stop and not self._ending.insists and not self._all_finished():
+            effects += [*_answers(self._ending.give_up(), None, error), Resume()]
+            return effects + self._advance(now_us)
+        self._failures += 1
+        if 0 <= self._tolerated_failures < self._failures:
             return effects + self._fail(f"the last, checkpoint {current.checkpoint}: {reason}")
         if current.final:
             self._retry_final_at_us = current.started_us + min(FINAL_RETRY_US, self._interval_us or FINAL_RETRY_US)
         return effects + self._advance(now_us)
 
-    def _is_intolerable(self) -> bool:
-        return 0 <= self._tolerated_failures < self._failures
-
     def _timeout_reason(self, current: _InProgress[R]) -> str:
-        missing = [str(subtask) for subtask in self._subtasks if subtask not in current.reports]
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        return f"timed out after {self._timeout_us / 1e6:g} s without an acknowledgement of {shown}"
+        missing = [str(each) for each in self._subtasks if each not in current.reports]
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        return (
+            f"timed out after {self._timeout_us / 1e6:g} s without an acknowledgement of {', '.join(missing[:5])}{more}"
+        )
 
     def _is_closed(self) -> bool:
-        """Tell whether no checkpoint will start any more."""
         return self._final is not None or self._failed is not None
 
     def _closed_reason(self) -> str:
         return self._failed or f"the job ends with checkpoint {self._final}: no later one will start"
 
     def _close(self, final: CheckpointId) -> list[Effect[R]]:
-        """`final` is complete: wait for the commits only."""
+        """`final` is complete: wait for the commits only. A savepoint that waits is made of it."""
         self._final = final
-        return [
-            *_answers(self._stop_requests, final, None),
-            *_answers(self._requests, None, self._closed_reason()),
-        ]
+        answered = self._ending.close()
+        refused, self._requests = self._requests, []
+        return [*_answers(answered, final, None), *_answers(refused, None, self._closed_reason())]
 
     def _fail(self, last: str) -> list[Effect[R]]:
         self._failed = f"{self._failures} checkpoints in a row failed, {self._tolerated_failures} may; {last}"
-        return [*_answers([*self._stop_requests, *self._requests], None, self._failed), Fail(self._failed)]
+        return [*_answers([*self._ending.fail(), *self._requests], None, self._failed), Fail(self._failed)]
 
 
 def _answers(requests: Iterable[int], checkpoint: CheckpointId | None, error: str | None) -> list[Answer]:

@@ -14,7 +14,7 @@ from anyio import move_on_after
 
 from actorstream.checkpoints.directory import PublishUnknownError
 from actorstream.errors import FencedError, StoreError
-from actorstream.protocol import coordinator as decide
+from actorstream.protocol import coordinator_effects as decide
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.messages import (
     AbortCheckpoint,

@@ -6,12 +6,11 @@ import pytest
 
 from actorstream.errors import InvariantError
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.protocol.coordinator import (
-    FINAL_RETRY_US,
+from actorstream.protocol.coordinator import FINAL_RETRY_US, Coordinator
+from actorstream.protocol.coordinator_effects import (
     Abort,
     Answer,
     Complete,
-    Coordinator,
     Effect,
     Fail,
     Finish,

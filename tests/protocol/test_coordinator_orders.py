@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actorstream.model.ids import CheckpointId, SubtaskId
-from actorstream.protocol.coordinator import (
+from actorstream.protocol.coordinator import Coordinator
+from actorstream.protocol.coordinator_effects import (
     Abort,
     Answer,
     Complete,
-    Coordinator,
     Effect,
     Fail,
     Finish,
@@ -212,6 +212,8 @@ class _Oracle:
                     assert self.final_completed is not None
                     assert self.committed == set(self.subtasks)
                     self.ended = True
+                case _:
+                    raise AssertionError(f"nobody asked for {effect}")
         assert self.ended or self.tolerated < 0 or self.failures <= self.tolerated
 
     def see_trigger(self, effect: Trigger, event: str) -> None:
