@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overload
 
+from actorstream.api.metrics import metrics_of
+from actorstream.api.savepoint import Savepoint
 from actorstream.api.subscription import Subscription
+from actorstream.checkpoints.savepoints import MANIFEST, check_name
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import copy_value
-from actorstream.errors import InvariantError, PlanError
+from actorstream.errors import InvariantError, PlanError, StoreError
+from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
-from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.state_declarations import StateRef
 from actorstream.runtime.explain_gather import gather
 from actorstream.runtime.explain_picture import Reader
 from actorstream.runtime.explaining import explain, in_sentences
+from actorstream.runtime.messages import CheckpointRequest
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
@@ -51,9 +56,14 @@ class Summary(NamedTuple):
 class Job:
     """One running job. Once it has failed, every method but `explain` raises its JobFailed."""
 
-    def __init__(self, plan: Plan, supervisor: Supervisor, statistics: JobStatistics, world: World) -> None:
-        """Look at a supervised run; made by `Run`."""
-        self._plan = plan
+    def __init__(
+        self, plan: Plan, supervisor: Supervisor, statistics: JobStatistics, world: World, root: str | None = None
+    ) -> None:
+        """Look at a supervised run; made by `Run`. `root`: the job's folder, if it outlives the process."""
+        self._first_plan = plan
+        self._root = root
+        self._parallelism = plan.parallelism
+        self._of_operators: dict[str, int] = {}
         self._supervisor = supervisor
         self._statistics = statistics
         self._world = world
@@ -61,6 +71,11 @@ class Job:
         self._subscriptions: list[tuple[tuple[tuple[NodeId, str], ...], Subscription[Any]]] = []
         supervisor.on_built = self._attach_all
         supervisor.on_ended = self._finish_subscriptions
+
+    @property
+    def _plan(self) -> Plan:
+        """What it runs by: another one once it was rescaled."""
+        return self._supervisor.plan or self._first_plan
 
     # ---- life
 
@@ -79,11 +94,35 @@ class Job:
         self._raise_if_failed()
         return self.summary()
 
-    async def stop(self) -> None:
-        """Stop the sources, take a final checkpoint and commit its output; the next run goes on from there."""
-        self.stop_soon()
+    @overload
+    async def stop(self) -> None: ...
+    @overload
+    async def stop(self, *, savepoint: str, drain: bool = ...) -> Savepoint: ...
+    async def stop(self, *, savepoint: str | None = None, drain: bool = False) -> Savepoint | None:
+        """Stop the sources, take a final checkpoint and commit its output; the next run goes on from there.
+
+        Args:
+            savepoint: Make a savepoint of it, too. It holds no pending output, so it needs nothing of this place.
+            drain: End event time first: timers fire, windows close, as if all input had ended. Whoever goes on from
+                the savepoint opens closed windows again when more records of them come.
+
+        Raises:
+            StoreError: The savepoint could not be made. The job goes on running, unless it ended for another reason,
+                or is drained.
+            PlanError: The name is none, or the job has no store; the job goes on running.
+        """
+        if savepoint is None:
+            if drain:
+                raise PlanError("stop(drain=True) takes a savepoint too: say stop(savepoint=..., drain=True)")
+            self.stop_soon()
+            await self._supervisor.ended.wait()
+            self._raise_if_failed()
+            return None
+        made = await self._make_savepoint(savepoint, stop=True, drain=drain)
+        self.release_subscriptions()
         await self._supervisor.ended.wait()
         self._raise_if_failed()
+        return made
 
     def stop_soon(self) -> None:
         """Ask for what `stop` does, without waiting: for signal handlers. `wait` tells when it is done."""
@@ -98,8 +137,71 @@ class Job:
         """
         self._raise_if_failed()
         future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
-        self._supervisor.request_checkpoint(future)
+        self._supervisor.request(future)
         return await future
+
+    async def savepoint(self, name: str) -> Savepoint:
+        """Take a savepoint now, and give it once it is durable.
+
+        It holds all that a job needs to go on from it, in a folder of its own that may be moved, and that no job
+        deletes. It commits nothing: output of the time since the last checkpoint is in it as pending.
+
+        Raises:
+            StoreError: It failed, there is one of this name, or none can be taken now; the job goes on.
+            PlanError: The name is none, or the job has no store.
+        """
+        return await self._make_savepoint(name, stop=False, drain=False)
+
+    async def _make_savepoint(self, name: str, *, stop: bool, drain: bool) -> Savepoint:
+        self._raise_if_failed()
+        check_name(name)
+        if self._root is None:
+            raise PlanError("the job has no store that outlives it, so no savepoint can be made: say run(store=...)")
+        path = os.path.join(self._root, "savepoints", name)
+        if self._world.files.exists(os.path.join(path, MANIFEST)):
+            raise StoreError(f"{path} is a savepoint already: give the new one another name, or delete that one")
+        future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
+        self._supervisor.request(future, CheckpointRequest(0, stop=stop, savepoint=name, drain=drain))
+        await future
+        return Savepoint(name, path)
+
+    async def rescale(self, parallelism: int, *, operator: str | None = None) -> None:
+        """Go on with another parallelism; returns once every operator is open again.
+
+        An ordinary checkpoint is taken while the job runs, so that the second one, at whose barrier the sources stop,
+        has little to write; another attempt goes on from that. State, timers, windows, positions and pending output
+        go along with their keys. Nothing is lost or doubled.
+
+        Args:
+            parallelism: Of operators that do not say their own, or of `operator`; at most the pipeline's
+                max_parallelism.
+            operator: The one operator to change, by its name.
+
+        Raises:
+            PlanError: There is no such operator, or it cannot have this parallelism; nothing has happened.
+            StoreError: The checkpoint failed, or the job cannot be rescaled now; it goes on as it was.
+        """
+        self._raise_if_failed()
+        plan = self._plan_with(parallelism, operator)
+        await self.checkpoint()
+        future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
+        self._supervisor.request_rescale(future, plan)
+        await future
+        if operator is None:
+            self._parallelism = parallelism
+        else:
+            self._of_operators[operator] = parallelism
+
+    def _plan_with(self, parallelism: int, operator: str | None) -> Plan:
+        graph = self._plan.graph
+        if operator is None:
+            degree, of_operators = parallelism, self._of_operators
+        else:
+            degree, of_operators = self._parallelism, {**self._of_operators, operator: parallelism}
+        if operator is not None and all(node.name != operator for node in graph.nodes):
+            names = sorted(node.name for node in graph.nodes)
+            raise PlanError(f"there is no operator {operator!r} to rescale: the job has {names}")
+        return plan_graph(graph, parallelism=degree, has_store=self._root is not None, of_operators=of_operators)
 
     def summary(self) -> Summary:
         """Give the counts so far."""
@@ -119,32 +221,7 @@ class Job:
         An actor has a watermark, in Unix seconds, between the first one that comes and the end of its input.
         """
         self._raise_if_failed()
-        statistics = self._statistics
-        metrics: dict[str, float] = {
-            "job.checkpoints": statistics.checkpoints,
-            "job.failed_checkpoints": statistics.failed_checkpoints,
-            "job.restarts": statistics.restarts,
-            "job.last_checkpoint_id": statistics.last_checkpoint_id,
-            "job.last_checkpoint_seconds": statistics.last_checkpoint_seconds,
-            "job.last_checkpoint_entries": statistics.last_checkpoint_entries,
-        }
-        attempt = self._supervisor.attempt
-        for identity, subtask in attempt.built.subtasks.items() if attempt is not None else ():
-            prefix = f"{identity.chain}.{identity.subtask}."
-            counted = subtask.statistics
-            metrics[f"{prefix}records_in"] = counted.records_in
-            metrics[f"{prefix}records_out"] = counted.records_out
-            metrics[f"{prefix}busy_seconds"] = counted.busy_seconds
-            metrics[f"{prefix}idle_seconds"] = counted.idle_seconds
-            metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
-            metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
-            if subtask.runner.time is not None:
-                if TIME_MIN < (watermark := subtask.runner.time.now) < TIME_MAX:
-                    metrics[f"{prefix}watermark"] = watermark / 1e6
-                metrics[f"{prefix}late_records"] = subtask.runner.time.after.late
-            if subtask.state is not None:
-                metrics[f"{prefix}state_layers"] = subtask.state.stack.layers
-        return metrics
+        return metrics_of(self._statistics, self._supervisor.attempt)
 
     def explain(self) -> str:
         """Say in sentences what holds the output up: where, since when, and what to do about it.

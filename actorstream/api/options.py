@@ -6,10 +6,12 @@ are checked where they are given. Type checkers find the same mistakes earlier.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
+from actorstream.api.savepoint import Savepoint
 from actorstream.api.settings import Settings, duration_us
 from actorstream.errors import JobFailed, PlanError
 from actorstream.protocol.restart import Restart
@@ -44,9 +46,14 @@ class RunOptions(TypedDict, total=False):
         store: Root folder: the job lives in <store>/<pipeline name>. None: a private temporary folder, gone at the end.
         take_over: Go on although another process holds the store, one that hangs and cannot be ended. It is fenced:
             if it wakes up it can neither publish nor commit, and its job fails.
-        restore: An older checkpoint of the store to go on from, by its id; default: the newest. Only for the first
-            attempt: once this run has a checkpoint of its own, that is the newest.
-        accept_duplicates: Say so where output after that checkpoint was committed: it is written again.
+        restore: What to go on from; default: the store's newest checkpoint. A savepoint, its folder, or its name in the
+            store; the folder of another store's checkpoint; or an older checkpoint of the store, by its id. Only for
+            the first attempt: once this run has a checkpoint of its own, that is the newest. A store that was begun
+            from this very savepoint goes on from its own newest checkpoint, so a service may say it at each start.
+        accept_duplicates: Say so where output after that snapshot was committed: it is written again.
+        fork: Run beside the job that `restore` is of, under this name: with an id, a folder in the store
+            (<pipeline>@<fork>) and output of its own. An EventLog's goes to <log>@<fork>; other sinks find the name in
+            their context.
         checkpoint_interval: Default 1 s; None: only the final one and those asked for. Transactional output appears
             at this pace.
         restart: What to do when the job fails. Default: never without a store, else `Restart.exponential()`.
@@ -60,7 +67,8 @@ class RunOptions(TypedDict, total=False):
 
     store: StrPath | None
     take_over: bool
-    restore: int
+    restore: Savepoint | StrPath | int
+    fork: str | None
     accept_duplicates: bool
     checkpoint_interval: Duration | None
     restart: Restart
@@ -72,6 +80,7 @@ class RunOptions(TypedDict, total=False):
 
 STATE_MEMORY = 256 << 20
 _STATE_MEMORY_MIN = 1 << 20
+_FORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def check_options(options: Options, what: str) -> None:
@@ -109,12 +118,30 @@ def check_run_options(options: RunOptions) -> None:
     memory: object = options.get("state_memory", STATE_MEMORY)
     if not isinstance(memory, int) or isinstance(memory, bool) or memory < _STATE_MEMORY_MIN:
         raise _wrong(what, "state_memory", memory, f"a number of bytes, at least {_STATE_MEMORY_MIN} (1 MiB)")
-    if "restore" in options:
-        _check_count(what, "restore", options["restore"])
+    _check_restore(what, options)
     if not callable(options.get("on_failure", print)):
         raise _wrong(what, "on_failure", options["on_failure"], "a function of one JobFailed")
     if not isinstance(options.get("settings", Settings()), Settings):
         raise _wrong(what, "settings", options["settings"], "a Settings")
+
+
+def _check_restore(what: str, options: RunOptions) -> None:
+    restore: object = options.get("restore", 1)
+    if isinstance(restore, int):
+        _check_count(what, "restore", restore)
+    elif not isinstance(restore, str | PathLike | Savepoint):
+        raise _wrong(what, "restore", restore, "a Savepoint, its folder or name, or the id of a checkpoint")
+    elif options.get("store") is None:
+        raise _wrong(what, "restore", restore, "a store too: run(store=...)")
+    fork: object = options.get("fork")
+    if fork is None:
+        return
+    if not isinstance(fork, str) or not _FORK.fullmatch(fork):
+        raise _wrong(what, "fork", fork, "a name of 1 to 64 letters, digits, dots, dashes and underscores")
+    if options.get("store") is None:
+        raise _wrong(what, "fork", fork, "a store too: run(store=...)")
+    if isinstance(options.get("restore"), int):
+        raise _wrong(what, "restore", options["restore"], "a savepoint, or the folder of a checkpoint, for a fork")
 
 
 def _check_known(what: str, options: Mapping[str, object], known: Iterable[str]) -> None:

@@ -18,13 +18,16 @@ import anyio
 
 from actorstream.api.job import Job
 from actorstream.api.options import STATE_MEMORY
+from actorstream.api.savepoint import Savepoint
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
+from actorstream.runtime.beginning import check_store, look_up
 from actorstream.runtime.building import JobContext
+from actorstream.runtime.forking import close_sinks, fork_sinks
 from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
@@ -37,10 +40,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actorstream.api.job import Summary
-    from actorstream.api.options import RunOptions
+    from actorstream.api.options import RunOptions, StrPath
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.ids import JobId
     from actorstream.model.world import Offload
+    from actorstream.runtime.beginning import Beginning
 
 
 class Run:
@@ -75,6 +79,8 @@ class Run:
         self._take_over = options.get("take_over", False)
         default = Restart.never() if store is None else Restart.exponential()
         self._settings = _job_settings(options, wire=wire)
+        self._restore = _path_of(options.get("restore"))
+        self._fork = options.get("fork") or ""
         self._world = current_world()
         self._supervisor = Supervisor(options.get("restart", default), self._world.random.fraction)
         self._statistics = JobStatistics()
@@ -108,7 +114,8 @@ class Run:
             await _outcome(self._root)
             raise self._first_error()
         self._inside = asyncio.current_task()
-        self._job = Job(self._plan, self._supervisor, self._statistics, self._world)
+        folder = None if self._store is None else os.path.join(self._store, self._folder)
+        self._job = Job(self._plan, self._supervisor, self._statistics, self._world, folder)
         return self._job
 
     async def __aexit__(
@@ -164,7 +171,7 @@ class Run:
     async def _body(self) -> None:
         world, offload = self._world, self._world.offload
         documents: Offload = offload
-        name, temporary, scratch = self._plan.graph.name, "", None
+        name, temporary, scratch = self._folder, "", None
         if self._store is None:
             temporary = world.files.temporary(f"actorstream-{world.random.token()}")
             documents = InlineOffload()
@@ -172,8 +179,12 @@ class Run:
             world = replace(world, files=scratch)
         root = os.path.join(self._store or temporary, name)
         directory = CheckpointDirectory(world.files, root)
+        forked = fork_sinks(self._plan.graph, self._fork)
         try:
-            job = await documents.run(_open, directory, world.random.token(), take_over=self._take_over)
+            beginning = await documents.run(self._look_up, root)
+            job = await documents.run(
+                _open, directory, world.random.token(), beginning, take_over=self._take_over, fork=self._fork
+            )
             await self._supervisor.run(
                 JobContext(
                     plan=self._plan,
@@ -187,18 +198,50 @@ class Run:
                     answer=self._supervisor.answer,
                     documents=documents,
                     durable=self._store is not None,
+                    beginning=beginning,
+                    fork=self._fork,
+                    forked=forked,
                 )
             )
         finally:
             self._supervisor.opened.set()
             directory.close()
+            await close_sinks(forked)
             if scratch is not None and not scratch.remove_unused():
                 await offload.run(world.files.remove_tree, temporary)
 
+    @property
+    def _folder(self) -> str:
+        """Name the job's folder in its store."""
+        return f"{self._plan.graph.name}@{self._fork}" if self._fork else self._plan.graph.name
 
-def _open(directory: CheckpointDirectory, token: str, *, take_over: bool) -> JobId:
+    def _look_up(self, root: str) -> Beginning | None:
+        """Find the snapshot to begin from; blocking."""
+        files = self._world.files
+        if self._restore is not None:
+            origin = os.path.join(os.path.dirname(root), self._plan.graph.name, "savepoints")
+            return look_up(files, self._restore, origin, self._fork)
+        if self._fork and not files.exists(os.path.join(root, "JOB")):
+            raise RestoreError(
+                f"there is no fork {self._fork!r} in {os.path.dirname(root)} to go on with: name the savepoint that it "
+                "begins from (restore=...)"
+            )
+        return None
+
+
+def _path_of(restore: Savepoint | StrPath | int | None) -> str | None:
+    """Give the path or name of a snapshot that is none of the store's own checkpoints."""
+    if restore is None or isinstance(restore, int):
+        return None
+    return restore.path if isinstance(restore, Savepoint) else os.fspath(restore)
+
+
+def _open(
+    directory: CheckpointDirectory, token: str, beginning: Beginning | None, *, take_over: bool, fork: str
+) -> JobId:
     """Open the store. The lock keeps honest processes apart; the attempt that is claimed next fences the rest."""
-    job = directory.open(token)
+    job = directory.open(token, origin=None if beginning is None else beginning.origin, fork=fork)
+    check_store(directory, beginning, fork=fork)
     try:
         directory.lock()
     except StoreInUseError as error:
@@ -223,6 +266,7 @@ async def _outcome(task: asyncio.Task[None]) -> None:
 def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
     resolved = options.get("settings", Settings()).resolved()
     interval = options.get("checkpoint_interval", 1.0)
+    restore = options.get("restore")
     return JobSettings(
         checkpoint_interval_us=None if interval is None else duration_us(interval, "run: checkpoint_interval"),
         checkpoint_timeout_us=resolved.checkpoint_timeout_us,
@@ -232,7 +276,10 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         timers_at_end=resolved.timers_at_end,
         burst_us=resolved.burst_us,
         state_memory=options.get("state_memory", STATE_MEMORY),
-        restore=CheckpointId(options["restore"]) if "restore" in options else None,
+        restore=CheckpointId(restore) if isinstance(restore, int) else None,
         accept_duplicates=options.get("accept_duplicates", False),
+        allow_dropped=resolved.allow_dropped,
+        restore_as=resolved.restore_as,
+        claim=resolved.claim,
         wire=wire,
     )

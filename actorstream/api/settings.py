@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -19,7 +20,7 @@ from actorstream.errors import PlanError
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
 
     from actorstream.runtime.deployment import TimersAtEnd
 
@@ -37,6 +38,9 @@ class SettingValues(TypedDict, total=False):
     retained: int
     burst: timedelta | float
     timers_at_end: TimersAtEnd
+    allow_dropped: Sequence[str]
+    restore_as: Mapping[str, str]
+    claim: bool
 
 
 class Settings:
@@ -51,6 +55,11 @@ class Settings:
         timers_at_end: What becomes of processing-time timers and windows that are still to come when all input has
             ended: "fire" them then (the default; those that are set meanwhile are dropped), "drop" them, or "wait" for
             their time.
+        allow_dropped: What a restored snapshot may hold that the pipeline has no more: names of operators, and states
+            as "operator.state". It is given up.
+        restore_as: Operators that have a new name: {"old": "new"}.
+        claim: The savepoint that the job begins from becomes its own, and is deleted after its first checkpoint.
+            Default: it stays.
 
     Raises:
         PlanError: A name is unknown, or a value is out of its range.
@@ -79,7 +88,7 @@ class Settings:
 
     def __hash__(self) -> int:
         """Agree with equality."""
-        return hash(frozenset(self._given.items()))
+        return hash(frozenset(map(repr, self._given.items())))
 
     def resolved(self, environ: Mapping[str, str] | None = None, folder: str | None = None) -> ResolvedSettings:
         """Add what environment and file say.
@@ -110,6 +119,9 @@ class ResolvedSettings:
     retained: int = 3
     burst_us: int = 5_000
     timers_at_end: TimersAtEnd = "fire"
+    allow_dropped: frozenset[str] = frozenset()
+    restore_as: Mapping[str, str] = field(default_factory=dict)
+    claim: bool = False
 
 
 def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
@@ -142,6 +154,36 @@ _LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
 _WORDS = {"timers_at_end": ("fire", "drop", "wait")}
 
 
+def _names(where: str, name: str, value: object) -> frozenset[str]:
+    if isinstance(value, str):
+        value = value.split(",")  # the environment's form
+    if not isinstance(value, Iterable) or not all(isinstance(each, str) and each for each in value):
+        raise PlanError(f'{where}: {name} is {value!r}, expected names of operators, or of states as "operator.state"')
+    return frozenset(value)
+
+
+def _renames(where: str, name: str, value: object) -> dict[str, str]:
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split(","))  # the environment's form: old=new,...
+    pairs = list(value.items()) if isinstance(value, Mapping) else [(None, None)]
+    if not all(isinstance(each, str) and each for pair in pairs for each in pair):
+        raise PlanError(f'{where}: {name} is {value!r}, expected names of operators, {{"old": "new"}}')
+    return dict(pairs)
+
+
+def _flag(where: str, name: str, value: object) -> bool:
+    if value in {0, 1, "true", "false"}:
+        return value in {1, "true"}
+    raise PlanError(f"{where}: {name} is {value!r}, expected true or false")
+
+
+_OF_A_RESTORE: dict[str, Callable[[str, str, object], object]] = {
+    "allow_dropped": _names,
+    "restore_as": _renames,
+    "claim": _flag,
+}
+
+
 def _read(where: str, given: Mapping[str, object]) -> dict[str, Any]:
     """Check one layer; give it under the names of `ResolvedSettings`."""
     values: dict[str, Any] = {}
@@ -157,8 +199,10 @@ def _read(where: str, given: Mapping[str, object]) -> dict[str, Any]:
             if value not in _WORDS[name]:
                 raise PlanError(f"{where}: {name} is {value!r}, expected one of {', '.join(map(repr, _WORDS[name]))}")
             values[name] = value
+        elif name in _OF_A_RESTORE:
+            values[name] = _OF_A_RESTORE[name](where, name, value)
         else:
-            known = ", ".join(sorted([*_LEAST_US, *_BOUNDS, *_WORDS]))
+            known = ", ".join(sorted([*_LEAST_US, *_BOUNDS, *_WORDS, *_OF_A_RESTORE]))
             raise PlanError(f"{where}: there is no setting {name!r}; known are {known}")
     return values
 

@@ -20,6 +20,7 @@ from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.manifest import Manifest, seal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
 from actorstream.checkpoints.retention import Holdings, Published, Retirement, choose
+from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, check_name, make_savepoint, sweep_savepoints
 from actorstream.checkpoints.view import COMPLETED, MANIFEST, StoreView
 from actorstream.errors import FencedError, InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId
@@ -28,6 +29,7 @@ from actorstream.protocol.attempts import is_void
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from actorstream.checkpoints.lease import JobNote, Origin
     from actorstream.model.ids import JobId, LayerName
     from actorstream.model.world import FileSystem
     from actorstream.protocol.attempts import Claim
@@ -53,11 +55,13 @@ class CheckpointDirectory(StoreView):
         self._known: dict[CheckpointId, Published] = {}
         self._listed_before: frozenset[LayerName] = frozenset()
 
-    def open(self, token: str) -> JobId:
-        """Make the store if it is not there, and give its job id: `token` the first time.
+    def open(self, token: str, *, origin: Origin | None = None, fork: str = "") -> JobId:
+        """Make the store if it is not there, and give its job id.
 
         Args:
-            token: Fresh random letters and digits, also used to name this opener's drafts.
+            token: Fresh random letters and digits: the id of a new job, and a name for this opener's drafts.
+            origin: The savepoint from which a new store is begun: its job goes on here, under its id.
+            fork: That job stays where it is; here runs another, beside it, under this name.
 
         Raises:
             StoreError: The disk refuses, or `JOB` is damaged or gone.
@@ -65,8 +69,13 @@ class CheckpointDirectory(StoreView):
         with disk_errors(self._root, "making the store"):
             for folder in (self._root, self._checkpoints, self._layers):
                 self._files.make_dirs(folder)
-        self._job = self._lease.open(token)
+        self._job = self._lease.open(token, origin=origin, fork=fork)
         return self._job
+
+    @property
+    def note(self) -> JobNote:
+        """What is noted of the job: its id, and what the store was begun from."""
+        return self._lease.note
 
     def lock(self) -> None:
         """Keep other honest processes out until `close`; `StoreInUseError` if one is there."""
@@ -151,6 +160,17 @@ class CheckpointDirectory(StoreView):
             # The checkpoint is complete without this name: its failure is none of the checkpoint's.
             self._files.link(path, self._path(checkpoint, COMPLETED))
         self._remember(manifest)
+
+    def publish_savepoint(self, manifest: Manifest, name: str) -> SnapshotPlace:
+        """Make a savepoint; it is none of the job's checkpoints.
+
+        Raises:
+            FencedError: A higher attempt exists.
+            StoreError: There is none of this name now, or was one before; or whether there is one is unknown.
+        """
+        place = SnapshotPlace(join(self._savepoints, check_name(name)), self._layers)
+        make_savepoint(self._files, place, place.folder, manifest, lambda: self._last_look(manifest))
+        return SnapshotPlace(place.folder, join(place.folder, LAYERS))
 
     def retire(self, *, keep: int, in_use: Collection[LayerName], pending: Collection[LayerName] = ()) -> list[str]:
         """Delete what no kept checkpoint and nobody else needs; see checkpoints/retention.py.
@@ -281,7 +301,9 @@ class CheckpointDirectory(StoreView):
                     path = self._path(checkpoint, name)
                     with disk_errors(path, "removing a draft"):
                         self._files.unlink(path)
-        return max(self.checkpoint_ids(), default=CheckpointId(0))
+        made = sweep_savepoints(self._files, self._savepoints, attempt)
+        taken = [CheckpointId(manifest.checkpoint) for manifest in made if manifest.job == self._job]
+        return max([*self.checkpoint_ids(), *taken], default=CheckpointId(0))
 
     def _sync(self, checkpoint: CheckpointId) -> None:
         self._files.sync_dir(self._folder(checkpoint))

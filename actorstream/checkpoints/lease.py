@@ -41,11 +41,22 @@ _NAMED = re.compile(r"[0-9a-zA-Z]{8,64}")
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The savepoint that a store was begun from: whose it was, its id, and the digest of its manifest."""
+
+    job: str
+    checkpoint: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobNote:
-    """Content of `JOB`."""
+    """Content of `JOB`. `fork`: runs beside its origin under this name, with an id of its own."""
 
     format: int
     job: str
+    origin: Origin | None = None
+    fork: str = ""
     digest: str = ""
 
 
@@ -69,7 +80,7 @@ class Lease:
         self._root = root
         self._attempts = join(root, "attempts")
         self._token = ""
-        self._job: JobId | None = None
+        self._note: JobNote | None = None
         self._lock: FileLock | None = None
         self._claimed: tuple[Claim, bytes] | None = None
 
@@ -80,8 +91,20 @@ class Lease:
             raise InvariantError(f"{self._root}: no attempt was claimed yet")
         return self._claimed[0].attempt
 
-    def open(self, token: str) -> JobId:
-        """Give the store's job id; the first time, `token` becomes it.
+    @property
+    def note(self) -> JobNote:
+        """What `JOB` says."""
+        if self._note is None:
+            raise InvariantError(f"{self._root}: not opened yet")
+        return self._note
+
+    def open(self, token: str, *, origin: Origin | None = None, fork: str = "") -> JobId:
+        """Give the store's job id; the first time it is the origin's, for a fork and without an origin `token`.
+
+        Args:
+            token: Fresh and random.
+            origin: The savepoint from which a store that is not there yet is begun.
+            fork: The name under which it then runs beside its origin.
 
         Raises:
             StoreError: `JOB` is damaged, or gone while there are attempts.
@@ -95,9 +118,10 @@ class Lease:
             self._files.make_dirs(self._attempts)
             absent = not self._files.exists(path)
         if absent:
-            self._make_job(path, token)
-        self._job = self._read_job()
-        return self._job
+            job = token if origin is None or fork else origin.job
+            self._make_job(path, JobNote(FORMAT, job, origin, fork))
+        self._note = self._read_note()
+        return JobId(self._note.job)
 
     def lock(self) -> None:
         """Keep other honest processes out until `close`.
@@ -159,7 +183,7 @@ class Lease:
         if self._claimed is None:
             raise InvariantError(f"{self._root}: claim an attempt before writing")
         claim, note = self._claimed
-        if self._read_job() != self._job:
+        if self._read_note() != self._note:
             raise StoreError(f"{self._root} was replaced by another job's store while in use: put the folder back")
         newest = max(self._numbers(), default=0)
         if newest > claim.attempt:
@@ -186,7 +210,7 @@ class Lease:
             self._lock.release()
             self._lock = None
 
-    def _make_job(self, path: str, token: str) -> None:
+    def _make_job(self, path: str, note: JobNote) -> None:
         used = [folder for folder in ("attempts", "checkpoints") if names_in(self._files, join(self._root, folder))]
         # Looked at in this order: whoever makes JOB at this moment does so before the first attempt.
         if used and not self._files.exists(path):
@@ -194,8 +218,7 @@ class Lease:
                 f"{path} is missing, but there are {' and '.join(used)}: it held the job id, which is also in every "
                 "manifest; put it back from a copy, or start with an empty store"
             )
-        note = seal(JobNote(FORMAT, token))
-        put_if_absent(self._files, path, note, draft=f"{path}.{token}.draft", folders=[self._root])
+        put_if_absent(self._files, path, seal(note), draft=f"{path}.{self._token}.draft", folders=[self._root])
 
     def _fence(self, attempt: int) -> AttemptNumber:
         while True:
@@ -225,10 +248,10 @@ class Lease:
             raise StoreError(f"{path} holds the claim of attempt {note.attempt}, expected {number}; {remedy}")
         return Claim(AttemptNumber(note.attempt), CheckpointId(note.first_checkpoint))
 
-    def _read_job(self) -> JobId:
+    def _read_note(self) -> JobNote:
         path = join(self._root, "JOB")
         remedy = "put it back from a copy; the job id is also in every manifest"
         note = unseal(JobNote, path, read_file(self._files, path), newest=FORMAT, remedy=remedy)
         if not _NAMED.fullmatch(note.job):
             raise StoreError(f"{path} names the job {note.job!r}, expected letters and digits; {remedy}")
-        return JobId(note.job)
+        return note

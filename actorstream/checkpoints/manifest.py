@@ -117,7 +117,10 @@ class TimeEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One checkpoint. `digest` is written by `seal`; leave it empty."""
+    """One checkpoint. `digest` is written by `seal`; leave it empty.
+
+    `drained`: the sources ended though their input had not, so event time is at its end and starts anew.
+    """
 
     format: int
     job: str
@@ -134,6 +137,7 @@ class Manifest:
     sinks: list[PendingToken] = field(default_factory=list)
     duration_us: int = 0
     times: list[TimeEntry] = field(default_factory=list)
+    drained: bool = False
     digest: str = ""
 
 

@@ -5,6 +5,7 @@
       layers/<attempt>-<host>-<n>.lmdb   written by hosts, listed by manifests
       checkpoints/<id>/manifest.json     published once, by link
       checkpoints/<id>/completed         a second link to it, made after it was durable
+      savepoints/<name>/...              see checkpoints/savepoints.py
 
 The second link tells a manifest that was lost from one that was never published:
 a folder with neither is a crash before the publish and no error; a folder with
@@ -21,6 +22,7 @@ from xxhash import xxh3_128
 
 from actorstream.checkpoints.manifest import Manifest, attempt_of, unseal
 from actorstream.checkpoints.put import disk_errors, names_in, read_file
+from actorstream.checkpoints.savepoints import SnapshotPlace, check_name, names_of_savepoints
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId, JobId, LayerName
 from actorstream.protocol.recovery import ManifestFact
@@ -43,6 +45,7 @@ class StoreView:
         self._root = root
         self._checkpoints = join(root, "checkpoints")
         self._layers = join(root, "layers")
+        self._savepoints = join(root, "savepoints")
         self._job: JobId | None = None
 
     def checkpoint_ids(self) -> list[CheckpointId]:
@@ -82,6 +85,23 @@ class StoreView:
         """Read every layer to its end and give what is wrong, one sentence a file."""
         problems = [self._layer_problem(entry) or self._digest_problem(entry) for entry in manifest.layers]
         return [problem for problem in problems if problem is not None]
+
+    @property
+    def root(self) -> str:
+        """The job's folder."""
+        return self._root
+
+    def place(self, checkpoint: CheckpointId) -> SnapshotPlace:
+        """Give where a checkpoint lies."""
+        return SnapshotPlace(self._folder(checkpoint), self._layers)
+
+    def savepoint_folder(self, name: str) -> str:
+        """Give where a savepoint of this name lies, or would; PlanError if none can be called so."""
+        return join(self._savepoints, check_name(name))
+
+    def savepoint_names(self) -> list[str]:
+        """Give the names of all savepoints, unfinished ones too."""
+        return names_of_savepoints(self._files, self._savepoints)
 
     def layer_path(self, name: LayerName) -> str:
         """Give where a layer lies, or is to be written."""

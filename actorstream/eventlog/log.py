@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 
@@ -174,6 +174,17 @@ class EventLog(Generic[T]):
     def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, T]]:
         """Yield what follows offset `after` (None: from the earliest on) in one partition, for ever."""
         return self._everything.read(split, after)
+
+    def forked(self, name: str, /) -> EventLog[T]:
+        """Give the log beside this one, `<path>@<name>`, that a fork of this name writes to."""
+        return EventLog(
+            cast("type[T]", self._type),
+            f"{self.path}@{name}",
+            partitions=self._partitions,
+            key=self._key,
+            timestamp=self._timestamp,
+            settings=self._settings,
+        )
 
     def writer(self, ctx: SinkContext, /) -> LogWriter[T]:
         """Open a transactional writer for one subtask of a job."""

@@ -28,6 +28,7 @@ keys is fetched before the records, and the same times were assigned on every wa
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
@@ -52,7 +53,9 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Edge, LogicalGraph, Node, NodeId
 
 
-def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) -> Plan:
+def plan_graph(
+    graph: LogicalGraph, *, parallelism: int = 1, has_store: bool, of_operators: Mapping[str, int] | None = None
+) -> Plan:
     """Check a graph and decide its actors.
 
     The plan depends on the arguments only: the same pipeline gives the same
@@ -62,12 +65,14 @@ def plan_graph(graph: LogicalGraph, *, parallelism: int = 1, has_store: bool) ->
         graph: The pipeline as written.
         parallelism: For operators that do not say their own.
         has_store: State outlives the process, so stateful operators need names.
+        of_operators: By operator, what counts instead of the parallelism that it says.
 
     Raises:
         PlanError: The graph cannot run: see `graph/checks.py`.
     """
-    check_graph(graph, parallelism=parallelism, has_store=has_store)
-    degrees = {node.id: node.parallelism or parallelism for node in graph.nodes}
+    said = [_saying(node, of_operators or {}) for node in graph.nodes]
+    check_graph(replace(graph, nodes=said), parallelism=parallelism, has_store=has_store)
+    degrees = {node.id: node.parallelism or parallelism for node in said}
     heads = _heads(graph, degrees)
     members: dict[NodeId, list[Node]] = defaultdict(list)
     feeds: dict[NodeId, list[tuple[Node, Edge]]] = defaultdict(list)
@@ -149,6 +154,10 @@ def _is_forward(node: Node) -> bool:
     return len(node.inputs) == 1 and isinstance(node.inputs[0].partitioning, Forward)
 
 
+def _saying(node: Node, of_operators: Mapping[str, int]) -> Node:
+    return replace(node, parallelism=of_operators[node.name]) if node.name in of_operators else node
+
+
 def _makes_keys(node: Node) -> bool:
     """Tell whether an operator can make its keys itself, inside a chain."""
     return (
@@ -169,6 +178,7 @@ def _exchanges(node: Node, degrees: Mapping[NodeId, int]) -> list[Exchange]:
             else edge.partitioning,
             output=edge.output,
             side=edge.side,
+            name=f"{node.name}:{index}",
         )
         for index, edge in enumerate(node.inputs)
     ]

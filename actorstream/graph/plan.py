@@ -28,7 +28,8 @@ class Exchange:
     """An edge between two chains: what `sender` gives goes to the head of `receiver`.
 
     `input` is the edge's place among the inputs of the receiving node, so that a
-    stream joined with itself gives two exchanges. `output` and `side` are the edge's.
+    stream joined with itself gives two exchanges. `output` and `side` are the edge's. `name` is the receiver's name and
+    that place: what snapshots call it.
     """
 
     sender: NodeId
@@ -37,6 +38,7 @@ class Exchange:
     partitioning: Partitioning
     output: str = ""
     side: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,15 @@ class Sink(Protocol[T_contra]):
         ...
 
 
+@runtime_checkable
+class ForkableSink(Protocol[T_contra]):
+    """A sink that has a place of its own for the output of a fork."""
+
+    def forked(self, name: str, /) -> Sink[T_contra]:
+        """Give the sink that the fork of this name writes to, beside this one."""
+        ...
+
+
 @dataclass(frozen=True)
 class ReplayableSource(Generic[T, Pos]):
     """The source that `replayable` makes of an async generator function: one split."""

@@ -59,6 +59,11 @@ class Refuse:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreSavepoint:
+    """Restore the snapshot that a person names, which is none of the store's checkpoints."""
+
+
 Decision: TypeAlias = StartEmpty | RestoreFrom | Refuse
 
 
@@ -92,6 +97,38 @@ def decide(
         return StartEmpty()
     problem = valid[chosen].problem
     return RestoreFrom(chosen) if problem is None else _refuse_unreadable(chosen, problem, valid)
+
+
+def decide_savepoint(
+    manifests: Sequence[ManifestFact],
+    attempts: Sequence[Claim],
+    *,
+    savepoint: CheckpointId,
+    begun_from: bool,
+    accept_duplicates: bool = False,
+) -> Decision | RestoreSavepoint:
+    """Decide what to start from where a person names a savepoint.
+
+    Args:
+        manifests: Every manifest found in the store, in any order.
+        attempts: Every claim found.
+        savepoint: The savepoint's id, of the same row as the store's checkpoints, or below that row.
+        begun_from: The store was begun from this savepoint: then its own newest checkpoint is what is meant.
+        accept_duplicates: A person accepts that output is written twice.
+    """
+    valid = {fact.checkpoint: fact for fact in manifests if not _is_void(fact, attempts)}
+    newest = max(valid, default=None)
+    if newest is None or accept_duplicates:
+        return RestoreSavepoint()
+    if begun_from:
+        return decide(manifests, attempts)
+    if newest > savepoint:
+        return Refuse(
+            f"output up to checkpoint {newest} may be committed already, so a start from savepoint {savepoint} would "
+            "write some of it twice; leave the savepoint out to go on from the newest checkpoint, run a fork of it, or "
+            "pass --accept-duplicates (accept_duplicates=True)"
+        )
+    return RestoreSavepoint()
 
 
 def _is_void(fact: ManifestFact, attempts: Sequence[Claim]) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
-from actorstream.errors import RestoreError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -20,19 +19,17 @@ from actorstream.operators.columns import columns_of
 from actorstream.operators.process_binding import make_process
 from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
-from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.coordinator import Coordinator
-from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
 from actorstream.runtime.aligned_sources import AlignedSources
-from actorstream.runtime.chain_runner import name_of
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.gate import Gate
+from actorstream.runtime.opening import claim_attempt, open_restored
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
-from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, positions_in, restore
+from actorstream.runtime.restoring import ManifestWriter, Restored
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
@@ -48,11 +45,12 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.numbers import Numbers
     from actorstream.graph.plan import Chain, Exchange, Plan
+    from actorstream.model.connect import Sink
     from actorstream.model.ids import JobId
     from actorstream.model.world import Offload, World
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
-    from actorstream.protocol.recovery import ManifestFact
+    from actorstream.runtime.beginning import Beginning
     from actorstream.runtime.job_settings import JobSettings
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.statistics import JobStatistics
@@ -67,6 +65,7 @@ class JobContext:
     """What every attempt of one run has in common.
 
     `documents` carries out what touches documents of the store only. `durable`: the store stays when the process ends.
+    `beginning` is a savepoint to begin from; `fork` names a job beside its origin, with the sinks `forked`.
     """
 
     plan: Plan
@@ -80,6 +79,9 @@ class JobContext:
     answer: Callable[[int, CheckpointId | None, str | None], None]
     documents: Offload
     durable: bool = True
+    beginning: Beginning | None = None
+    fork: str = ""
+    forked: Mapping[str, Sink[object]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -123,7 +125,7 @@ async def build(context: JobContext) -> Built:
         RestoreError: The newest checkpoint cannot be restored, or not into this plan.
         StoreError: A file of it is missing or damaged.
     """
-    claim = await context.documents.run(_claim, context.directory)
+    claim = await context.documents.run(claim_attempt, context)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
         if chain.stateful is not None and isinstance(chain.stateful.spec, ProcessSpec):
@@ -135,7 +137,7 @@ async def build(context: JobContext) -> Built:
         for chain in context.plan.chains
         if chain.stateful is not None
     }
-    restored = await _restore(context, columns)
+    restored = await open_restored(context, columns, claim)
     store = context.root if context.durable else None
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
@@ -144,41 +146,6 @@ async def build(context: JobContext) -> Built:
         return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
     finally:
         restored.close()
-
-
-def _claim(directory: CheckpointDirectory) -> Claim:
-    return directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
-
-
-async def _restore(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> Restored:
-    """Open what the newest checkpoint lists, in a thread; where there is none, nothing needs one."""
-    directory, settings = context.directory, context.settings
-    # What a person asked for is where the run begins; once it has a checkpoint of its own, that is the newest.
-    wanted = settings.restore if not context.statistics.checkpoints else None
-    manifests, claims = await context.documents.run(lambda: (directory.manifests(), directory.claims()))
-    match decide(manifests, claims, restore=wanted, accept_duplicates=settings.accept_duplicates):
-        case RestoreFrom(checkpoint):
-            return await context.world.offload.run(_open, context, columns, manifests, checkpoint)
-        case Refuse(reason):
-            raise RestoreError(reason)
-        case _:
-            return Restored()
-
-
-def _open(
-    context: JobContext,
-    columns: Mapping[str, Sequence[Column]],
-    manifests: Sequence[ManifestFact],
-    checkpoint: CheckpointId,
-) -> Restored:
-    directory = context.directory
-    manifest = directory.load(checkpoint)
-    check_restorable(manifest, context.plan, columns)
-    good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
-    kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
-    restored = restore(context.world.files, directory, manifest)
-    restored.kept = kept
-    return restored
 
 
 class _Builder:
@@ -210,7 +177,8 @@ class _Builder:
             layers=LayerWriter(world, context.layers_folder, self._layer_name, child=world.processes),
             budget=Budget(settings.state_memory),
             gate=Gate(),
-            job=context.job,
+            job=f"{context.job}@{context.fork}" if context.fork else context.job,
+            sinks=context.forked,
             attempt=claim.attempt,
             committed_through=self._committed_through(),
             restored_tokens=restored.tokens,
@@ -243,7 +211,7 @@ class _Builder:
         A silent one that has told nothing is idle from the start, so that what is late does not depend on when it
         comes to say so: with one split that is the same at any parallelism.
         """
-        told = self._restored.told_by(sender, subtask, name_of(exchange))
+        told = self._restored.told_by(sender, subtask, exchange.name)
         if told in {None, NOTHING_TOLD} and SubtaskId(sender.name, subtask) in self._silent:
             return Told(TIME_MIN, idle=True)
         return told
@@ -309,7 +277,7 @@ class _Builder:
             else:
                 indexes = range(receiver.parallelism)
             lanes = [self._subtasks[SubtaskId(receiver.name, index)].mailbox.lanes[channel] for index in indexes]
-            told = self._told(chain, identity.subtask, exchange) or own.told.get(name_of(exchange), NOTHING_TOLD)
+            told = self._told(chain, identity.subtask, exchange) or own.told.get(exchange.name, NOTHING_TOLD)
             outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
             if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
                 routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
@@ -374,6 +342,7 @@ class _Builder:
             retained=settings.retained,
             statistics=context.statistics,
             durable=context.durable,
+            claimed=self._restored.claimed,
         )
 
 

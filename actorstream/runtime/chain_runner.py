@@ -28,7 +28,7 @@ from actorstream.runtime.step_runner import StepRunner
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actorstream.graph.plan import Chain, Exchange
+    from actorstream.graph.plan import Chain
     from actorstream.model.batch import Batch
     from actorstream.operators.step_text import Bindings, Lists, StepPart
     from actorstream.runtime.event_time import TimeReport
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from actorstream.runtime.statistics import SubtaskStatistics
     from actorstream.runtime.step_runner import Columns
     from actorstream.state.operator_state import OperatorState
-
-
-def name_of(exchange: Exchange) -> str:
-    """Name an exchange in snapshots: its receiver, and which of the receiver's inputs it is."""
-    return f"{exchange.receiver}:{exchange.input}"
 
 
 SLICE_RECORDS_FIRST = 16
@@ -275,7 +270,7 @@ class ChainRunner(StepRunner):
         """Give the event time that a snapshot must hold; None where none passes here."""
         if self.time is None:
             return None
-        return self.time.report({name_of(each): self.outputs[each].told for each in self._clocks})
+        return self.time.report({each.name: self.outputs[each].told for each in self._clocks})
 
     def tell(self) -> None:
         """Tell those behind how far event time has come, where no records do."""

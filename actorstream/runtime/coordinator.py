@@ -8,11 +8,13 @@ publish outcome      ─┘   (sans I/O)          └─> answers, failure, the 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from anyio import move_on_after
 
 from actorstream.checkpoints.directory import PublishUnknownError
+from actorstream.checkpoints.savepoints import delete_savepoint
 from actorstream.errors import FencedError, StoreError
 from actorstream.protocol import coordinator_effects as decide
 from actorstream.runtime.mailbox import Wakeup
@@ -23,9 +25,12 @@ from actorstream.runtime.messages import (
     Committed,
     CompleteCheckpoint,
     Declined,
+    DrainSource,
     Finished,
+    ResumeReading,
     TriggerCheckpoint,
 )
+from actorstream.runtime.restoring import positions_in
 from actorstream.system.log import log
 
 if TYPE_CHECKING:
@@ -65,8 +70,9 @@ class CoordinatorActor:
         retained: int,
         statistics: JobStatistics,
         durable: bool,
+        claimed: str | None = None,
     ) -> None:
-        """Take the protocol and everything that its effects reach."""
+        """Take the protocol and everything that its effects reach; `claimed`: a savepoint to delete."""
         self._world = world
         self._documents = documents
         self._protocol = protocol
@@ -81,6 +87,7 @@ class CoordinatorActor:
         self._retained = retained
         self._statistics = statistics
         self._durable = durable
+        self._claimed = claimed
         self._final: CheckpointId | None = None
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
@@ -88,6 +95,8 @@ class CoordinatorActor:
         self._problem: Exception | None = None
         self.last_abort: tuple[CheckpointId, str] | None = None
         self._finished = False
+        self._drained = False
+        self.handed_over = False
 
     @property
     def is_at_rest(self) -> bool:
@@ -135,8 +144,18 @@ class CoordinatorActor:
                 return protocol.on_finished(now, subtask)
             case Committed(subtask, checkpoint):
                 return protocol.on_committed(now, subtask, checkpoint)
-            case CheckpointRequest(request, stop):
-                return protocol.on_stop(now, request) if stop else protocol.on_request(now, request)
+            case CheckpointRequest():
+                return self._on_request(message)
+
+    def _on_request(self, asked: CheckpointRequest) -> Iterable[decide.Effect[SnapshotReport]]:
+        protocol, now, request = self._protocol, self._now_us(), asked.request
+        if asked.stop:
+            return protocol.on_stop(now, request, savepoint=asked.savepoint, drain=asked.drain)
+        if asked.hand_over:
+            return protocol.on_hand_over(now, request)
+        if asked.savepoint is not None:
+            return protocol.on_savepoint(now, request, asked.savepoint)
+        return protocol.on_request(now, request)
 
     async def _carry_out(self, effects: Iterable[decide.Effect[SnapshotReport]]) -> None:
         for effect in effects:
@@ -165,6 +184,66 @@ class CoordinatorActor:
                     ) from self._problem
                 case decide.Finish():
                     self._finished = True
+                case _:
+                    await self._carry_out_ending(effect)
+
+    async def _carry_out_ending(self, effect: decide.Effect[SnapshotReport]) -> None:
+        match effect:
+            case decide.PublishSavepoint(checkpoint, reports, name):
+                await self._publish_savepoint(checkpoint, reports, name)
+            case decide.Keep(checkpoint, name):
+                problem = await self._keep(checkpoint, name)
+                await self._carry_out(self._protocol.on_kept(self._now_us(), problem))
+            case decide.Drain():
+                self._drained = True
+                self._tell_all(DrainSource())
+            case decide.Resume():
+                self._tell_all(ResumeReading())
+            case _:
+                self._finished = self.handed_over = True
+
+    async def _publish_savepoint(
+        self, checkpoint: CheckpointId, reports: Mapping[SubtaskId, SnapshotReport], name: str
+    ) -> None:
+        manifest = self._assemble(checkpoint, reports, final=False)
+        problem = await self._make_savepoint(manifest, name)
+        now, protocol = self._now_us(), self._protocol
+        if problem is None:
+            await self._carry_out(protocol.on_published(now, checkpoint))
+        else:
+            await self._carry_out(protocol.on_publish_failed(now, checkpoint, problem))
+
+    async def _keep(self, checkpoint: CheckpointId, name: str) -> str | None:
+        """Make a savepoint of a checkpoint whose output is committed: it need not hold the tokens. Give what failed."""
+        try:
+            manifest = await self._documents.run(self._directory.read, checkpoint)
+        except StoreError as error:
+            return str(error)
+        return await self._make_savepoint(replace(manifest, sinks=[], digest=""), name)
+
+    async def _make_savepoint(self, manifest: Manifest, name: str) -> str | None:
+        try:
+            place = await self._world.offload.run(self._directory.publish_savepoint, manifest, name)
+            await self._retaining.on_savepoint(place.folder, positions_in(manifest))
+        except FencedError:
+            raise
+        except (OSError, StoreError) as error:
+            return f"{type(error).__name__}: {error}"
+        log.info("savepoint made", savepoint=place.folder, checkpoint=manifest.checkpoint)
+        return None
+
+    def _assemble(
+        self, checkpoint: CheckpointId, reports: Mapping[SubtaskId, SnapshotReport], *, final: bool
+    ) -> Manifest:
+        duration_us = self._now_us() - self._started_us.pop(checkpoint)
+        return self._manifests.assemble(
+            checkpoint,
+            reports,
+            final=final,
+            drained=final and self._drained,
+            created_us=self._world.clock.now_us(),
+            duration_us=duration_us,
+        )
 
     def _tell_all(self, message: ControlMessage) -> None:
         for tell in self._tell.values():
@@ -173,14 +252,8 @@ class CoordinatorActor:
     async def _publish(
         self, checkpoint: CheckpointId, reports: Mapping[SubtaskId, SnapshotReport], *, final: bool
     ) -> None:
-        started_us = self._started_us.pop(checkpoint)
-        manifest = self._manifests.assemble(
-            checkpoint,
-            reports,
-            final=final,
-            created_us=self._world.clock.now_us(),
-            duration_us=self._now_us() - started_us,
-        )
+        started_us = self._started_us[checkpoint]
+        manifest = self._assemble(checkpoint, reports, final=final)
         positions: dict[str, dict[str, SplitPosition]] = {}
         for subtask, report in reports.items():
             if report.positions:
@@ -218,6 +291,9 @@ class CoordinatorActor:
             if self._durable or checkpoint != self._final:  # without a store everything goes when the job has ended
                 await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
+            if self._claimed is not None:
+                await self._world.offload.run(delete_savepoint, self._world.files, self._claimed)
+                self._claimed = None
         except FencedError:
             raise
         except (OSError, StoreError) as error:

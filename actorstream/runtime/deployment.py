@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
@@ -10,7 +10,8 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from actorstream.model.ids import AttemptNumber, CheckpointId, JobId
+    from actorstream.model.connect import Sink
+    from actorstream.model.ids import AttemptNumber, CheckpointId
     from actorstream.model.world import World
     from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.aligned_sources import AlignedSources
@@ -32,7 +33,8 @@ class Deployment:
     `restored_tokens` holds, by sink operator and the subtask that wrote them, the
     tokens that the restored checkpoint carries. `tell` reaches the coordinator, `pushed` the
     compactor: a layer was put on this stack. `durable`: the store stays when the process ends. `timers_at_end`:
-    what becomes of timers set by the clock when all input has ended.
+    what becomes of timers set by the clock when all input has ended. `sinks` stand in, by operator, for those of the
+    pipeline: a fork's. `job` is what sinks know the job by.
     """
 
     world: World
@@ -40,7 +42,7 @@ class Deployment:
     layers: LayerWriter
     budget: Budget
     gate: Gate
-    job: JobId
+    job: str
     attempt: AttemptNumber
     committed_through: CheckpointId
     restored_tokens: Mapping[str, Mapping[int, Sequence[PendingCommit]]]
@@ -49,6 +51,7 @@ class Deployment:
     durable: bool
     aligned: AlignedSources
     timers_at_end: TimersAtEnd = "fire"
+    sinks: Mapping[str, Sink[object]] = field(default_factory=dict)
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

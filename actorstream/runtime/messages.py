@@ -1,6 +1,6 @@
 """What actors and the coordinator say to each other: the whole control plane, as values.
 
-coordinator -> actor     Trigger  Abort  Complete        by the control lane
+coordinator -> actor     Trigger  Abort  Complete  Resume  Drain      by the control lane
 actor -> coordinator     Acked  Declined  Finished  Committed
 """
 
@@ -42,7 +42,17 @@ class CompleteCheckpoint:
     checkpoint: CheckpointId
 
 
-ControlMessage: TypeAlias = TriggerCheckpoint | AbortCheckpoint | CompleteCheckpoint
+@dataclass(frozen=True, slots=True)
+class ResumeReading:
+    """The job does not end after all: read on behind the barrier at which you stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSource:
+    """End as if your input had; your positions stay where they are."""
+
+
+ControlMessage: TypeAlias = TriggerCheckpoint | AbortCheckpoint | CompleteCheckpoint | ResumeReading | DrainSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +126,17 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRequest:
-    """Somebody wants a checkpoint (`stop`: the last one)."""
+    """Somebody wants a checkpoint (`stop`: the last one), or a savepoint of this name.
+
+    With `stop` and `savepoint` it is made of the last one; `drain`: after the sources have ended. `hand_over`: the
+    last one of this attempt, from which another goes on.
+    """
 
     request: int
-    stop: bool
+    stop: bool = False
+    savepoint: str | None = None
+    drain: bool = False
+    hand_over: bool = False
 
 
 CoordinatorMessage: TypeAlias = Acked | Declined | Finished | Committed | CheckpointRequest

@@ -81,9 +81,8 @@ class OperatorLife:
                 context = WriterContext(
                     deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.committed_through
                 )
-                writer: SinkWriter[object] = await stack.enter_async_context(
-                    node.spec.sink.writer(cast("SinkContext", context))
-                )
+                sink = deployment.sinks.get(node.name, node.spec.sink)
+                writer: SinkWriter[object] = await stack.enter_async_context(sink.writer(cast("SinkContext", context)))
                 port = SinkPort(context, writer)
                 await port.restore(self._restored_tokens(node.name))
                 runner.ports[node.id] = port

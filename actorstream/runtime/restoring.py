@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 class Restored:
     """What an attempt starts from. `close` gives up the layers that no stack took.
 
-    `kept` holds the positions of every checkpoint still in the store, oldest first.
+    `kept` holds the positions of every checkpoint still in the store, oldest first. `claimed` is the savepoint that is
+    the job's from now on.
     """
 
     checkpoint: CheckpointId | None = None
@@ -66,6 +67,7 @@ class Restored:
     layers: list[Layer] = field(default_factory=list)
     kept: list[dict[str, dict[str, SplitPosition]]] = field(default_factory=list)
     times: dict[str, dict[int, TimeReport]] = field(default_factory=dict)
+    claimed: str | None = None
 
     def time_of(self, chain: Chain, subtask: int) -> TimeReport:
         """Give the event time of a subtask, or the least of all where its chain had another parallelism."""
@@ -190,7 +192,8 @@ def restore(
             for run in operator.stacks
         ]
     restored.splits = positions_in(manifest)
-    for chain, subtask, entering, after, assigned, parts, told in manifest.times:
+    # Where it was drained, event time was at its end, and starts anew.
+    for chain, subtask, entering, after, assigned, parts, told in () if manifest.drained else manifest.times:
         restored.times.setdefault(chain, {})[subtask] = TimeReport(
             entering,
             after,
@@ -235,6 +238,7 @@ class ManifestWriter:
         final: bool,
         created_us: int,
         duration_us: int,
+        drained: bool = False,
     ) -> Manifest:
         """Give the manifest of `checkpoint`.
 
@@ -289,6 +293,7 @@ class ManifestWriter:
             sinks=sinks,
             duration_us=duration_us,
             times=times,
+            drained=drained,
         )
 
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:

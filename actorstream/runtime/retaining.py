@@ -7,6 +7,7 @@ A job without a store never comes back and registers nothing: nobody would ever 
 from __future__ import annotations
 
 from collections import deque
+from os.path import basename
 from typing import TYPE_CHECKING
 
 from actorstream.graph.nodes import SourceSpec
@@ -51,6 +52,12 @@ class Retaining:
         self._kept.append(positions)
         for name in self._sources:
             await self._tell(name, force=False)
+
+    async def on_savepoint(self, folder: str, positions: Positions) -> None:
+        """Keep what a savepoint needs until somebody says that it is gone: the job does not follow it."""
+        for name, source in self._sources.items():
+            read = {split: place.position for split, place in positions.get(name, {}).items()}
+            await source.keep_for(f"{self._job}/{name}@{basename(folder)}", folder, read)
 
     async def _tell(self, name: str, *, force: bool) -> None:
         oldest = self._kept[0].get(name, {}) if self._kept else {}

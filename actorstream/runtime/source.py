@@ -29,7 +29,7 @@ from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import EndOfInput
 from actorstream.protocol.idleness import ALIGNMENT
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
-from actorstream.runtime.messages import SnapshotReport, SplitPosition, SplitWatermark
+from actorstream.runtime.messages import DrainSource, SnapshotReport, SplitPosition, SplitWatermark
 from actorstream.runtime.operator_life import CLOSE_SECONDS
 from actorstream.runtime.subtask import Subtask
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import SubtaskId
     from actorstream.model.signals import ChannelItem
     from actorstream.runtime.deployment import Deployment
+    from actorstream.runtime.messages import ControlMessage
     from actorstream.state.operator_state import OperatorState
 
 FETCH_AHEAD_RECORDS = 1_024
@@ -81,6 +82,7 @@ class SourceSubtask(Subtask):
         self._in_memory = source if isinstance(source, InMemorySource) else None
         self._ready: deque[ChannelIndex] = deque()
         self._groups: list[str] = []
+        self._drained = False
         self.last_record_us: dict[str, int] = {}
         self._held_records = {split for split, place in splits.items() if place.position is not None}
 
@@ -147,7 +149,22 @@ class SourceSubtask(Subtask):
         """Give the index of every split that a task has to read."""
         return range(0 if self._in_memory is not None else len(self._splits))
 
+    async def _on_control(self, message: ControlMessage) -> None:
+        await (self._drain() if isinstance(message, DrainSource) else super()._on_control(message))
+
+    async def _drain(self) -> None:
+        """End here: what was read ahead is not taken, and the positions stay unfinished."""
+        if self._open_splits:
+            self._drained = True
+            self._open_splits = 0
+            for split in self._splits:
+                for group in self._groups:
+                    self.deployment.aligned.leave(group, (self.identity.chain, self.identity.subtask, split))
+            await self._end()
+
     def _next_item(self) -> tuple[ChannelIndex, ChannelItem] | None:
+        if self._drained:
+            return None
         for _ in range(len(self._ready)):
             self._ready.rotate(-1)
             if not self.mailbox.lanes[self._ready[-1]].blocked:

@@ -33,7 +33,9 @@ from actorstream.runtime.messages import (
     CompleteCheckpoint,
     ControlMessage,
     Declined,
+    DrainSource,
     Finished,
+    ResumeReading,
     SnapshotReport,
     TriggerCheckpoint,
 )
@@ -169,10 +171,7 @@ class Subtask(OperatorLife):
                 runner.turn_ends = clock() + pace.share()
 
     async def _fire(self) -> None:
-        """Do a round of what is due; a barrier that stands before the next records need not wait for the end of it.
-
-        What is left is due again after a restore: its timers are in the snapshot, and so is the watermark (T24).
-        """
+        """Do a round of what is due; a barrier need not wait for the end of it: what is left is snapshot (T24)."""
         await self.runner.fire()
         if self.runner.is_due:
             await self._let_a_barrier_through()
@@ -334,6 +333,8 @@ class Subtask(OperatorLife):
             case CompleteCheckpoint(checkpoint):
                 await self._complete(checkpoint)
                 self.deployment.tell(Committed(self.identity, checkpoint))
+            case ResumeReading() | DrainSource():
+                self.parked = False  # whom sources feed, those end with them
 
     async def _complete(self, checkpoint: CheckpointId) -> None:
         for port in self.runner.ports.values():

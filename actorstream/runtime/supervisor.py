@@ -7,6 +7,7 @@ starting ──> running ──> finished
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from actorstream.errors import (
     CodecError,
     DataLossError,
     FencedError,
+    InvariantError,
     JobFailed,
     PlanError,
     RestoreError,
@@ -34,10 +36,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
 
+    from actorstream.graph.plan import Plan
     from actorstream.model.ids import CheckpointId
     from actorstream.protocol.restart import Restart
     from actorstream.runtime.building import Built, JobContext
 
+_A_CHECKPOINT = CheckpointRequest(0)
 Status: TypeAlias = Literal["starting", "running", "restarting", "stopping", "finished", "failed"]
 
 
@@ -56,6 +60,7 @@ class Supervisor:
         self._restarts = RestartState(restart)
         self._jitter = jitter
         self._requests: dict[int, asyncio.Future[CheckpointId]] = {}
+        self._undone: dict[int, Status] = {}
         self._numbers = count(1)
         self._stop_requested = False
         self.last_failure: Exception | None = None
@@ -63,6 +68,9 @@ class Supervisor:
         self.next_try_us: int | None = None
         self._hurry = anyio.Event()
         self._up = anyio.Event()
+        self.plan: Plan | None = None
+        self._handed_over = False
+        self._rescaling: tuple[int, Plan] | None = None
 
     async def run(self, context: JobContext) -> None:
         """Run the job to its end.
@@ -70,13 +78,17 @@ class Supervisor:
         Raises:
             JobFailed: Restarts are used up; the failure is its cause.
         """
+        self.plan = context.plan
         try:
             while True:
                 failure = await self._try(context)
-                if failure is None:
+                if failure is None and self._handed_over:
+                    context = self._rescaled(context)
+                elif failure is None:
                     self.status = "finished"
                     return
-                await self._after(failure, context)
+                else:
+                    await self._after(failure, context)
         except JobFailed as error:
             self.status = "failed"
             self.failure = error
@@ -101,6 +113,7 @@ class Supervisor:
             self.on_built(built)
             self.attempt = Attempt(built)
             await self.attempt.run(self._opened)
+            self._handed_over = built.coordinator.handed_over
         except Exception as error:  # noqa: BLE001  (the supervisor's: the restart strategy decides)
             return error
         finally:
@@ -116,8 +129,20 @@ class Supervisor:
         self.status = "stopping" if self._stop_requested else "running"
         self.opened.set()
         self._up.set()
+        if self._rescaling is not None and self._rescaling[1] is self.plan:
+            self.answer(self._rescaling[0], built.restored_from, None)
+            self._rescaling = None
         if self._stop_requested:
             built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
+
+    def _rescaled(self, context: JobContext) -> JobContext:
+        """Give what the next attempt runs by: the old one has handed over to another plan."""
+        if self._rescaling is None:
+            raise InvariantError("an attempt handed over that nobody asked to")
+        self._handed_over = False
+        self._up = anyio.Event()
+        self.plan = self._rescaling[1]
+        return replace(context, plan=self.plan)
 
     async def _after(self, failure: Exception, context: JobContext) -> None:
         self._refuse_requests(f"the attempt failed: {failure}")
@@ -168,16 +193,32 @@ class Supervisor:
 
     # ---- requests
 
-    def request_checkpoint(self, future: asyncio.Future[CheckpointId]) -> None:
-        """Ask the running attempt for a checkpoint; `future` gets its id, or StoreError."""
+    def request(self, future: asyncio.Future[CheckpointId], asked: CheckpointRequest = _A_CHECKPOINT) -> int | None:
+        """Ask the running attempt for a checkpoint or savepoint; `future` gets its id, or StoreError.
+
+        `asked` says all but its number, which is given back; None if nothing can be asked for now.
+        """
         if self.attempt is None or self.status not in {"running", "stopping"}:
-            future.set_exception(
-                StoreError(f"no checkpoint can be taken now: the job is {self.status}; ask again later")
-            )
-            return
+            what = "savepoint" if asked.savepoint is not None else "checkpoint"
+            future.set_exception(StoreError(f"no {what} can be taken now: the job is {self.status}; ask again later"))
+            return None
         number = next(self._numbers)
         self._requests[number] = future
-        self.attempt.built.coordinator.tell(CheckpointRequest(number, stop=False))
+        if asked.stop or asked.hand_over:
+            # It may go on after all: then the answer sets that right.
+            self._undone[number] = self.status
+            self.status = "stopping" if asked.stop else "restarting"
+        self.attempt.built.coordinator.tell(replace(asked, request=number))
+        return number
+
+    def request_rescale(self, future: asyncio.Future[CheckpointId], plan: Plan) -> None:
+        """Let another attempt go on by `plan`, after a checkpoint; `future` gets its id once that attempt is open."""
+        if self._rescaling is not None or self.status != "running":
+            now = "being rescaled" if self._rescaling is not None else self.status
+            future.set_exception(StoreError(f"the job cannot be rescaled now: it is {now}; ask again later"))
+            return
+        number = self.request(future, CheckpointRequest(0, hand_over=True))
+        self._rescaling = None if number is None else (number, plan)
 
     def request_stop(self) -> None:
         """Let the sources stop and the job end with a final checkpoint."""
@@ -192,12 +233,18 @@ class Supervisor:
     def answer(self, request: int, checkpoint: CheckpointId | None, error: str | None) -> None:
         """Take the coordinator's answer to a request."""
         future = self._requests.pop(request, None)
+        before = self._undone.pop(request, None)
+        if error is not None:
+            if before is not None and self.status in {"stopping", "restarting"} and self.attempt is not None:
+                self.status = "stopping" if self._stop_requested else before
+            if self._rescaling is not None and self._rescaling[0] == request:
+                self._rescaling = None
         if future is None or future.done():
             return
         if checkpoint is not None:
             future.set_result(checkpoint)
         else:
-            future.set_exception(StoreError(f"the checkpoint failed: {error}"))
+            future.set_exception(StoreError(error if error is not None else "no reason was given"))
 
     def _refuse_requests(self, reason: str) -> None:
         for request in list(self._requests):

@@ -181,7 +181,7 @@ class RunUnderTest:
     def request_checkpoint(self) -> asyncio.Future[CheckpointId]:
         """Ask for a checkpoint; the future gets its id once it is complete, or StoreError."""
         requested: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
-        self._supervisor.request_checkpoint(requested)
+        self._supervisor.request(requested)
         return requested
 
     def clock_due(self) -> int:

@@ -1,0 +1,39 @@
+"""What a job counts, under the names by which it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from actorstream.model.times import TIME_MAX, TIME_MIN
+
+if TYPE_CHECKING:
+    from actorstream.runtime.attempt import Attempt
+    from actorstream.runtime.statistics import JobStatistics
+
+
+def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, float]:
+    """Give every counter: `<chain>.<subtask>.<name>` of the actors of an attempt, `job.<name>` of the whole."""
+    metrics: dict[str, float] = {
+        "job.checkpoints": statistics.checkpoints,
+        "job.failed_checkpoints": statistics.failed_checkpoints,
+        "job.restarts": statistics.restarts,
+        "job.last_checkpoint_id": statistics.last_checkpoint_id,
+        "job.last_checkpoint_seconds": statistics.last_checkpoint_seconds,
+        "job.last_checkpoint_entries": statistics.last_checkpoint_entries,
+    }
+    for identity, subtask in attempt.built.subtasks.items() if attempt is not None else ():
+        prefix = f"{identity.chain}.{identity.subtask}."
+        counted = subtask.statistics
+        metrics[f"{prefix}records_in"] = counted.records_in
+        metrics[f"{prefix}records_out"] = counted.records_out
+        metrics[f"{prefix}busy_seconds"] = counted.busy_seconds
+        metrics[f"{prefix}idle_seconds"] = counted.idle_seconds
+        metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
+        metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
+        if subtask.runner.time is not None:
+            if TIME_MIN < (watermark := subtask.runner.time.now) < TIME_MAX:
+                metrics[f"{prefix}watermark"] = watermark / 1e6
+            metrics[f"{prefix}late_records"] = subtask.runner.time.after.late
+        if subtask.state is not None:
+            metrics[f"{prefix}state_layers"] = subtask.state.stack.layers
+    return metrics

@@ -1,0 +1,269 @@
+"""Savepoints: snapshots that belong to people. A folder that holds all it needs, and can be moved.
+
+    savepoints/<name>/manifest.json    as of a checkpoint; its digest covers it
+                      layers/<layer>   the files it lists, linked from the store's, copied where that cannot be
+                      <n>.making       only while attempt n makes it
+
+It exists from the moment when manifest.json is linked, which is last, and until that
+name goes, which is first when it is deleted. The job deletes none. What a job that
+died has half made carries the number of its attempt: the next one sweeps it away.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+from os.path import basename, dirname, join
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_128
+
+from actorstream.checkpoints.manifest import Manifest, seal, unseal
+from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent, read_file
+from actorstream.errors import PlanError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from actorstream.checkpoints.manifest import LayerEntry
+    from actorstream.model.ids import AttemptNumber
+    from actorstream.model.world import FileSystem
+
+MANIFEST = "manifest.json"
+LAYERS = "layers"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MAKING = re.compile(r"([1-9][0-9]{0,17})\.making")
+_NOT_LINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPlace:
+    """Where a savepoint or checkpoint lies: its folder, and that of its layers."""
+
+    folder: str
+    layers: str
+
+    @property
+    def name(self) -> str:
+        """Give the savepoint's name, or the checkpoint's id."""
+        return basename(self.folder)
+
+
+def check_name(name: str) -> str:
+    """Give a savepoint's name back if it can be one.
+
+    Raises:
+        PlanError: It could lead elsewhere, or be hidden.
+    """
+    if not _NAME.fullmatch(name):
+        raise PlanError(
+            f"a savepoint cannot be called {name!r}: expected 1 to 128 letters, digits, dots, dashes and underscores, "
+            "of which the first is a letter or digit"
+        )
+    return name
+
+
+def find_snapshot(files: FileSystem, path: str) -> SnapshotPlace:
+    """Give the place of the savepoint, or of the checkpoint in a store, whose folder is `path`.
+
+    Raises:
+        StoreError: There is none; says what is there.
+    """
+    with disk_errors(path, "looking"):
+        if files.exists(join(path, MANIFEST)):
+            own = join(path, LAYERS)
+            of_store = join(dirname(dirname(path)), LAYERS)
+            is_checkpoint = basename(dirname(path)) == "checkpoints" and not files.exists(own)
+            return SnapshotPlace(path, of_store if is_checkpoint else own)
+        if not files.exists(path):
+            raise StoreError(f"{path} is not there: expected the folder of a savepoint")
+        names = files.list_dir(path)
+    if LAYERS in names:
+        raise StoreError(
+            f"{path} is a savepoint that was not finished, or one that is being deleted: it has no {MANIFEST}; "
+            "take another"
+        )
+    raise StoreError(f"{path} holds no {MANIFEST}, but {names[:5] or 'nothing'}: expected the folder of a savepoint")
+
+
+def read_snapshot(files: FileSystem, place: SnapshotPlace) -> Manifest:
+    """Give a snapshot's manifest, after a look at the size of every layer it lists.
+
+    Raises:
+        StoreError: It is damaged, newer, or a layer is missing or of another size.
+    """
+    path = join(place.folder, MANIFEST)
+    manifest = unseal(path, read_file(files, path))
+    for entry in manifest.layers:
+        layer = join(place.layers, entry.name)
+        with disk_errors(layer, "looking"):
+            size = files.size(layer)
+        if size != entry.size:
+            raise StoreError(f"{layer} has {size} bytes, expected {entry.size}; put it back from a copy")
+    return manifest
+
+
+def verify_snapshot(files: FileSystem, place: SnapshotPlace, manifest: Manifest) -> list[str]:
+    """Read every layer to its end and give what is wrong, one sentence a file."""
+    return [problem for entry in manifest.layers if (problem := _problem(files, join(place.layers, entry.name), entry))]
+
+
+def _problem(files: FileSystem, path: str, entry: LayerEntry) -> str | None:
+    digest, size = xxh3_128(), 0
+    try:
+        for chunk in files.chunks(path):
+            digest.update(chunk)
+            size += len(chunk)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror or error}; put it back from a copy"
+    if (size, digest.hexdigest()) != (entry.size, entry.digest):
+        return (
+            f"{path} has {size} bytes with digest {digest.hexdigest()}, expected {entry.size} with {entry.digest}; "
+            "put it back from a copy"
+        )
+    return None
+
+
+def make_savepoint(
+    files: FileSystem, place: SnapshotPlace, folder: str, manifest: Manifest, last_look: Callable[[], None]
+) -> None:
+    """Put a savepoint into `folder`, which must not be one yet; blocking.
+
+    Args:
+        files: The disk.
+        place: Where the layers lie that `manifest` lists.
+        folder: `<store>/savepoints/<name>`; made. What an attempt left there half made is swept away first.
+        manifest: What it says, of the attempt that makes it.
+        last_look: Called before it appears; what it raises stops it.
+
+    Raises:
+        StoreError: There is one of this name, or an unfinished one of somebody else; or the disk refuses. Then it does
+            not exist, unless the message says that this is unknown.
+    """
+    last_look()
+    root, marker = dirname(folder), join(folder, f"{manifest.attempt}.making")
+    with disk_errors(folder, "making it"):
+        if files.exists(join(folder, MANIFEST)):
+            raise StoreError(f"{folder} is a savepoint already: give the new one another name, or delete that one")
+        if files.list_dir(folder) and not _sweep(files, folder, manifest.attempt + 1):
+            raise StoreError(f"{folder} holds something that no job has made: choose another name, or delete that")
+        files.make_dirs(folder)
+        files.unlink(marker)
+        files.create(marker).close()
+        files.sync_dir(folder)
+    draft = f"{join(folder, MANIFEST)}.{manifest.attempt}.draft"
+    try:
+        with disk_errors(folder, "linking its layers"):
+            files.make_dirs(join(folder, LAYERS))
+            for entry in manifest.layers:
+                link_or_copy(files, join(place.layers, entry.name), join(folder, LAYERS, entry.name))
+            files.sync_dir(join(folder, LAYERS))
+        linked = put_if_absent(
+            files,
+            join(folder, MANIFEST),
+            seal(manifest),
+            draft=draft,
+            folders=(folder, root),
+            last_look=last_look,
+        )
+    except PutUnknownError:
+        raise
+    except StoreError:
+        _sweep_quietly(files, folder, manifest.attempt + 1)
+        last_look()
+        raise
+    if not linked:
+        raise StoreError(f"{folder} is a savepoint already: somebody made it at this moment")
+    discard(files, marker)
+
+
+def delete_savepoint(files: FileSystem, folder: str) -> None:
+    """Delete a savepoint, finished or not; its layers stay in the stores that have linked them.
+
+    Raises:
+        StoreError: It is none, or the disk refuses: then the rest goes when this is called again.
+    """
+    with disk_errors(folder, "deleting"):
+        names = files.list_dir(folder)
+        if MANIFEST not in names and LAYERS not in names and not any(map(_MAKING.fullmatch, names)):
+            raise StoreError(f"{folder} is no savepoint: nothing was deleted")
+        files.unlink(join(folder, MANIFEST))
+        # Were it to come back after a power cut, it would list layers that have gone.
+        files.sync_dir(folder)
+        _remove(files, folder)
+        files.sync_dir(dirname(folder))
+
+
+def names_of_savepoints(files: FileSystem, root: str) -> list[str]:
+    """Give the name of every savepoint in `<store>/savepoints`, unfinished ones too."""
+    return [name for name in names_in(files, root) if _NAME.fullmatch(name)]
+
+
+def sweep_savepoints(files: FileSystem, root: str, attempt: AttemptNumber) -> Iterator[Manifest]:
+    """Keep lower attempts from finishing what they make, and give the manifest of every savepoint that can be read.
+
+    Raises:
+        StoreError: A draft cannot be removed.
+    """
+    for name in names_of_savepoints(files, root):
+        folder = join(root, name)
+        with disk_errors(folder, "sweeping"):
+            if not files.exists(join(folder, MANIFEST)):
+                _sweep(files, folder, attempt)
+            if not files.exists(join(folder, MANIFEST)):
+                continue
+        try:
+            yield unseal(folder, read_file(files, join(folder, MANIFEST)))
+        except StoreError:
+            continue  # whoever restores it is told
+
+
+def link_or_copy(files: FileSystem, source: str, target: str) -> None:
+    """Give an immutable, durable file a second name; a copy where it cannot have one. The caller syncs the folder."""
+    try:
+        files.link(source, target)
+    except OSError as error:
+        if error.errno not in _NOT_LINKABLE:
+            raise
+        files.unlink(target)
+        file = files.create(target)
+        try:
+            for chunk in files.chunks(source):
+                file.write(chunk)
+            file.sync()
+        finally:
+            file.close()
+
+
+def _sweep(files: FileSystem, folder: str, below: int) -> bool:
+    """Remove what attempts below this number have half made; False if it is not theirs."""
+    names = files.list_dir(folder)
+    makers = [int(match[1]) for name in names if (match := _MAKING.fullmatch(name))]
+    if not makers:
+        return not names
+    if max(makers) >= below:
+        return False
+    for name in names:
+        if name.endswith(".draft"):
+            files.unlink(join(folder, name))
+    if files.exists(join(folder, MANIFEST)):
+        return False
+    _remove(files, folder)
+    return True
+
+
+def _sweep_quietly(files: FileSystem, folder: str, below: int) -> None:
+    try:
+        _sweep(files, folder, below)
+    except OSError:
+        return  # the next attempt does it
+
+
+def _remove(files: FileSystem, folder: str) -> None:
+    """Remove a folder without a manifest; what says that it is unfinished goes last."""
+    for name in files.list_dir(join(folder, LAYERS)):
+        files.unlink(join(folder, LAYERS, name))
+    for name in sorted(files.list_dir(folder), key=lambda name: bool(_MAKING.fullmatch(name))):
+        files.unlink(join(folder, name))
+    files.unlink(folder)

@@ -1,0 +1,106 @@
+"""A snapshot under the names of new code: operators renamed, operators and states given up.
+
+    restore_as     {"scores": "points"}     what was of scores is of points now
+    allow_dropped  ["old", "views.last"]    an operator's state, positions or output, or one state of it, is not needed
+
+Numbers in layers stay, whatever a name becomes; what is dropped loses its name, so that one who has it later starts
+empty. A name that the snapshot does not have any more was taken care of by an earlier start: no error, so that
+a service may say the same at each start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from actorstream.errors import RestoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from actorstream.checkpoints.manifest import Manifest, TimeEntry
+    from actorstream.checkpoints.numbers import Numbers
+
+V = TypeVar("V")
+
+
+def adapt(manifest: Manifest, *, restore_as: Mapping[str, str], allow_dropped: Collection[str]) -> Manifest:
+    """Give the snapshot under new names, without what may go.
+
+    Raises:
+        RestoreError: Two operators would have one name.
+    """
+    return _without(_renamed(manifest, restore_as), allow_dropped)
+
+
+def _renamed(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
+    if not names:
+        return manifest
+    known = {*manifest.numbers.operators, *manifest.operators, *manifest.sources, *(t.operator for t in manifest.sinks)}
+    names = {old: new for old, new in names.items() if old in known}
+    kept = known - names.keys()
+    for old, new in names.items():
+        if new in kept or list(names.values()).count(new) > 1:
+            raise RestoreError(
+                f"restore_as makes {old!r} {new!r}, but the snapshot has another operator of that name "
+                f"(it has {sorted(known)}): rename that one too, or drop it"
+            )
+    numbers = manifest.numbers
+    return replace(
+        manifest,
+        numbers=replace(
+            numbers,
+            operators=_keys(numbers.operators, names),
+            states=_keys(numbers.states, names),
+            next_state=_keys(numbers.next_state, names),
+        ),
+        operators=_keys(manifest.operators, names),
+        sources=_keys(manifest.sources, names),
+        sinks=[replace(token, operator=names.get(token.operator, token.operator)) for token in manifest.sinks],
+        times=[_time(entry, names) for entry in manifest.times],
+    )
+
+
+def _time(entry: TimeEntry, names: Mapping[str, str]) -> TimeEntry:
+    return entry._replace(
+        chain=names.get(entry.chain, entry.chain),
+        assigned=_keys(entry.assigned, names),
+        parts=_keys(entry.parts, names),
+        told={_exchange(name, names): told for name, told in entry.told.items()},
+    )
+
+
+def _exchange(name: str, names: Mapping[str, str]) -> str:
+    receiver, _, place = name.rpartition(":")
+    return f"{names.get(receiver, receiver)}:{place}"
+
+
+def _keys(values: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V]:
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _without(manifest: Manifest, dropped: Collection[str]) -> Manifest:
+    if not dropped:
+        return manifest
+    numbers, operators = manifest.numbers, dict(manifest.operators)
+    for name in dropped:
+        numbers = numbers.without_operator(name)
+        operators.pop(name, None)
+    for name, operator in operators.items():
+        gone = [state for state in operator.states if f"{name}.{state}" in dropped]
+        numbers = _without_states(numbers, name, gone)
+        left = {state: entry for state, entry in operator.states.items() if state not in gone}
+        operators[name] = replace(operator, states=left)
+    return replace(
+        manifest,
+        numbers=numbers,
+        operators=operators,
+        sources={name: splits for name, splits in manifest.sources.items() if name not in dropped},
+        sinks=[token for token in manifest.sinks if token.operator not in dropped],
+    )
+
+
+def _without_states(numbers: Numbers, operator: str, states: Collection[str]) -> Numbers:
+    for state in states:
+        numbers = numbers.without_state(operator, state)
+    return numbers

@@ -1,0 +1,112 @@
+"""What an attempt starts from: its number, and the snapshot it goes on from, opened.
+
+claim ─> decide ─┬─> the newest checkpoint ───────────────┬─> adapt to the code's names ─> open its layers
+├─> a savepoint, linked into the store ──┘
+├─> nothing yet
+└─> refuse
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from actorstream.errors import InvariantError, RestoreError
+from actorstream.protocol.attempts import next_claim
+from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
+from actorstream.runtime.adapting import adapt
+from actorstream.runtime.restoring import Restored, check_restorable, positions_in, restore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from actorstream.checkpoints.manifest import Manifest
+    from actorstream.model.ids import CheckpointId
+    from actorstream.operators.columns import Column
+    from actorstream.protocol.attempts import Claim
+    from actorstream.protocol.recovery import Decision, ManifestFact
+    from actorstream.runtime.building import JobContext
+
+
+def claim_attempt(context: JobContext) -> Claim:
+    """Take the next attempt's number, above all that the store, and what it begins from, have seen; blocking.
+
+    Raises:
+        FencedError: Another process took it.
+    """
+    directory, beginning = context.directory, context.beginning
+    above = [] if beginning is None else [beginning.claim]
+    ids = [*directory.checkpoint_ids(), *(claim.first_checkpoint for claim in above)]
+    return directory.claim(next_claim([*directory.claims(), *above], ids))
+
+
+async def open_restored(context: JobContext, columns: Mapping[str, Sequence[Column]], claim: Claim) -> Restored:
+    """Open what the newest checkpoint lists, or the snapshot that was asked for; in a thread.
+
+    Raises:
+        RestoreError: It cannot be restored, or not into this plan.
+        StoreError: A file of it is missing or damaged.
+    """
+    directory = context.directory
+    manifests, claims = await context.documents.run(lambda: (directory.manifests(), directory.claims()))
+    match _decide(context, manifests, claims):
+        case RestoreFrom(checkpoint):
+            return await context.world.offload.run(_open, context, columns, manifests, checkpoint)
+        case RestoreSavepoint():
+            return await context.world.offload.run(_open_savepoint, context, columns, claim)
+        case Refuse(reason):
+            raise RestoreError(reason)
+        case StartEmpty():
+            return Restored()
+
+
+def _decide(
+    context: JobContext, manifests: Sequence[ManifestFact], claims: Sequence[Claim]
+) -> Decision | RestoreSavepoint:
+    settings, beginning = context.settings, context.beginning
+    if context.statistics.checkpoints:
+        # What a person asked for is where the run begins; once it has a checkpoint of its own, that is the newest.
+        return decide(manifests, claims, accept_duplicates=settings.accept_duplicates)
+    if beginning is None:
+        return decide(manifests, claims, restore=settings.restore, accept_duplicates=settings.accept_duplicates)
+    return decide_savepoint(
+        manifests,
+        claims,
+        savepoint=beginning.checkpoint,
+        begun_from=context.directory.note.origin == beginning.origin,
+        accept_duplicates=settings.accept_duplicates,
+    )
+
+
+def _open(
+    context: JobContext,
+    columns: Mapping[str, Sequence[Column]],
+    manifests: Sequence[ManifestFact],
+    checkpoint: CheckpointId,
+) -> Restored:
+    directory = context.directory
+    manifest = _adapted(context, directory.load(checkpoint))
+    check_restorable(manifest, context.plan, columns)
+    good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
+    kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+    restored = restore(context.world.files, directory, manifest)
+    restored.kept = kept
+    return restored
+
+
+def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]], claim: Claim) -> Restored:
+    if context.beginning is None:
+        raise InvariantError("there is no savepoint to restore")
+    manifest = _adapted(context, context.beginning.manifest)
+    check_restorable(manifest, context.plan, columns)
+    beginning = replace(context.beginning, manifest=manifest)
+    linked = beginning.adopt(context.world.files, context.layers_folder, claim.attempt)
+    restored = restore(context.world.files, context.directory, linked)
+    restored.kept = [positions_in(linked)]
+    restored.claimed = beginning.place.folder if context.settings.claim else None
+    return restored
+
+
+def _adapted(context: JobContext, manifest: Manifest) -> Manifest:
+    settings = context.settings
+    return adapt(manifest, restore_as=settings.restore_as, allow_dropped=settings.allow_dropped)
