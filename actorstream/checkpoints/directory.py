@@ -77,6 +77,11 @@ class CheckpointDirectory(StoreView):
         """What is noted of the job: its id, and what the store was begun from."""
         return self._lease.note
 
+    @property
+    def holder(self) -> str:
+        """Random text of whoever opened the store."""
+        return self._lease.holder
+
     def lock(self) -> None:
         """Keep other honest processes out until `close`; `StoreInUseError` if one is there."""
         self._lease.lock()

@@ -92,6 +92,11 @@ class Lease:
         return self._claimed[0].attempt
 
     @property
+    def holder(self) -> str:
+        """The token of `open`: it tells apart two who have one attempt number, in two copies of a store."""
+        return self._token
+
+    @property
     def note(self) -> JobNote:
         """What `JOB` says."""
         if self._note is None:

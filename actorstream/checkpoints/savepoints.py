@@ -186,7 +186,7 @@ def delete_savepoint(files: FileSystem, folder: str) -> None:
     """
     with disk_errors(folder, "deleting"):
         names = files.list_dir(folder)
-        if MANIFEST not in names and LAYERS not in names and not any(map(_MAKING.fullmatch, names)):
+        if names and not {MANIFEST, LAYERS}.intersection(names) and not any(map(_MAKING.fullmatch, names)):
             raise StoreError(f"{folder} is no savepoint: nothing was deleted")
         files.unlink(join(folder, MANIFEST))
         # Were it to come back after a power cut, it would list layers that have gone.

@@ -89,11 +89,12 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Fence:
-    """The highest attempt that has opened a writer for this operator."""
+    """The highest attempt that has opened a writer for this operator, and who has that number; "": not noted."""
 
     job: str
     operator: str
     attempt: int
+    holder: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class LogWriter(Generic[T]):
         """
         ctx = self._ctx
         log, encoder = await self._writable()
-        await log.submit(RaiseFence(ctx.job, ctx.operator, ctx.attempt, ctx.subtask, ctx.restored))
+        await log.submit(RaiseFence(ctx.job, ctx.operator, ctx.attempt, ctx.subtask, ctx.restored, ctx.holder))
         self._log, self._encoder = log, encoder
         return self
 

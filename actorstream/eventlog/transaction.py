@@ -138,6 +138,20 @@ class LogTransaction:
                 f" attempt {attempt}: a newer deployment has taken over, so this one must stop"
             )
 
+    def refuse_another(self, job: str, operator: str, attempt: int, holder: str) -> None:
+        """Refuse a second one with the same attempt number: both go on from one savepoint, or one from a copy.
+
+        Raises:
+            FencedError: The number is another's.
+        """
+        fence = self.document(name_key(FENCES, job, operator), Fence)
+        if fence is not None and fence.attempt == attempt and fence.holder not in {"", holder}:
+            raise FencedError(
+                f"{self.path}: another instance of job {job}, with attempt {attempt} too, writes here for operator"
+                f" {operator!r}: both go on from one savepoint or a copy of one store; stop one, or run one of them as"
+                " a fork"
+            )
+
     def finish(self) -> None:
         """Write what all appends share; call it last."""
         if self._appended:
@@ -169,11 +183,13 @@ class RaiseFence:
     attempt: int
     subtask: int
     restored: int
+    holder: str
     size: int = 0
 
     def apply(self, txn: LogTransaction, /) -> None:
         """Store the attempt if it is the highest."""
         txn.refuse_older(self.job, self.operator, self.attempt)
+        txn.refuse_another(self.job, self.operator, self.attempt, self.holder)
         last = txn.document(name_key(COMMITTED, self.job, self.operator, self.subtask), Committed)
         if last is not None and last.checkpoint > self.restored:
             found = f"checkpoint {self.restored}" if self.restored else "no checkpoint"
@@ -182,7 +198,7 @@ class RaiseFence:
                 f"the job goes on from {found}: what lies between would be written twice; put the newest folder of "
                 "checkpoints/ back from a copy, or write to another log"
             )
-        fence = Fence(self.job, self.operator, self.attempt)
+        fence = Fence(self.job, self.operator, self.attempt, self.holder)
         key = name_key(FENCES, self.job, self.operator)
         if txn.document(key, Fence) != fence:
             txn.put_document(key, fence)

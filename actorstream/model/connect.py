@@ -109,6 +109,11 @@ class SinkContext(Protocol):
         """
         ...
 
+    @property
+    def holder(self) -> str:
+        """Random, drawn by whoever holds the attempt: two jobs restored from one savepoint may share its number."""
+        ...
+
 
 class SinkWriter(Protocol[T_contra]):
     """One subtask's end of a sink. Calls never overlap.

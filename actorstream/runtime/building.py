@@ -179,6 +179,7 @@ class _Builder:
             gate=Gate(),
             job=f"{context.job}@{context.fork}" if context.fork else context.job,
             sinks=context.forked,
+            holder=context.directory.holder,
             attempt=claim.attempt,
             committed_through=self._committed_through(),
             restored_tokens=restored.tokens,

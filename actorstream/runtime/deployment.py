@@ -34,7 +34,8 @@ class Deployment:
     tokens that the restored checkpoint carries. `tell` reaches the coordinator, `pushed` the
     compactor: a layer was put on this stack. `durable`: the store stays when the process ends. `timers_at_end`:
     what becomes of timers set by the clock when all input has ended. `sinks` stand in, by operator, for those of the
-    pipeline: a fork's. `job` is what sinks know the job by.
+    pipeline: a fork's. `job` is what sinks know the job by, and `holder` tells
+    apart two that have one attempt number.
     """
 
     world: World
@@ -52,6 +53,7 @@ class Deployment:
     aligned: AlignedSources
     timers_at_end: TimersAtEnd = "fire"
     sinks: Mapping[str, Sink[object]] = field(default_factory=dict)
+    holder: str = ""
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

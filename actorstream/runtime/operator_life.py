@@ -79,7 +79,12 @@ class OperatorLife:
             if isinstance(node.spec, SinkSpec):
                 runner.calling = node.name
                 context = WriterContext(
-                    deployment.job, node.name, self.identity.subtask, deployment.attempt, deployment.committed_through
+                    deployment.job,
+                    node.name,
+                    self.identity.subtask,
+                    deployment.attempt,
+                    deployment.committed_through,
+                    deployment.holder,
                 )
                 sink = deployment.sinks.get(node.name, node.spec.sink)
                 writer: SinkWriter[object] = await stack.enter_async_context(sink.writer(cast("SinkContext", context)))

@@ -32,6 +32,7 @@ class WriterContext:
     subtask: int
     attempt: int
     restored: int
+    holder: str = ""
 
 
 class SinkPort:

@@ -43,6 +43,7 @@ class Identity:
     subtask: int = 0
     attempt: int = 1
     restored: int = 1_000_000
+    holder: str = "one"
 
 
 class CountingFiles(InterceptedFiles):

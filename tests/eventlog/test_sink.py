@@ -243,3 +243,18 @@ async def test_job_that_goes_on_from_an_older_checkpoint_than_it_committed_is_re
             pass
     async with log.writer(Identity(attempt=2, restored=7)):
         assert await values_of(log) == clicks(0, 3)
+
+
+async def test_two_jobs_restored_from_one_savepoint_do_not_both_write(tmp_path: Path) -> None:
+    """They have one id, and count attempts from the same number on: the second one is told."""
+    log = EventLog(Click, tmp_path / "log")
+    async with log.writer(Identity(attempt=3)):
+        with pytest.raises(FencedError, match=r"another instance .* run one of them as a fork"):
+            async with log.writer(Identity(attempt=3, holder="other")):
+                pass
+        async with log.writer(Identity(attempt=3, subtask=1)):
+            pass
+    async with log.writer(Identity(attempt=4, holder="other")):
+        with pytest.raises(FencedError, match="a newer deployment"):
+            async with log.writer(Identity(attempt=3)):
+                pass
