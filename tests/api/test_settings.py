@@ -54,7 +54,10 @@ def test_making_settings_reads_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
-    known = "known are burst, checkpoint_pause, checkpoint_timeout, retained, timers_at_end, tolerated_failures"
+    known = (
+        "known are allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, restore_as, retained, "
+        "timers_at_end, tolerated_failures"
+    )
     with pytest.raises(PlanError, match=f"Settings: there is no setting 'retain'; {known}"):
         Settings(retain=3)  # type: ignore[call-arg]
     with pytest.raises(PlanError, match=r"environment.*no setting 'retain'"):
@@ -114,3 +117,35 @@ def test_a_timedelta_and_its_seconds_are_the_same_duration(us: int) -> None:
 def test_what_is_no_duration_is_refused(value: object) -> None:
     with pytest.raises(PlanError, match="x is "):
         duration_us(value, "x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"ACTORSTREAM_ALLOW_DROPPED": "old,views.last"}, {"allow_dropped": frozenset({"old", "views.last"})}),
+        ({"ACTORSTREAM_RESTORE_AS": "a=b,c=d"}, {"restore_as": {"a": "b", "c": "d"}}),
+        ({"ACTORSTREAM_CLAIM": "true"}, {"claim": True}),
+        ({"ACTORSTREAM_CLAIM": "0"}, {"claim": False}),
+    ],
+)
+def test_what_fits_a_snapshot_to_new_code_may_come_from_the_environment(
+    tmp_path: Path, environ: dict[str, str], expected: dict[str, object]
+) -> None:
+    """An upgrade is an operator's matter as often as a programmer's."""
+    resolved = Settings().resolved(environ, str(tmp_path))
+    assert {name: getattr(resolved, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"allow_dropped": [1]}, "allow_dropped is \\[1\\], expected names of operators"),
+        ({"restore_as": ["a"]}, "restore_as is \\['a'\\], expected names of operators"),
+        ({"restore_as": {"a": ""}}, "restore_as is"),
+        ({"claim": "maybe"}, "claim is 'maybe', expected true or false"),
+    ],
+)
+def test_wrong_values_for_a_restore_are_refused(given: dict[str, Any], message: str) -> None:
+    """As every other setting."""
+    with pytest.raises(PlanError, match=message):
+        Settings(**given)

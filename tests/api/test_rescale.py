@@ -1,0 +1,219 @@
+"""Another parallelism while the job runs: nothing is lost, nothing comes twice, and a failure leaves it as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actorstream.api.pipeline import Pipeline
+from actorstream.api.settings import Settings
+from actorstream.errors import JobFailed, PlanError, StoreError
+from actorstream.eventlog.log import EventLog
+from actorstream.operators.keyed_process import KeyedProcess
+from actorstream.operators.state_declarations import MapState, ValueState
+from actorstream.protocol.restart import Restart
+from actorstream.system.current import current_world, use_world
+from tests.api.evolving import KEYS, check, has_read, numbers, sums
+from tests.checkpoints.stepped_files import SteppedFiles, Switch, fail_at, nothing
+from tests.runtime.doubles import Splits, Target, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
+    from pathlib import Path
+
+    from actorstream.operators.contexts import Context
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+async def test_any_row_of_rescales_loses_and_doubles_nothing(tmp_path: Path, *, store: bool) -> None:
+    """Up and down, with records and pending output at every one of them."""
+    source, out = numbers(5), Target()
+    options = {"store": tmp_path} if store else {}
+    async with sums(source, out).run(**options, checkpoint_interval=None) as job:  # type: ignore[arg-type]
+        for step, parallelism in enumerate((3, 1, 4, 2, 2, 7), start=1):
+            source.allow(5 * step)
+            await has_read(job, 20 * step)
+            await job.rescale(parallelism)
+            assert job.status == "running"
+            subtasks = {name.split(".")[1] for name in job.metrics() if name.startswith("sum.")}
+            assert len(subtasks) == (parallelism if parallelism > 1 else 0), "one subtask joins its source's actor"
+            check(out.committed, 5 * step)
+        source.allow(40)
+        await has_read(job, 160)
+    check(out.committed, 40)
+
+
+async def test_one_operator_alone_is_rescaled(tmp_path: Path) -> None:
+    """The others stay as they are, also with a later rescale of all."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path) as job:
+        await has_read(job, 40)
+        await job.rescale(3, operator="sum")
+        assert {name.rsplit(".", 1)[0] for name in job.metrics() if not name.startswith("job")} >= {
+            "in.0", "sum.0", "sum.1", "sum.2",
+        }  # fmt: skip
+        await job.rescale(2)
+        parts = {name.rsplit(".", 1)[0] for name in job.metrics() if not name.startswith("job")}
+        assert {"in.0", "in.1", "sum.0", "sum.1", "sum.2", "out.0", "out.1"} == parts
+        source.allow(20)
+        await has_read(job, 80)
+    check(out.committed, 20)
+
+
+async def test_what_cannot_be_is_refused_before_anything_happens(tmp_path: Path) -> None:
+    """No checkpoint is taken for it."""
+    async with sums(numbers(3), Target()).run(store=tmp_path, checkpoint_interval=None) as job:
+        with pytest.raises(PlanError, match=r"parallelism 129: use 1 to 128"):
+            await job.rescale(129)
+        with pytest.raises(PlanError, match=r"parallelism 0: use 1 to 128"):
+            await job.rescale(0, operator="sum")
+        with pytest.raises(PlanError, match=r"no operator 'total' to rescale: the job has \['in', 'out', 'sum'\]"):
+            await job.rescale(2, operator="total")
+        assert job.metrics()["job.checkpoints"] == 0
+
+
+async def test_two_rescales_at_once_one_waits_for_none(tmp_path: Path) -> None:
+    """The second is told; afterwards it can be asked again."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path) as job:
+        await has_read(job, 40)
+        outcomes = await asyncio.gather(job.rescale(2), job.rescale(3), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes].count(StoreError) == 1
+        assert outcomes.count(None) == 1
+        await job.rescale(3)
+        source.allow(20)
+        await has_read(job, 80)
+    check(out.committed, 20)
+
+
+async def test_a_rescale_whose_checkpoint_fails_leaves_the_job_as_it_was(tmp_path: Path) -> None:
+    """The first one, while it runs; or the second one, at whose barrier the sources stop: they read on."""
+    switch = Switch()
+    world = current_world()
+    source, out = numbers(10), Target()
+    with use_world(type(world)(world.clock, SteppedFiles(switch), world.offload, world.random, world.processes)):
+        settings = Settings(tolerated_failures=1)
+        async with sums(source, out).run(store=tmp_path, checkpoint_interval=None, settings=settings) as job:
+            await has_read(job, 40)
+            for skip in (0, 1):
+                switch.then = fail_at("link", "manifest.json", errno.ENOSPC, skip=skip)
+                with pytest.raises(StoreError, match="No space left on device"):
+                    await job.rescale(3)
+                switch.then = nothing
+                assert job.status == "running"
+                source.allow(20 + 10 * skip)
+                await has_read(job, 80 + 40 * skip)
+            await job.rescale(3)
+            assert job.status == "running"
+            source.allow(40)
+            await has_read(job, 160)
+    check(out.committed, 40)
+
+
+async def test_a_job_that_fails_while_it_is_rescaled_restarts_by_the_old_plan_and_says_so(tmp_path: Path) -> None:
+    """What was asked for did not happen; nothing is lost."""
+    source, out = numbers(10), Target()
+    restart = Restart.fixed_delay(5, delay=0)
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None, restart=restart) as job:
+        await has_read(job, 40)
+        await job.checkpoint()
+        source.allow(20)
+        await has_read(job, 80)
+        out.crash_before_commit = RuntimeError("the target is gone")
+        with pytest.raises(StoreError):
+            await job.rescale(3)
+        await until(lambda: job.status == "running")
+        assert job.summary().restarts == 1
+        await job.rescale(3)
+        source.allow(30)
+        async with asyncio.timeout(10):
+            while len(out.committed) < 120:
+                await job.checkpoint()
+    check(out.committed, 30)
+
+
+async def test_a_stop_that_comes_during_a_rescale_is_kept(tmp_path: Path) -> None:
+    """Leaving the block while a rescale is under way ends the job, in good order."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path) as job:
+        await has_read(job, 40)
+        rescaling = asyncio.ensure_future(job.rescale(3))
+        await until(lambda: job.status == "restarting")
+    assert job.status == "finished"
+    (outcome,) = await asyncio.gather(rescaling, return_exceptions=True)
+    assert outcome is None or isinstance(outcome, StoreError | JobFailed)
+    check(out.committed, 10)
+
+
+async def test_an_input_that_ends_during_a_rescale_ends_the_job(tmp_path: Path) -> None:
+    """There is nobody to go on."""
+    source, out = Splits({"a": range(50)}, allowed=50), Target()
+    async with sums(source, out).run(store=tmp_path) as job:
+        with pytest.raises(StoreError):  # noqa: PT012
+            while True:
+                await job.rescale(2)
+                await job.rescale(1)
+        await job.wait()
+    assert len(out.committed) == 50
+
+
+class Basket(KeyedProcess[int, int, tuple[int, int, int]]):
+    """A value and a map."""
+
+    count: ValueState[int] = ValueState(0)
+    seen: MapState[int, int] = MapState()
+
+    def on_element(self, value: int, ctx: Context[int]) -> list[tuple[int, int, int]]:
+        """Count, and remember."""
+        self.count += 1
+        self.seen[value] = self.count
+        return [(ctx.key, self.count, len(self.seen))]
+
+
+async def test_queries_and_subscriptions_find_the_new_subtasks(tmp_path: Path) -> None:
+    """`get` asks the subtask that has the key now; a subscriber hears all of them."""
+    source, out = numbers(10), Target()
+    pipeline = Pipeline("baskets")
+    results = pipeline.source(source, name="in").key_by(lambda v: v % KEYS).process(Basket, name="baskets")
+    results.sink(out, name="out")
+    async with pipeline.run(store=tmp_path) as job:
+        await has_read(job, 40)
+        subscription = job.subscribe(results, overflow="drop_oldest")
+        await job.rescale(4)
+        expected = {key: sum(1 for v in range(40) if v % KEYS == key) for key in range(KEYS)}
+        assert {key: await job.get(Basket.count, key) for key in range(KEYS)} == expected
+        seen: Mapping[int, int] = await job.get(Basket.seen, 3)
+        assert len(seen) == expected[3]
+        source.allow(12)
+        heard = {key async for key in _keys(subscription, 8)}
+        assert heard == {v % KEYS for v in range(40, 48)}
+
+
+async def _keys(subscription: AsyncIterable[tuple[int, int, int]], count: int) -> AsyncIterator[int]:
+    found = 0
+    async for key, _, _ in subscription:
+        yield key
+        found += 1
+        if found == count:
+            return
+
+
+async def test_a_log_gets_each_record_once_through_rescales_and_crashes(tmp_path: Path) -> None:
+    """Tokens of subtasks that are no more are committed by others (T109)."""
+    source = numbers(10)
+    log = EventLog(tuple[int, int], tmp_path / "out", partitions=3, key=lambda pair: pair[0])
+    async with log:
+        async with sums(source, log).run(store=tmp_path / "store", parallelism=4, checkpoint_interval=None) as job:
+            await has_read(job, 40)
+            await job.rescale(1)
+            source.allow(20)
+            await has_read(job, 80)
+            await job.savepoint("pending")
+        source.allow(30)
+        async with sums(source, log).run(store=tmp_path / "store", parallelism=3) as job:
+            await has_read(job, 40)
+            await job.rescale(2)
+        check([record.value async for record in log.records(stop="now")], 30)

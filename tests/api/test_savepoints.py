@@ -1,0 +1,413 @@
+"""Savepoints of running jobs: what they hold, what they do not do, and jobs that go on from them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from actorstream.api.pipeline import Pipeline
+from actorstream.api.savepoint import Savepoint
+from actorstream.api.settings import Settings
+from actorstream.checkpoints.savepoints import find_snapshot, read_snapshot
+from actorstream.errors import JobFailed, PlanError, RestoreError, StoreError
+from actorstream.eventlog.log import EventLog
+from actorstream.operators.windows.assigners import Tumbling
+from actorstream.protocol.restart import Restart
+from actorstream.system.current import current_world, use_world
+from actorstream.system.files import RealFiles
+from tests.api.evolving import check, has_read, numbers, sums
+from tests.checkpoints.stepped_files import SteppedFiles, Switch, fail_at, nothing
+from tests.runtime.doubles import Splits, Target, until
+
+if TYPE_CHECKING:
+    from actorstream.checkpoints.manifest import Manifest
+
+
+def manifest_at(savepoint: Savepoint) -> Manifest:
+    files = RealFiles()
+    return read_snapshot(files, find_snapshot(files, savepoint.path))
+
+
+def flip(savepoint: Savepoint) -> None:
+    """Change some bits of its only layer."""
+    (path,) = Path(savepoint.path, "layers").iterdir()
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * 64 + content[4160:])
+
+
+# ---- taking one
+
+
+async def test_a_savepoint_commits_nothing_and_holds_what_is_pending(tmp_path: Path) -> None:
+    """The next checkpoint commits, what was written before the savepoint too (T104)."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 120)
+        savepoint = await job.savepoint("before")
+        assert out.committed == []
+        assert [token.operator for token in manifest_at(savepoint).sinks] == ["out"]
+        assert job.metrics()["job.checkpoints"] == 0
+        await job.checkpoint()
+        check(out.committed, 30)
+        source.allow(40)
+        await has_read(job, 160)
+    check(out.committed, 40)
+
+
+async def test_a_savepoint_is_found_where_it_says(tmp_path: Path) -> None:
+    """Its folder is below the store, under its name."""
+    async with sums(numbers(3), Target()).run(store=tmp_path) as job:
+        assert await job.savepoint("v1.0-rc_2") == Savepoint("v1.0-rc_2", str(tmp_path / "sums/savepoints/v1.0-rc_2"))
+
+
+async def test_a_savepoint_that_cannot_be_made_leaves_the_job_alone(tmp_path: Path) -> None:
+    """A wrong name, a name that is taken, a full disk: told, and nothing has happened."""
+    switch = Switch()
+    world = current_world()
+    with use_world(type(world)(world.clock, SteppedFiles(switch), world.offload, world.random, world.processes)):
+        out = Target()
+        async with sums(numbers(10), out).run(store=tmp_path, settings=Settings(tolerated_failures=0)) as job:
+            await has_read(job, 40)
+            with pytest.raises(PlanError, match="a savepoint cannot be called"):
+                await job.savepoint("../x")
+            await job.savepoint("a")
+            with pytest.raises(StoreError, match="is a savepoint already"):
+                await job.savepoint("a")
+            switch.then = fail_at("link", "b/manifest.json", errno.ENOSPC)
+            with pytest.raises(StoreError, match=r"savepoint \d+ failed: .*No space left on device"):
+                await job.savepoint("b")
+            assert job.status == "running"
+            switch.then = nothing
+            await job.savepoint("b")
+    check(out.committed, 10)
+
+
+async def test_without_a_store_there_is_nowhere_to_keep_one(tmp_path: Path) -> None:
+    """Also where it would be asked for at the end: the job goes on."""
+    async with sums(numbers(3), Target()).run() as job:
+        with pytest.raises(PlanError, match="the job has no store that outlives it"):
+            await job.savepoint("a")
+        with pytest.raises(PlanError, match="the job has no store that outlives it"):
+            await job.stop(savepoint="a")
+        assert job.status == "running"
+
+
+# ---- stopping with one
+
+
+async def test_stop_with_savepoint_commits_and_needs_nothing_of_its_sinks(tmp_path: Path) -> None:
+    """What it holds is out, so it holds no token; and the store goes on from the same place."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 120)
+        savepoint = await job.stop(savepoint="last")
+        assert job.status == "finished"
+    check(out.committed, 30)
+    assert manifest_at(savepoint).sinks == []
+
+    source.allow(50)
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 80)
+    check(out.committed, 50)
+
+
+async def test_a_stop_whose_savepoint_fails_leaves_the_job_running_with_its_sources(tmp_path: Path) -> None:
+    """T111's neighbour: never half stopped. What is read afterwards comes out once, and it can be stopped again."""
+    switch = Switch()
+    world = current_world()
+    source, out = numbers(10), Target()
+    with use_world(type(world)(world.clock, SteppedFiles(switch), world.offload, world.random, world.processes)):
+        async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+            await has_read(job, 40)
+            for step in ("create", "link", "sync_dir"):
+                switch.then = fail_at(step, "last" if step == "sync_dir" else "last/manifest.json", errno.EIO)
+                if step == "create":
+                    switch.then = fail_at(step, ".making", errno.EIO)
+                with pytest.raises(StoreError, match="Input/output error"):
+                    await job.stop(savepoint="last")
+                assert job.status == "running"
+                switch.then = nothing
+                shutil.rmtree(tmp_path / "sums/savepoints/last", ignore_errors=True)
+                source.allow(20)
+                await has_read(job, 80)
+            source.allow(30)
+            await has_read(job, 120)
+            await job.stop(savepoint="last")
+    check(out.committed, 30)
+
+
+async def test_a_stop_whose_checkpoint_fails_leaves_the_job_running(tmp_path: Path) -> None:
+    """The savepoint is made of it, so there is none."""
+    switch = Switch()
+    world = current_world()
+    source, out = numbers(10), Target()
+    with use_world(type(world)(world.clock, SteppedFiles(switch), world.offload, world.random, world.processes)):
+        async with sums(source, out).run(
+            store=tmp_path, checkpoint_interval=None, settings=Settings(tolerated_failures=0)
+        ) as job:
+            await has_read(job, 40)
+            switch.then = fail_at("link", "/1/manifest.json", errno.ENOSPC)
+            with pytest.raises(StoreError, match="No space left on device"):
+                await job.stop(savepoint="last")
+            assert job.status == "running"
+            assert not (tmp_path / "sums/savepoints").exists()
+            source.allow(20)
+            await has_read(job, 80)
+    check(out.committed, 20)
+
+
+async def test_a_job_that_has_ended_by_itself_makes_no_savepoint_any_more(tmp_path: Path) -> None:
+    """Whoever asks is told, not left waiting."""
+    source = Splits({"a": [1, 2, 3]})
+    async with sums(source, Target()).run(store=tmp_path) as job:
+        await job.wait()
+        with pytest.raises(StoreError, match="no savepoint can be taken now: the job is finished"):
+            await job.savepoint("late")
+
+
+# ---- going on from one
+
+
+async def test_a_moved_savepoint_goes_on_elsewhere_as_the_same_job(tmp_path: Path) -> None:
+    """To another store, at another parallelism: nothing is lost, nothing comes twice; said again, it goes on."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path / "one") as job:
+        await has_read(job, 120)
+        savepoint = await job.stop(savepoint="last")
+    moved = shutil.move(savepoint.path, tmp_path / "usb stick")
+    shutil.rmtree(tmp_path / "one")
+
+    for allowed, parallelism in ((50, 3), (60, 2), (80, 1)):
+        source.allow(allowed)
+        run = sums(source, out).run(store=tmp_path / "two", restore=moved, parallelism=parallelism)
+        async with run as job:
+            before = len(out.committed)
+            await has_read(job, 4 * allowed - before)
+    check(out.committed, 80)
+
+
+async def test_an_intermediate_savepoint_brings_its_pending_output_along(tmp_path: Path) -> None:
+    """Killed right after it: whoever goes on from it commits what it holds, once."""
+    source, out = numbers(30), Target()
+    with pytest.raises(KeyError):  # noqa: PT012
+        async with sums(source, out).run(store=tmp_path, checkpoint_interval=None, restart=Restart.never()) as job:
+            await has_read(job, 120)
+            await job.savepoint("a")
+            raise KeyError
+    assert out.committed == []
+
+    source.allow(40)
+    async with sums(source, out).run(store=tmp_path, restore="a") as job:
+        await has_read(job, 40)
+    check(out.committed, 40)
+
+
+async def test_going_back_behind_committed_output_needs_a_second_yes(tmp_path: Path) -> None:
+    """T111: later checkpoints have committed; with the yes their output comes again, from the savepoint on."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 120)
+        await job.savepoint("a")
+        source.allow(40)
+        await has_read(job, 160)
+    check(out.committed, 40)
+
+    with pytest.raises(RestoreError, match=r"output up to checkpoint 2 may be committed .* --accept-duplicates"):
+        await sums(source, out).run(store=tmp_path, restore="a")
+    async with sums(source, out).run(store=tmp_path, restore="a", accept_duplicates=True) as job:
+        await has_read(job, 40)
+    assert out.committed[160:] == sorted(out.committed[120:160], key=out.committed[160:].index)
+    assert out.repeats == 1, "what the savepoint holds as pending was committed before"
+
+
+async def test_a_log_refuses_the_savepoint_of_a_job_that_has_gone_on_elsewhere_t111(tmp_path: Path) -> None:
+    """T111: in an empty store nothing is known of the origin's later output; the log knows."""
+    log, source = EventLog(tuple[int, int], tmp_path / "out"), numbers(30)
+    async with log, sums(source, log).run(store=tmp_path / "one", checkpoint_interval=None) as job:
+        await has_read(job, 120)
+        early = await job.savepoint("early")
+        source.allow(40)
+        await has_read(job, 160)
+        await job.stop()
+        # Its store is not touched by this, so it is the log that has to say no.
+        with pytest.raises(RestoreError, match=r"holds the output of checkpoint 2 .* goes on from checkpoint 1"):
+            await sums(source, log).run(store=tmp_path / "two", restore=early, restart=Restart.never())
+        check([record.value async for record in log.records(stop="now")], 40)
+
+
+async def test_a_store_that_never_got_further_than_its_savepoint_asks_for_it_again(tmp_path: Path) -> None:
+    """Starting empty there would look like success."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path / "one") as job:
+        savepoint = await job.stop(savepoint="last")
+    with pytest.raises(KeyError):
+        async with sums(source, out).run(store=tmp_path / "two", restore=savepoint, checkpoint_interval=None):
+            raise KeyError
+
+    with pytest.raises(RestoreError, match=r"was begun from savepoint \d+ .* name that savepoint again"):
+        await sums(source, out).run(store=tmp_path / "two")
+    async with sums(source, out).run(store=tmp_path / "two", restore=savepoint):
+        pass
+    async with sums(source, out).run(store=tmp_path / "two"):
+        pass
+
+
+async def test_another_job_s_savepoint_is_refused(tmp_path: Path) -> None:
+    """Two jobs in one store would each take the other's checkpoints for its own."""
+    source = numbers(3)
+    async with sums(source, Target()).run(store=tmp_path / "one") as job:
+        savepoint = await job.stop(savepoint="last")
+    async with sums(source, Target()).run(store=tmp_path / "two"):
+        pass
+
+    with pytest.raises(RestoreError, match="restore it into an empty store, or run beside the other job"):
+        await sums(source, Target()).run(store=tmp_path / "two", restore=savepoint)
+
+
+async def test_a_savepoint_is_left_alone_unless_the_job_claims_it_t80(tmp_path: Path) -> None:
+    """T80: by default it stays for ever; claimed, it goes once the job has a checkpoint of its own, and not before."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path / "one") as job:
+        await has_read(job, 120)
+        savepoint = await job.stop(savepoint="last")
+    copy = shutil.copytree(savepoint.path, tmp_path / "copy")
+    async with sums(source, out).run(store=tmp_path / "two", restore=savepoint):
+        pass
+    assert manifest_at(savepoint).layers
+
+    claim = Settings(claim=True)
+    claimed = sums(source, Target()).run(
+        store=tmp_path / "three", restore=copy, settings=claim, checkpoint_interval=None
+    )
+    async with claimed as job:
+        assert copy.exists()
+        await job.checkpoint()
+        await until(lambda: not copy.exists())
+    async with sums(source, Target()).run(store=tmp_path / "three") as job:
+        pass
+
+
+async def test_a_checkpoint_of_another_store_can_be_gone_on_from(tmp_path: Path) -> None:
+    """It is as good as a savepoint, as long as it is there."""
+    source, out = numbers(30), Target()
+    async with sums(source, out).run(store=tmp_path / "one", checkpoint_interval=None) as job:
+        await has_read(job, 120)
+        number = await job.checkpoint()
+        await job.stop()
+    source.allow(40)
+    folder = tmp_path / "one/sums/checkpoints" / str(number)
+    async with sums(source, out).run(store=tmp_path / "two", restore=folder, settings=Settings(claim=True)) as job:
+        await has_read(job, 40)
+        assert folder.exists(), "what is the store's is not claimed"
+    check(out.committed, 40)
+
+
+async def test_a_damaged_savepoint_makes_no_store(tmp_path: Path) -> None:
+    """Found before anything is written; named, with what to do."""
+    source = numbers(30)
+    async with sums(source, Target()).run(store=tmp_path / "one") as job:
+        await has_read(job, 120)
+        savepoint = await job.stop(savepoint="last")
+    layers = os.listdir(f"{savepoint.path}/layers")
+    os.truncate(f"{savepoint.path}/layers/{layers[0]}", 4096)
+
+    with pytest.raises(StoreError, match=r"has 4096 bytes, expected \d+; put it back from a copy"):
+        await sums(source, Target()).run(store=tmp_path / "two", restore=savepoint)
+    assert not (tmp_path / "two").exists()
+
+
+async def test_flipped_bits_of_a_layer_are_found_before_it_is_opened(tmp_path: Path) -> None:
+    """LMDB would die of them."""
+    source = numbers(30)
+    async with sums(source, Target()).run(store=tmp_path / "one") as job:
+        await has_read(job, 120)
+        savepoint = await job.stop(savepoint="last")
+    flip(savepoint)
+
+    with pytest.raises(StoreError, match=r"digest .* was found, .* expected"):
+        await sums(source, Target()).run(store=tmp_path / "two", restore=savepoint)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"restore": 1.5, "store": "x"}, "expected a Savepoint, its folder or name"),
+        ({"restore": "a"}, r"expected a store too"),
+        ({"fork": "a/b", "store": "x"}, "expected a name of 1 to 64"),
+        ({"fork": "a"}, "expected a store too"),
+        ({"fork": "a", "restore": 3, "store": "x"}, "for a fork"),
+    ],
+)
+def test_wrong_options_say_what_is_expected(options: dict[str, object], found: str) -> None:
+    """Before anything is touched."""
+    with pytest.raises(PlanError, match=found):
+        sums(numbers(), Target()).run(**options)  # type: ignore[arg-type,unused-awaitable]
+
+
+async def test_a_name_that_is_none_says_so(tmp_path: Path) -> None:
+    """Neither a folder nor a savepoint of the store."""
+    with pytest.raises(StoreError, match="nowhere is not there: expected the folder of a savepoint"):
+        await sums(numbers(), Target()).run(store=tmp_path, restore="nowhere")
+
+
+# ---- draining
+
+
+async def test_drain_ends_event_time_before_the_savepoint(tmp_path: Path) -> None:
+    """Open windows close; more of the same records open them again."""
+    source, out = Splits({"a": list(range(25))}, ended=False), Target()
+
+    def windows() -> Pipeline:
+        pipeline = Pipeline("windows")
+        timed = pipeline.source(source, name="in").assign_timestamps(float, out_of_orderness=0)
+        counted = timed.key_by(lambda _: "k").window(Tumbling(10)).count(name="count")
+        counted.map(lambda result: (result.start.timestamp(), result.value)).sink(out, name="out")
+        return pipeline
+
+    async with windows().run(store=tmp_path) as job:
+        await has_read(job, 25)
+        savepoint = await job.stop(savepoint="drained", drain=True)
+    assert out.committed == [(0.0, 10), (10.0, 10), (20.0, 5)]
+    assert manifest_at(savepoint).drained
+
+    source.records["a"] += range(25, 45)
+    async with windows().run(store=tmp_path) as job:
+        await has_read(job, 20)
+    assert out.committed == [(0.0, 10), (10.0, 10), (20.0, 5), (20.0, 5), (30.0, 10)]
+
+
+async def test_a_drain_without_a_savepoint_is_refused(tmp_path: Path) -> None:
+    """Nobody could tell afterwards where windows were closed early."""
+    async with sums(numbers(3), Target()).run(store=tmp_path) as job:
+        with pytest.raises(PlanError, match="takes a savepoint too"):
+            await job.stop(drain=True)  # type: ignore[call-overload]
+        assert job.status == "running"
+
+
+async def test_who_waits_for_a_savepoint_of_a_job_that_fails_is_told(tmp_path: Path) -> None:
+    """And the name is free."""
+
+    def fail(total: int, value: int) -> tuple[int, int]:
+        if value >= 100:
+            raise ValueError("no")
+        return total, value
+
+    source = numbers(20)
+    pipeline = Pipeline("sums")
+    pipeline.source(source, name="in").key_by(lambda v: v % 3).map_with_state(0, fail, name="f").sink(Target())
+    with pytest.raises(JobFailed):  # noqa: PT012
+        async with pipeline.run(store=tmp_path, restart=Restart.never()) as job:
+            await has_read(job, 80)
+            source.allow(None)
+            while True:
+                try:
+                    await job.savepoint("a")
+                except (StoreError, JobFailed):
+                    break
+                shutil.rmtree(tmp_path / "sums/savepoints/a")
+            await job.wait()
