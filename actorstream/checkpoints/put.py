@@ -79,6 +79,20 @@ def put_if_absent(
             _write(files, draft, data)
         if last_look is not None:
             last_look()
+    except StoreError:
+        discard(files, draft)
+        raise
+    return link_if_absent(files, draft, path, folders=folders)
+
+
+def link_if_absent(files: FileSystem, draft: str, path: str, *, folders: Sequence[str]) -> bool:
+    """Give a whole and synced draft its final name, durably; give False if the name is taken. The draft goes.
+
+    Raises:
+        PutUnknownError: An error after, or of, the link: the name may or may not survive.
+        StoreError: Nothing was put.
+    """
+    try:
         linked = _link(files, draft, path)
     except StoreError:
         discard(files, draft)
@@ -106,6 +120,12 @@ def read_file(files: FileSystem, path: str) -> bytes:
     """Give a whole file, or raise a `StoreError` that names it."""
     with disk_errors(path, "reading"):
         return files.read(path)
+
+
+def chunks_of(files: FileSystem, path: str) -> Iterator[bytes]:
+    """Give a file in pieces of at most 1 MiB, or raise a `StoreError` that names it."""
+    with disk_errors(path, "reading"):
+        yield from files.chunks(path)
 
 
 def names_in(files: FileSystem, path: str) -> list[str]:

@@ -84,6 +84,10 @@ class FileSystem(Protocol):
         """Tell whether the name is there."""
         ...
 
+    def free_bytes(self, path: str, /) -> int:
+        """Give how many bytes this user may still write to the disk that holds an existing path: it may change."""
+        ...
+
     def list_dir(self, path: str, /) -> list[str]:
         """Give the sorted names in a folder; empty where there is no such folder."""
         ...

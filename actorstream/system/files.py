@@ -96,6 +96,11 @@ class RealFiles:
         """Tell whether the name is there."""
         return os.path.lexists(path)
 
+    def free_bytes(self, path: str, /) -> int:
+        """Give the free space of the file system, without what is kept for root."""
+        status = os.statvfs(path)
+        return status.f_bavail * status.f_frsize
+
     def list_dir(self, path: str, /) -> list[str]:
         """Give the sorted names in a folder."""
         try:

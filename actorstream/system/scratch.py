@@ -100,6 +100,10 @@ class ScratchFiles:
             return self._inner.exists(path)
         return path in self._documents or bool(self.list_dir(path))
 
+    def free_bytes(self, path: str, /) -> int:
+        """Give the free space of the disk with the layers."""
+        return self._inner.free_bytes(self._layers)
+
     def list_dir(self, path: str, /) -> list[str]:
         """Give the sorted names in a folder."""
         if path == self._layers:

@@ -41,7 +41,7 @@ _end_process = partial(os._exit, 137)
 
 
 class FileCall(NamedTuple):
-    """A call about to be made. Looking (`size`, `exists`, `list_dir`, `identity`) and `chunks` are "read"."""
+    """A call about to be made. `chunks` and looking (`size`, `exists`, `free_bytes`, …) are "read"."""
 
     kind: CallKind
     path: str
@@ -104,6 +104,11 @@ class InterceptedFiles:
         """Tell whether the name is there."""
         self._before("read", path)
         return self._inner.exists(path)
+
+    def free_bytes(self, path: str, /) -> int:
+        """Give the free space of the disk."""
+        self._before("read", path)
+        return self._inner.free_bytes(path)
 
     def temporary(self, name: str, /) -> str:
         """Give the path of a temporary folder."""

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent, read_file
+from actorstream.checkpoints.put import (
+    PutUnknownError,
+    chunks_of,
+    discard,
+    disk_errors,
+    link_if_absent,
+    names_in,
+    put_if_absent,
+    read_file,
+)
 from actorstream.errors import FencedError, StoreError
 from actorstream.system.files import RealFiles
 from tests.checkpoints.stepped_files import AtStep, Crash, SteppedFiles, crash, fail_at, nothing
@@ -123,3 +132,20 @@ def test_reading_and_listing_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="/file: listing failed"):
         names_in(RealFiles(), str(tmp_path / "file"))
     discard(SteppedFiles(nothing), str(tmp_path / "absent"))
+
+
+def test_a_draft_that_is_whole_takes_a_free_name_and_goes_either_way(tmp_path: Path) -> None:
+    steps: list[str] = []
+    files = SteppedFiles(lambda step, path: steps.append(f"{step} {path.rpartition('/')[2]}"))
+    for linked in (True, False):
+        (tmp_path / "draft").write_bytes(b"whole")
+        assert link_if_absent(files, f"{tmp_path}/draft", f"{tmp_path}/name", folders=[str(tmp_path)]) is linked
+        assert [path.name for path in tmp_path.iterdir()] == ["name"]
+    assert steps == ["link name", "unlink draft", f"sync_dir {tmp_path.name}", "link name", "unlink draft"]
+
+
+def test_chunks_are_all_of_a_file_and_their_failure_names_it(tmp_path: Path) -> None:
+    (tmp_path / "name").write_bytes(bytes(3 << 20))
+    assert [len(chunk) for chunk in chunks_of(RealFiles(), f"{tmp_path}/name")] == [1 << 20] * 3
+    with pytest.raises(StoreError, match="none: reading failed: No such file"):
+        next(chunks_of(RealFiles(), f"{tmp_path}/none"))

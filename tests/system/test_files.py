@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -300,3 +301,11 @@ def test_a_lock_ends_with_its_process_and_is_not_inherited(tmp_path: Path) -> No
             lock.release()
         finally:
             os.kill(child, 9)
+
+
+def test_free_bytes_are_what_the_machine_says(tmp_path: Path) -> None:
+    """Not exactly: others write to this disk, too."""
+    free = FILES.free_bytes(str(tmp_path))
+    assert abs(free - shutil.disk_usage(tmp_path).free) < 1 << 30
+    with pytest.raises(FileNotFoundError):
+        FILES.free_bytes(str(tmp_path / "none"))

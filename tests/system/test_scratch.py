@@ -122,3 +122,7 @@ async def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypat
         await job.wait()
 
     assert glob.glob(f"{tmp_path}/*") == []
+
+
+def test_free_bytes_are_those_of_the_disk_below(files: FileSystem, tmp_path: Path) -> None:
+    assert abs(files.free_bytes(str(tmp_path)) - RealFiles().free_bytes(str(tmp_path))) < 1 << 30
