@@ -119,7 +119,8 @@ class TimeEntry(NamedTuple):
 class Manifest:
     """One checkpoint. `digest` is written by `seal`; leave it empty.
 
-    `drained`: the sources ended though their input had not, so event time is at its end and starts anew.
+    `drained`: the sources ended though their input had not, so event time is at its end and starts anew. `logs` says,
+    by source, where the log is that keeps records for whoever goes on from here.
     """
 
     format: int
@@ -138,6 +139,7 @@ class Manifest:
     duration_us: int = 0
     times: list[TimeEntry] = field(default_factory=list)
     drained: bool = False
+    logs: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actorstream.cli import checkpoints, describe, log, run
+from actorstream.cli import checkpoints, describe, log, run, savepoint
 from actorstream.cli.demo import command
 from actorstream.cli.running import log_to_stderr
 
@@ -21,6 +21,7 @@ app.command("run")(run.run)
 app.command("describe")(describe.describe)
 app.command("demo")(command.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(savepoint.app, name="savepoint")
 app.add_typer(log.app, name="log")
 
 _debugging = [False]

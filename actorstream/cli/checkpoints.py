@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from os.path import abspath, join
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actorstream.checkpoints.keeping import newest_of
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.view import StoreView
 from actorstream.cli.manifest_text import instant_text, manifest_lines
+from actorstream.cli.stores import find_store
 from actorstream.cli.tables import print_table
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into a checkpoint store; changes nothing.", no_args_is_help=True)
 
-_JOB = "JOB"
 _Folder = Annotated[
     str, typer.Argument(metavar="DIR", help="A job's folder, <store>/<pipeline>, or a store that holds one job.")
 ]
@@ -77,16 +77,8 @@ class _Store:
 
     def __init__(self, folder: str) -> None:
         """Find the job: `folder` itself, or the only one in it."""
-        files, root = current_world().files, abspath(folder)
-        if not files.exists(root):
-            raise StoreError(f"{root} is missing: expected a job's folder, or a store")
-        if not files.exists(join(root, _JOB)):
-            jobs = [name for name in files.list_dir(root) if files.exists(join(root, name, _JOB))]
-            if len(jobs) != 1:
-                found = f"the jobs {', '.join(jobs)}: name one of these folders" if jobs else "no job"
-                raise StoreError(f"{root} holds {found}; expected a job's folder, or a store that holds one job")
-            root = join(root, jobs[0])
-        self.root = root
+        self._files = files = current_world().files
+        self.root = root = find_store(files, folder)
         self.view = StoreView(files, root)
         self._claims = Lease(files, root).claims()
 
@@ -96,10 +88,7 @@ class _Store:
 
     def newest(self) -> CheckpointId:
         """Give the newest one that counts."""
-        numbers = [fact.checkpoint for fact in self.view.manifests() if not self._is_void(fact)]
-        if not numbers:
-            raise StoreError(f"{self.root} holds no complete checkpoint")
-        return numbers[-1]
+        return newest_of(self._files, self.view)
 
     def problems(self, number: CheckpointId) -> tuple[list[str], str]:
         """Read a checkpoint to its last byte; give what is wrong, and what to say if nothing is."""

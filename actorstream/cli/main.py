@@ -2,6 +2,7 @@
 
     run describe        a pipeline, named as module:attribute
     checkpoints         a store, read only
+    savepoint           snapshots that are yours
     log                 an event log, in JSON lines
     demo                the main job
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from actorstream.api.settings import Settings
 from actorstream.cli.loading import load_pipeline
 from actorstream.cli.progress import Progress
 from actorstream.cli.running import run_until_stopped
+from actorstream.errors import PlanError
 
 if TYPE_CHECKING:
     from actorstream.api.options import RunOptions
+    from actorstream.api.settings import SettingValues
 
 _SHOW_SECONDS = 0.25
 _INTERRUPTED = 130
@@ -26,8 +29,23 @@ def run(  # noqa: PLR0913  (the options of a command)
         typer.Option(metavar="DIR", help="Where checkpoints live; without it, nothing survives the process."),
     ] = None,
     restore: Annotated[
-        int | None, typer.Option(min=1, help="Go on from this older checkpoint (`checkpoints list`), not the newest.")
+        str | None,
+        typer.Option(
+            metavar="SAVEPOINT|N", help="Go on from this savepoint (folder or name), or older checkpoint (its number)."
+        ),
     ] = None,
+    fork: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run beside the job that --restore is of, with its own output.")
+    ] = None,
+    allow_dropped: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Give up the state of this operator, or operator.state; may be repeated."),
+    ] = None,
+    restore_as: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="An operator has a new name; may be repeated."),
+    ] = None,
+    claim: Annotated[bool, typer.Option("--claim", help="Delete the savepoint once there is a checkpoint.")] = False,
     accept_duplicates: Annotated[
         bool, typer.Option("--accept-duplicates", help="Write output again that was committed after --restore's.")
     ] = False,
@@ -48,7 +66,10 @@ def run(  # noqa: PLR0913  (the options of a command)
     if take_over:
         options["take_over"] = True
     if restore is not None:
-        options["restore"] = restore
+        options["restore"] = int(restore) if restore.isdecimal() else restore
+    if fork is not None:
+        options["fork"] = fork
+    options["settings"] = _settings(allow_dropped, restore_as, claim=claim)
     if accept_duplicates:
         options["accept_duplicates"] = True
     if state_memory is not None:
@@ -62,3 +83,21 @@ def run(  # noqa: PLR0913  (the options of a command)
         f"{program.name}: {summary.records_in:,} records in, {summary.records_out:,} out, "
         f"checkpoints: {summary.checkpoints}, restarts: {summary.restarts}, {summary.seconds:.1f} s"
     )
+
+
+def _settings(allow_dropped: list[str] | None, restore_as: list[str] | None, *, claim: bool) -> Settings:
+    given: SettingValues = {}
+    if allow_dropped:
+        given["allow_dropped"] = allow_dropped
+    if restore_as:
+        given["restore_as"] = dict(_pair(each) for each in restore_as)
+    if claim:
+        given["claim"] = True
+    return Settings(**given)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise PlanError(f"--restore-as {text}: expected OLD=NEW, two names of operators")
+    return old, new

@@ -244,7 +244,7 @@ class EventLog(Generic[T]):
         await self.aclose()
 
     def _view(self, start: LogStart, stop: LogStop | None) -> LogView[T]:
-        return LogView(self._opened, self._codec, start, stop)
+        return LogView(self._opened, self._codec, start, stop, self.path)
 
     def _codec(self) -> Codec[T]:
         if self._known_codec is None:

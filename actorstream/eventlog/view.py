@@ -60,8 +60,10 @@ class LogView(Generic[T]):
         codec: Callable[[], Codec[T]],
         start: LogStart,
         stop: LogStop | None,
+        path: str,
     ) -> None:
-        """Check what can be checked without the log."""
+        """Check what can be checked without the log, whose folder is `path`."""
+        self.path = path
         self._opened = opened
         self._codec = codec
         self._start = _checked(start, ("earliest", "latest"), "start")

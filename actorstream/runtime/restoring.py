@@ -30,6 +30,7 @@ from actorstream.codec.schema import Schema, difference
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError, RestoreError
 from actorstream.graph.nodes import SinkSpec, SourceSpec
+from actorstream.model.connect import RetainingSource
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MIN
@@ -127,7 +128,8 @@ def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Seque
         if name not in columns:
             raise RestoreError(
                 f"checkpoint {manifest.checkpoint} holds state of operator {name!r}, which the pipeline does not have "
-                f"(it has {sorted(columns)}): keep the operator's name, or start in another store"
+                f"(it has {sorted(columns)}): keep the operator's name, say what it is called now "
+                f"(restore_as={{{name!r}: ...}}), or give its state up (allow_dropped=[{name!r}])"
             )
         _check_states(name, operator, {column.name: column for column in columns[name]})
     nodes = plan.graph.nodes
@@ -141,7 +143,8 @@ def _check_present(what: str, names: Mapping[str, object] | set[str], nodes: Seq
         if name not in present:
             raise RestoreError(
                 f"the checkpoint holds {what} {name!r}, which the pipeline does not have (it has {sorted(present)}): "
-                "keep its name, or start in another store"
+                f"keep its name, say what it is called now (restore_as={{{name!r}: ...}}), or give that up "
+                f"(allow_dropped=[{name!r}])"
             )
 
 
@@ -151,7 +154,7 @@ def _check_states(operator: str, entry: OperatorEntry, columns: Mapping[str, Col
         if column is None:
             raise RestoreError(
                 f"operator {operator!r} had a state {state!r}, which its class does not declare any more: "
-                "keep the declaration, or start in another store"
+                f"keep the declaration, or give it up (allow_dropped=['{operator}.{state}'])"
             )
         if column.kind != old.kind:
             raise RestoreError(f"state {operator}.{state} was a {old.kind} state and is now a {column.kind} state")
@@ -294,6 +297,7 @@ class ManifestWriter:
             duration_us=duration_us,
             times=times,
             drained=drained,
+            logs=logs_of(self.plan),
         )
 
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:
@@ -303,6 +307,17 @@ class ManifestWriter:
             number = self.numbers.states[name][column.name]
             states[column.name] = StateEntry(number, column.kind, schema.fingerprint, schema.shape)
         return OperatorEntry(self.numbers.operators[name], parallelism, sorted(runs), states)
+
+
+def logs_of(plan: Plan) -> dict[str, str]:
+    """Give, by source, the folder of the log that keeps records for a job, where there is one."""
+    logs: dict[str, str] = {}
+    for chain in plan.chains:
+        source = chain.head.spec.source if isinstance(chain.head.spec, SourceSpec) else None
+        path = getattr(source, "path", None)
+        if isinstance(source, RetainingSource) and isinstance(path, str):
+            logs[chain.head.name] = path
+    return logs
 
 
 def _time_entry(subtask: SubtaskId, time: TimeReport) -> TimeEntry:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     Positions = Mapping[str, Mapping[str, SplitPosition]]
 
 
+def consumer_of(job: str, source: str, savepoint: str) -> str:
+    """Name a savepoint among those that a log keeps records for; `savepoint` is its folder."""
+    return f"{job}/{source}@{basename(savepoint)}"
+
+
 class Retaining:
     """One attempt's register of positions. Positions only grow, so the oldest kept checkpoint's are the lowest."""
 
@@ -57,7 +62,7 @@ class Retaining:
         """Keep what a savepoint needs until somebody says that it is gone: the job does not follow it."""
         for name, source in self._sources.items():
             read = {split: place.position for split, place in positions.get(name, {}).items()}
-            await source.keep_for(f"{self._job}/{name}@{basename(folder)}", folder, read)
+            await source.keep_for(consumer_of(self._job, name, folder), folder, read)
 
     async def _tell(self, name: str, *, force: bool) -> None:
         oldest = self._kept[0].get(name, {}) if self._kept else {}
