@@ -21,7 +21,7 @@ from actorstream.api.options import STATE_MEMORY
 from actorstream.api.savepoint import Savepoint
 from actorstream.api.settings import Settings, duration_us
 from actorstream.checkpoints.directory import CheckpointDirectory
-from actorstream.errors import InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
+from actorstream.errors import ActorstreamError, InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
@@ -29,6 +29,7 @@ from actorstream.runtime.beginning import check_store, look_up
 from actorstream.runtime.building import JobContext
 from actorstream.runtime.forking import close_sinks, fork_sinks
 from actorstream.runtime.job_settings import JobSettings
+from actorstream.runtime.retaining import release
 from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
 from actorstream.system.current import current_world
@@ -81,6 +82,7 @@ class Run:
         self._settings = _job_settings(options, wire=wire)
         self._restore = _path_of(options.get("restore"))
         self._fork = options.get("fork") or ""
+        self._retain = options.get("settings", Settings()).resolved().retain
         self._world = current_world()
         self._supervisor = Supervisor(options.get("restart", default), self._world.random.fraction)
         self._statistics = JobStatistics()
@@ -205,10 +207,24 @@ class Run:
             )
         finally:
             self._supervisor.opened.set()
-            directory.close()
-            await close_sinks(forked)
+            with anyio.CancelScope(shield=True):
+                await self._let_checkpoints_go(directory)
+                directory.close()
+                await close_sinks(forked)
             if scratch is not None and not scratch.remove_unused():
                 await offload.run(world.files.remove_tree, temporary)
+
+    async def _let_checkpoints_go(self, directory: CheckpointDirectory) -> None:
+        """Remove the store where the settings say so; what cannot be removed stays, and is told."""
+        ended_well = self._supervisor.status == "finished"
+        if self._store is None or self._retain == "always" or (self._retain == "on_failure" and not ended_well):
+            return
+        try:
+            job = directory.note.job
+            await self._world.offload.run(directory.remove)
+            await release(self._supervisor.plan or self._plan, job)
+        except ActorstreamError as error:
+            log.warning("checkpoints stay", reason=str(error))
 
     @property
     def _folder(self) -> str:

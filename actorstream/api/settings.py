@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from actorstream.errors import PlanError
 from actorstream.system.current import current_world
@@ -36,6 +36,7 @@ class SettingValues(TypedDict, total=False):
     checkpoint_pause: timedelta | float
     tolerated_failures: int
     retained: int
+    retain: Literal["always", "on_failure", "never"]
     burst: timedelta | float
     timers_at_end: TimersAtEnd
     allow_dropped: Sequence[str]
@@ -51,6 +52,9 @@ class Settings:
         checkpoint_pause: Least time from the end of one checkpoint to the start of the next; default 0.
         tolerated_failures: So many checkpoints in a row may fail before the job does; default 3, negative: any number.
         retained: How many checkpoints are kept; default 3.
+        retain: What becomes of them when the job ends: they stay "always" (the default), so that the next run goes on
+            from there; "on_failure": they go when it has ended well, by its input or a stop; "never": they go however
+            it ends, other than by the death of its process. Savepoints stay.
         burst: How long an actor works before others have their turn; default 5 ms.
         timers_at_end: What becomes of processing-time timers and windows that are still to come when all input has
             ended: "fire" them then (the default; those that are set meanwhile are dropped), "drop" them, or "wait" for
@@ -117,6 +121,7 @@ class ResolvedSettings:
     checkpoint_pause_us: int = 0
     tolerated_failures: int = 3
     retained: int = 3
+    retain: Literal["always", "on_failure", "never"] = "always"
     burst_us: int = 5_000
     timers_at_end: TimersAtEnd = "fire"
     allow_dropped: frozenset[str] = frozenset()
@@ -151,7 +156,7 @@ _BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000)}
 _LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
 
 
-_WORDS = {"timers_at_end": ("fire", "drop", "wait")}
+_WORDS = {"timers_at_end": ("fire", "drop", "wait"), "retain": ("always", "on_failure", "never")}
 
 
 def _names(where: str, name: str, value: object) -> frozenset[str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.manifest import Manifest, seal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
+from actorstream.checkpoints.removal import finish_removal, remove_store
 from actorstream.checkpoints.retention import Holdings, Published, Retirement, choose
 from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, check_name, make_savepoint, sweep_savepoints
 from actorstream.checkpoints.view import COMPLETED, MANIFEST, StoreView
@@ -66,6 +67,7 @@ class CheckpointDirectory(StoreView):
         Raises:
             StoreError: The disk refuses, or `JOB` is damaged or gone.
         """
+        finish_removal(self._files, self._root)
         with disk_errors(self._root, "making the store"):
             for folder in (self._root, self._checkpoints, self._layers):
                 self._files.make_dirs(folder)
@@ -207,6 +209,16 @@ class CheckpointDirectory(StoreView):
         if retirement.checkpoints:
             self._tidy([manifest for manifest in manifests if manifest.checkpoint not in retirement.checkpoints])
         return deleted
+
+    def remove(self) -> None:
+        """Remove all of the store but its savepoints: the job has ended for good.
+
+        Raises:
+            FencedError: A higher attempt exists; nothing was removed.
+            StoreError: The disk refuses: whoever opens the store next goes on.
+        """
+        self._lease.check()
+        remove_store(self._files, self._root)
 
     def close(self) -> None:
         """Let go of the lock; a second call does nothing."""

@@ -204,6 +204,12 @@ class EventLog(Generic[T]):
         """Do what `register_consumer` does, with positions by split: the runtime calls it."""
         await self._everything.keep_for(job, store, positions)
 
+    async def release(self, job: str, /) -> None:
+        """Forget a job, if it is known: the runtime calls it when a job has ended for good."""
+        log = await self._opened()
+        if await log.submit(Drop(job)):
+            await log.retire()
+
     async def consumers(self) -> list[Consumer]:
         """Give the registered jobs."""
         log = await self._opened()
@@ -244,7 +250,7 @@ class EventLog(Generic[T]):
         await self.aclose()
 
     def _view(self, start: LogStart, stop: LogStop | None) -> LogView[T]:
-        return LogView(self._opened, self._codec, start, stop, self.path)
+        return LogView(self._opened, self._codec, start, stop, self)
 
     def _codec(self) -> Codec[T]:
         if self._known_codec is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from actorstream.codec.contract import Codec
+    from actorstream.eventlog.log import EventLog
     from actorstream.eventlog.open_log import OpenLog
 
 T = TypeVar("T")
@@ -60,10 +61,11 @@ class LogView(Generic[T]):
         codec: Callable[[], Codec[T]],
         start: LogStart,
         stop: LogStop | None,
-        path: str,
+        log: EventLog[T],
     ) -> None:
-        """Check what can be checked without the log, whose folder is `path`."""
-        self.path = path
+        """Check what can be checked without opening the log."""
+        self.path = log.path
+        self.release = log.release
         self._opened = opened
         self._codec = codec
         self._start = _checked(start, ("earliest", "latest"), "start")

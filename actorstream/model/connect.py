@@ -78,6 +78,15 @@ class RetainingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class ReleasingSource(Protocol):
+    """A source that can be told that a job needs nothing of it any more."""
+
+    async def release(self, job: str, /) -> None:
+        """Forget a job of `RetainingSource.keep_for`; one that is not known is fine."""
+        ...
+
+
 class SinkContext(Protocol):
     """Who writes: part of every token, so that a target can refuse a zombie."""
 

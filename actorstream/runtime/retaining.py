@@ -11,7 +11,7 @@ from os.path import basename
 from typing import TYPE_CHECKING
 
 from actorstream.graph.nodes import SourceSpec
-from actorstream.model.connect import RetainingSource
+from actorstream.model.connect import ReleasingSource, RetainingSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from actorstream.runtime.messages import SplitPosition
 
     Positions = Mapping[str, Mapping[str, SplitPosition]]
+
+
+async def release(plan: Plan, job: str) -> None:
+    """Let every source forget a job that has ended for good."""
+    for chain in plan.chains:
+        spec = chain.head.spec
+        if isinstance(spec, SourceSpec) and isinstance(spec.source, ReleasingSource):
+            await spec.source.release(f"{job}/{chain.head.name}")
 
 
 def consumer_of(job: str, source: str, savepoint: str) -> str:

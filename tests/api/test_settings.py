@@ -55,15 +55,15 @@ def test_making_settings_reads_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
     known = (
-        "known are allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, restore_as, retained, "
+        "known are allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, restore_as, retain, retained, "
         "timers_at_end, tolerated_failures"
     )
-    with pytest.raises(PlanError, match=f"Settings: there is no setting 'retain'; {known}"):
-        Settings(retain=3)  # type: ignore[call-arg]
-    with pytest.raises(PlanError, match=r"environment.*no setting 'retain'"):
-        Settings().resolved({"ACTORSTREAM_RETAIN": "3"}, str(tmp_path))
-    (tmp_path / "actorstream.toml").write_text("retain = 3")
-    with pytest.raises(PlanError, match=r"actorstream\.toml: there is no setting 'retain'"):
+    with pytest.raises(PlanError, match=f"Settings: there is no setting 'retains'; {known}"):
+        Settings(retains=3)  # type: ignore[call-arg]
+    with pytest.raises(PlanError, match=r"environment.*no setting 'retains'"):
+        Settings().resolved({"ACTORSTREAM_RETAINS": "3"}, str(tmp_path))
+    (tmp_path / "actorstream.toml").write_text("retains = 3")
+    with pytest.raises(PlanError, match=r"actorstream\.toml: there is no setting 'retains'"):
         Settings().resolved({}, str(tmp_path))
 
 
