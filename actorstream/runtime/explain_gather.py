@@ -78,6 +78,7 @@ def gather(
     return Picture(
         now_us=now_us,
         status="failed" if supervisor.failure is not None else supervisor.status,
+        rescaling=supervisor.rescaling,
         seconds=monotonic - started,
         records_in=statistics.records_in + sum(actor.records_in for actor in actors if actor.source is not None),
         records_out=statistics.records_out

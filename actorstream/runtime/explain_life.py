@@ -34,9 +34,21 @@ def not_running(picture: Picture) -> Finding | None:
     return None
 
 
+def rescaling(picture: Picture) -> Finding | None:
+    """Somebody gives the job another parallelism."""
+    if picture.status != "restarting" or not picture.rescaling:
+        return None
+    return Finding(
+        "rescaling",
+        "The job is being rescaled: its sources stop at a checkpoint, and other actors go on from it.",
+    )
+
+
 def restarting(picture: Picture) -> Finding | None:
     """The job failed, and is being started again; or it was, a moment ago, and may be again."""
     failure = picture.failure
+    if picture.rescaling:
+        return None
     if failure is None:
         if picture.status != "restarting":
             return None

@@ -242,6 +242,7 @@ class Picture:
     checkpoints: Checkpoints = Checkpoints()
     readers: tuple[Reader, ...] = ()
     timers_at_end: str = "fire"
+    rescaling: bool = False
 
     def actor(self, identity: SubtaskId) -> Actor | None:
         """Give one actor; None if the picture does not have it."""

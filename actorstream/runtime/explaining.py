@@ -29,6 +29,7 @@ Case: TypeAlias = "Callable[[Picture], Finding | None]"
 TimeCase: TypeAlias = "Callable[[Picture, Sequence[Hold]], Finding | None]"
 
 HOLDS: Final[Sequence[Case]] = (
+    life.rescaling,
     life.restarting,
     life.opening,
     life.stopping,

@@ -211,6 +211,11 @@ class Supervisor:
         self.attempt.built.coordinator.tell(replace(asked, request=number))
         return number
 
+    @property
+    def rescaling(self) -> bool:
+        """Tell whether another attempt is to go on by another plan."""
+        return self._rescaling is not None
+
     def request_rescale(self, future: asyncio.Future[CheckpointId], plan: Plan) -> None:
         """Let another attempt go on by `plan`, after a checkpoint; `future` gets its id once that attempt is open."""
         if self._rescaling is not None or self.status != "running":

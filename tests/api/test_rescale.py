@@ -142,6 +142,7 @@ async def test_a_stop_that_comes_during_a_rescale_is_kept(tmp_path: Path) -> Non
         await has_read(job, 40)
         rescaling = asyncio.ensure_future(job.rescale(3))
         await until(lambda: job.status == "restarting")
+        assert "The job is being rescaled: its sources stop at a checkpoint" in job.explain()
     assert job.status == "finished"
     (outcome,) = await asyncio.gather(rescaling, return_exceptions=True)
     assert outcome is None or isinstance(outcome, StoreError | JobFailed)

@@ -117,5 +117,6 @@ pictures = st.builds(
     ),
     readers=_some(st.builds(Reader, _names, _counts, _counts)),
     timers_at_end=st.sampled_from(["fire", "drop", "wait"]),
+    rescaling=st.booleans(),
 )
 """Any picture, also one that no job could give: unknown senders, cycles, times out of range."""
