@@ -3,20 +3,24 @@
     orders ──key_by customer──> Ledger ──┬──────────────> updates       transactional, one an order
      2 partitions    2 x 2 channels      └──every fifth──> milestones    transactional
 
-`python -m tests.crash.orders FOLDER` runs it until SIGTERM; it says "begins" once all is imported, and "up".
+`python -m tests.crash.orders FOLDER [NAME]` runs it until SIGTERM; it says "begins" once all is imported, and "up". With
+a name it takes savepoints NAME-0, NAME-1, … and rescales itself all the time.
 `expected` is the same in plain Python, written apart from it: no stream, no state class.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import sys
 from collections import defaultdict
 from os.path import join
 from typing import TYPE_CHECKING, NamedTuple
 
-from actorstream import Context, EventLog, KeyedProcess, ListState, MapState, Pipeline, ValueState
+import anyio
+
+from actorstream import Context, EventLog, Job, KeyedProcess, ListState, MapState, Pipeline, ValueState
 from actorstream.eventlog.folder import LogSettings
 
 if TYPE_CHECKING:
@@ -122,14 +126,26 @@ async def wait_count(log: EventLog[Update], wanted: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def main(folder: str) -> None:
+async def main(folder: str, name: str) -> None:
     run = build(folder).run(store=join(folder, "store"), checkpoint_interval=CHECKPOINT_SECONDS)
     print("begins", flush=True)  # noqa: T201  (the parent listens)
-    async with run as job:
+    async with run as job, anyio.create_task_group() as beside:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, job.stop_soon)
         print("up", flush=True)  # noqa: T201
+        if name:
+            beside.start_soon(evolve, job, name)
         await job.wait()
+        beside.cancel_scope.cancel()
+
+
+async def evolve(job: Job, name: str) -> None:
+    """Take savepoints and change the parallelism, without a pause; say each before it begins."""
+    for number in itertools.count():
+        print("savepoint", flush=True)  # noqa: T201
+        await job.savepoint(f"{name}-{number}")
+        print("rescale", flush=True)  # noqa: T201
+        await job.rescale(1 + number % 3, operator="ledger")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(sys.argv[1], "".join(sys.argv[2:])))
