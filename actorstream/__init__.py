@@ -22,6 +22,7 @@ from actorstream.api.options import Options as Options
 from actorstream.api.options import RunOptions as RunOptions
 from actorstream.api.pipeline import Pipeline as Pipeline
 from actorstream.api.run import Run as Run
+from actorstream.api.savepoint import Savepoint as Savepoint
 from actorstream.api.script import collect as collect
 from actorstream.api.script import run as run
 from actorstream.api.settings import Settings as Settings

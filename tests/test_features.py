@@ -90,6 +90,37 @@ ROWS = {
     "State": [
         "State TTL",
     ],
+    "Checkpoints": [
+        "interval (off) / timeout (10 min) / min pause (0) / max concurrent (1) / tolerable failures (0) / num retained (1)",
+        "exactly-once vs at-least-once mode",
+        "aligned",
+        "unaligned + aligned timeout (0 = always unaligned)",
+        "unaligned exclusions",
+        "interruptible timers in UC",
+        "checkpoint during recovery",
+        "incremental",
+        "changelog backend",
+        "file merging",
+        "externalized/retained",
+        "claim modes",
+        "manual trigger, full/incremental choice",
+        "checkpoints after some tasks finished",
+        "master hooks, operator coordinators in checkpoint",
+        "unaligned metrics, stats history",
+        "recover-without-channel-state id",
+        "Kafka Streams",
+    ],
+    "Savepoints, upgrade, rescale": [
+        "savepoint",
+        "canonical vs native",
+        "stop-with-savepoint (no drain)",
+        "stop with drain",
+        "failure in stop-with-savepoint",
+        "restore: unmatched state",
+        "rescale via key groups",
+        "live rescale (adaptive/reactive, resource-requirements REST)",
+        "blue/green, A/B, fork",
+    ],
 }
 
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")

@@ -3,8 +3,8 @@
     orders ──key_by customer──> Ledger ──┬──────────────> updates       transactional, one an order
      2 partitions    2 x 2 channels      └──every fifth──> milestones    transactional
 
-`python -m tests.crash.orders FOLDER [NAME]` runs it until SIGTERM; it says "begins" once all is imported, and "up". With
-a name it takes savepoints NAME-0, NAME-1, … and rescales itself all the time.
+`python -m tests.crash.orders FOLDER [NAME]` runs it until SIGTERM; it says "begins" once all is imported, and "up".
+With a name it takes savepoints NAME-0, NAME-1, … and rescales itself all the time.
 `expected` is the same in plain Python, written apart from it: no stream, no state class.
 """
 
