@@ -37,6 +37,10 @@ class DataLossError(StoreError):
     """
 
 
+class PromotedError(StoreError):
+    """Other records have taken a log's place since it was opened here. Nothing was written: open it anew."""
+
+
 class StoreInUseError(StoreError):
     """Another live process holds the store; nothing was changed."""
 

@@ -52,7 +52,7 @@ def append(
         if not isinstance(found, type):
             raise PlanError(f"--type {type_} gives a {type(found).__name__}: expected a class")
         record = found
-    by = None if key is None else _field(key)
+    by = None if key is None else field_of(key)
     count = _run(_append(EventLog(record, path, partitions=partitions, key=by), LineReader(sys.stdin.fileno(), record)))
     typer.echo(f"{count:,} records appended to {path}", err=True)
 
@@ -147,7 +147,9 @@ def _positioned(record: LogRecord[object]) -> str:
     return to_json(record._asdict()) + "\n"
 
 
-def _field(name: str) -> Callable[[Any], Hashable]:
+def field_of(name: str) -> Callable[[Any], Hashable]:
+    """Give what reads a record's field, for `--key`."""
+
     def key(value: Any) -> Hashable:  # noqa: ANN401  (a record of whatever type)
         found: Hashable = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
         if found is None:

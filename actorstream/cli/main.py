@@ -4,6 +4,7 @@
     checkpoints         a store, read only
     savepoint           snapshots that are yours
     log                 an event log, in JSON lines
+    compare promote     two event logs: what differs; let one take the other's place
     demo                the main job
 
 Typer and rich come with the extra `cli`; the library itself does without them.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+from actorstream.cli.error_text import explain
 from actorstream.errors import ActorstreamError
 
 _EXTRA = frozenset({"typer", "rich", "click"})
@@ -34,12 +36,6 @@ def main() -> None:
         if is_debugging():
             raise
         _leave(explain(error))
-
-
-def explain(error: ActorstreamError) -> str:
-    """Give the text for a person: what kind of error, what it says, and the notes on it."""
-    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-    return f"actorstream: {type(error).__name__}: {' '.join(str(error).splitlines())}{notes}"
 
 
 def _leave(text: str) -> NoReturn:

@@ -4,6 +4,7 @@
        LOCK                      held by the writer during one commit
        segments/000001.lmdb ...  the records
        staged/...                records of sinks, between pre-commit and commit
+       LOG.2  generation-2/...   where other records have taken their place: generations.py
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
             if (document := _read(files, folder)) is not None:
                 files.sync_dir(folder)
                 return document
-            if has_records(files, folder):
+            if has_records(files, folder) or files.exists(f"{folder}/LOG.2"):
                 raise StoreError(f"{folder}/LOG is missing, and segments are there: restore it from a copy of the log")
             document = LogDocument(
                 FORMAT, world.random.token(), partitions, settings.segment_bytes, world.clock.now_us()

@@ -21,13 +21,15 @@ import anyio
 from actorstream.codec.contract import Schema
 from actorstream.codec.schema import difference
 from actorstream.codec.values import codec_for
-from actorstream.errors import StoreError
+from actorstream.errors import PromotedError, StoreError
 from actorstream.eventlog.encoding import Encoded, RecordEncoder
 from actorstream.eventlog.folder import LogSettings, check_partitions, open_folder
+from actorstream.eventlog.generations import find_generation
 from actorstream.eventlog.instants import Duration, Time, duration_us
 from actorstream.eventlog.ledger import DeclaredType
 from actorstream.eventlog.open_log import OpenLog
 from actorstream.eventlog.positions import LogPosition, LogRecord, Positions, in_array
+from actorstream.eventlog.promoting import tidy_up_if_needed
 from actorstream.eventlog.registering import register_consumer
 from actorstream.eventlog.sink import LogWriter
 from actorstream.eventlog.transaction import Append, DeclareType, Drop
@@ -138,7 +140,7 @@ class EventLog(Generic[T]):
         """
         log, encoder = await self._writable()
         encoded = encoder.encode([value], log.world.clock.now_us())
-        firsts = await log.submit(Append(encoded.bodies, encoded.size))
+        firsts = await self._append(log, encoded)
         ((partition, offset),) = firsts.items()
         return LogPosition(partition, offset)
 
@@ -155,7 +157,7 @@ class EventLog(Generic[T]):
         positions = Positions()
         source = iter(values)
         while piece := await self._next_piece(log, encoder, source):
-            firsts = await log.submit(Append(piece.bodies, piece.size))
+            firsts = await self._append(log, piece)
             positions.add(piece.partitions, firsts)
         return positions
 
@@ -172,7 +174,10 @@ class EventLog(Generic[T]):
         return await self._everything.splits()
 
     def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, T]]:
-        """Yield what follows offset `after` (None: from the earliest on) in one partition, for ever."""
+        """Yield what follows position `after` (None: from the earliest on) in one partition, for ever.
+
+        Positions are what this gives: offsets, until other records take the log's place (generations.py).
+        """
         return self._everything.read(split, after)
 
     def forked(self, name: str, /) -> EventLog[T]:
@@ -260,18 +265,29 @@ class EventLog(Generic[T]):
     async def _opened(self) -> OpenLog:
         """Give the open log of the running world; two first users may both open it, one is kept."""
         world = current_world()
-        if self._open is not None and self._open.world is world:
-            return self._open
+        known = self._open
+        if known is not None and known.world is world:
+            if not known.is_superseded():
+                return known
+            await self.aclose()
         document = await open_folder(world, self.path, self._partitions, self._settings, make=self._makes)
-        log = OpenLog(world, self.path, document, self._settings, self._retention_us)
-        for declared in await world.offload.run(log.declared_types):
-            if (problem := self._misreads(declared)) is not None:
-                log.close()
-                raise StoreError(problem)
-        if self._open is not None and self._open.world is world:
+        generation = await world.offload.run(find_generation, world.files, self.path, document)
+        log = OpenLog(world, self.path, generation, self._settings, self._retention_us)
+        try:
+            for declared in await world.offload.run(log.declared_types):
+                if (problem := self._misreads(declared)) is not None:
+                    raise StoreError(problem)
+        except StoreError:
+            log.close()
+            if not log.is_superseded():
+                raise
+            return await self._opened()  # other records took its place while it was opened
+        if self._open is not None and self._open.world is world and not self._open.is_superseded():
             log.close()
             return self._open
         self._open, self._writing = log, None
+        if self._makes and generation.number > 1:
+            await world.offload.run(tidy_up_if_needed, log)
         return log
 
     async def _writable(self) -> tuple[OpenLog, RecordEncoder[T]]:
@@ -280,7 +296,11 @@ class EventLog(Generic[T]):
         if self._writing is None or self._writing[0] is not log:
             schema = self._codec().schema
             if self._declares:
-                await log.submit(DeclareType(DeclaredType(schema.fingerprint, schema.shape), self._contradiction))
+                declaration = DeclareType(DeclaredType(schema.fingerprint, schema.shape), self._contradiction)
+                try:
+                    await log.submit(declaration)
+                except PromotedError:
+                    return await self._writable()
             else:
                 for declared in await log.world.offload.run(log.declared_types):
                     if (problem := self._contradiction(declared)) is not None:
@@ -291,6 +311,14 @@ class EventLog(Generic[T]):
             if self._writing is None or self._writing[0] is not log:
                 self._writing = (log, encoder)
         return self._writing
+
+    async def _append(self, log: OpenLog, encoded: Encoded) -> dict[int, int]:
+        """Append to the log, or to the records that take its place meanwhile."""
+        while True:
+            try:
+                return await log.submit(Append(encoded.bodies, encoded.size))
+            except PromotedError:
+                log, _ = await self._writable()
 
     def _misreads(self, declared: DeclaredType) -> str | None:
         """Say why records of a declared type cannot be read with this log's type; None if they can."""

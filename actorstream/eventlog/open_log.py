@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
-from actorstream.errors import ActorstreamError, StoreError
+from actorstream.errors import ActorstreamError, PromotedError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.folder import lock_path, map_size_for, room_for
 from actorstream.eventlog.group_commit import GroupCommit
@@ -21,7 +21,8 @@ from actorstream.system.log import log
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from actorstream.eventlog.folder import LogDocument, LogSettings
+    from actorstream.eventlog.folder import LogSettings
+    from actorstream.eventlog.generations import Generation
     from actorstream.eventlog.group_commit import Request
     from actorstream.eventlog.ledger import Sealed
     from actorstream.eventlog.segment import Segment
@@ -49,13 +50,14 @@ class OpenLog:
     """One log, opened in one world; usable from several event loops."""
 
     def __init__(
-        self, world: World, folder: str, document: LogDocument, settings: LogSettings, retention_us: int | None
+        self, world: World, folder: str, generation: Generation, settings: LogSettings, retention_us: int | None
     ) -> None:
-        """Take what `open_folder` gave."""
+        """Take what `find_generation` gave."""
         self.world = world
         self.folder = folder
-        self.document = document
-        self.row = SegmentRow(world.files, folder, document.id, document.partitions)
+        self.generation = generation
+        self.document = document = generation.document
+        self.row = SegmentRow(world.files, generation.folder, document.id, document.partitions)
         self._settings = settings
         self._retention_us = retention_us
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[GroupCommit, Bell]] = WeakKeyDictionary()
@@ -68,6 +70,23 @@ class OpenLog:
     def partitions(self) -> int:
         """How many partitions the log has."""
         return self.document.partitions
+
+    def is_superseded(self) -> bool:
+        """Tell whether other records have taken the place of these. A look at a name: no need for a thread."""
+        with disk_errors(self.folder):
+            return self.world.files.exists(self.generation.successor)
+
+    def refuse_superseded(self) -> None:
+        """Refuse to go on with records that are not the log's any more.
+
+        Raises:
+            PromotedError: Other records have taken their place.
+        """
+        if self.is_superseded():
+            raise PromotedError(
+                f"{self.folder} was promoted: other records have taken the place of those that were open here;"
+                " nothing was written. Open it anew"
+            )
 
     @property
     def bell(self) -> Bell:
@@ -141,6 +160,7 @@ class OpenLog:
         size = sum(request.write.size for request in requests)
         with disk_errors(self.folder), self._at_work:
             try:
+                self.refuse_superseded()
                 self._commit_locked(list(requests), size)
             finally:
                 lock.release()

@@ -4,22 +4,28 @@
 
 "now" and "latest" are resolved once a view, when it is first used, so that all splits
 and every restart within the process mean the same end. Intervals are half-open.
+
+Where other records take the log's place (generations.py), a reader without a fixed end goes on among
+them, at the first that differs from what it has read; one with a fixed end is refused, since that end
+was meant for other records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 
-from actorstream.errors import PlanError
+from actorstream.errors import PlanError, StoreError
 from actorstream.eventlog.instants import Time, instant, instant_us
 from actorstream.eventlog.positions import LogPosition, LogRecord
 from actorstream.eventlog.reading import FETCH_RECORDS, PartitionReader, Records
 from actorstream.eventlog.registering import register_consumer
 from actorstream.model.connect import Fetched
+from actorstream.system.log import log as _log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from actorstream.eventlog.open_log import OpenLog
 
 T = TypeVar("T")
+
+_LOOK_S = 1.0
+"""How often a reader that waits looks whether other records have taken the log's place, in another process."""
 
 LogStart: TypeAlias = Literal["earliest", "latest"] | Time | Sequence[LogPosition]
 LogStop: TypeAlias = Literal["now"] | Time | Sequence[LogPosition]
@@ -41,6 +50,7 @@ class _Bounds:
     starts: list[int] | None
     ends: list[int] | None
     stop_us: int | None
+    generation: int
 
 
 class LogView(Generic[T]):
@@ -95,27 +105,31 @@ class LogView(Generic[T]):
         if after is None:
             first = await self._first(log, bounds, partition)
             if bounds.starts is not None:
-                yield Fetched([], first - 1, [])
+                yield Fetched([], log.generation.position(first - 1), [])
         else:
-            first = after + 1
-        with _BoundedReader(log, self._codec(), bounds, partition, first) as reader:
+            first = log.generation.next_offset(after, partition)
+        with _BoundedReader(log, self._codec(), bounds, partition, first, self._opened) as reader:
             silent = after is None
             while not reader.ended:
                 records = await reader.fetch()
                 if records is not None:
                     silent = False
                     stamps = [us / 1_000_000 for us in records.stamps]
-                    yield Fetched(records.values, records.first + len(stamps) - 1, stamps)
+                    yield Fetched(records.values, reader.position(records.first + len(stamps) - 1), stamps)
                 elif silent:
                     silent = False
-                    yield Fetched([], first - 1, [], caught_up=True)
+                    yield Fetched([], reader.position(reader.offset - 1), [], caught_up=True)
                 elif not reader.ended:
                     await reader.wait()
 
     async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
         """Keep what lies behind `positions`, by split, from retention until `job` says more."""
         log = await self._opened()
-        offsets = {_partition(split, log): cast("int | None", position) for split, position in positions.items()}
+        offsets: dict[int, int | None] = {}
+        for split, position in positions.items():
+            partition = _partition(split, log)
+            known = cast("int | None", position)
+            offsets[partition] = None if known is None else log.generation.next_offset(known, partition) - 1
         await register_consumer(log, job, store, offsets)
 
     async def records(self) -> AsyncIterator[LogRecord[T]]:
@@ -124,7 +138,7 @@ class LogView(Generic[T]):
         bounds = await self._resolve(log)
         codec = self._codec()
         readers = [
-            _BoundedReader(log, codec, bounds, partition, await self._first(log, bounds, partition))
+            _BoundedReader(log, codec, bounds, partition, await self._first(log, bounds, partition), self._opened)
             for partition in range(log.partitions)
         ]
         try:
@@ -149,29 +163,52 @@ class LogView(Generic[T]):
         return (await log.world.offload.run(log.row.first_offsets))[partition]
 
     async def _resolve(self, log: OpenLog) -> _Bounds:
-        if self._bounds is None:
+        known = self._bounds
+        if known is None or known.generation != log.generation.number:
             bounds = await log.world.offload.run(_resolve, log, self._start, self._stop)
-            if self._bounds is None:
+            if known is not None and known.starts is not None:
+                # Where the view began, not where it would begin now: what lies between has been promised.
+                carried = partial(log.generation.carried, since=known.generation)
+                starts = [carried(offset, partition) for partition, offset in enumerate(known.starts)]
+                bounds = replace(bounds, starts=starts)
+            if self._bounds is known:
                 self._bounds = bounds
-        return self._bounds
+        return cast("_Bounds", self._bounds)
 
 
 class _BoundedReader(PartitionReader[T]):
-    """A partition's reader that knows where to end."""
+    """A partition's reader that knows where to end, and goes over to the records that take the log's place."""
 
-    def __init__(self, log: OpenLog, codec: Codec[T], bounds: _Bounds, partition: int, first: int) -> None:
+    def __init__(
+        self,
+        log: OpenLog,
+        codec: Codec[T],
+        bounds: _Bounds,
+        partition: int,
+        first: int,
+        opened: Callable[[], Awaitable[OpenLog]],
+    ) -> None:
         super().__init__(log, codec, partition, first)
         self._clock = log.world.clock
+        self._opened = opened
         self.partition = partition
         self._end = None if bounds.ends is None else bounds.ends[partition]
         self._stop_us = bounds.stop_us
         self.ended = self._end is not None and first >= self._end
 
+    def position(self, offset: int) -> int:
+        """Give what a checkpoint keeps of the last offset read."""
+        return self._log.generation.position(offset)
+
     async def fetch(self, limit: int = FETCH_RECORDS) -> Records[T] | None:
-        """Read on, up to the end."""
+        """Read on, up to the end.
+
+        Raises:
+            StoreError: Other records took the log's place while these were read to a fixed end, or as for any reader.
+        """
         stop_us = self._stop_us
         passed = stop_us is not None and self._clock.now_us() >= stop_us
-        records = await super().fetch(limit if self._end is None else min(limit, self._end - self.offset))
+        records = await self._fetch_newest(limit if self._end is None else min(limit, self._end - self.offset))
         if records is None:
             self.ended = passed
             return None
@@ -184,12 +221,39 @@ class _BoundedReader(PartitionReader[T]):
         return records if records.values else None
 
     async def wait(self) -> None:
-        """Return once something was committed, or the end's time has come."""
-        if self._stop_us is None:
+        """Return once something was committed, or the end's time has come, or the log's name is due for a look."""
+        longest = _LOOK_S
+        if self._stop_us is not None:
+            longest = min(longest, max(0.0, (self._stop_us - self._clock.now_us()) / 1_000_000))
+        with anyio.move_on_after(longest):
             await super().wait()
-        else:
-            with anyio.move_on_after(max(0.0, (self._stop_us - self._clock.now_us()) / 1_000_000)):
-                await super().wait()
+
+    async def _fetch_newest(self, limit: int) -> Records[T] | None:
+        while True:
+            if self._log.is_superseded():
+                await self._go_over()
+            try:
+                return await super().fetch(limit)
+            except StoreError:
+                # What was open here may have been moved away since the look.
+                if not self._log.is_superseded():
+                    raise
+
+    async def _go_over(self) -> None:
+        before, was_at = self._log, self.offset
+        if self._end is not None:
+            before.refuse_superseded()
+        log = await self._opened()
+        self.close()
+        self._log, self._bell = log, log.bell
+        self.offset = log.generation.carried(was_at, self.partition, before.generation.number)
+        _log.info(
+            "event log was promoted: a reader goes on among other records",
+            path=log.folder,
+            partition=self.partition,
+            was_at=was_at,
+            goes_on_at=self.offset,
+        )
 
 
 def _checked(bound: object, words: Sequence[str], what: str) -> object:
@@ -214,6 +278,7 @@ def _partition(split: str, log: OpenLog) -> int:
 
 def _resolve(log: OpenLog, start: object, stop: object) -> _Bounds:
     """Turn words, times and positions into offsets. Blocking."""
+    number = log.generation.number
     ends = log.row.newest().ends()
     starts: list[int] | None = None
     if start == "latest":
@@ -223,10 +288,10 @@ def _resolve(log: OpenLog, start: object, stop: object) -> _Bounds:
     elif isinstance(start, list):
         starts = _offsets(log, start, "start")
     if stop == "now":
-        return _Bounds(starts, ends, None)
+        return _Bounds(starts, ends, None, number)
     if isinstance(stop, list):
-        return _Bounds(starts, _offsets(log, stop, "stop"), None)
-    return _Bounds(starts, None, stop if isinstance(stop, int) else None)
+        return _Bounds(starts, _offsets(log, stop, "stop"), None, number)
+    return _Bounds(starts, None, stop if isinstance(stop, int) else None, number)
 
 
 def _offsets(log: OpenLog, positions: list[LogPosition], what: str) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream.cli.main import explain
+from actorstream.cli.error_text import explain
 from actorstream.errors import StoreError
 
 if TYPE_CHECKING:

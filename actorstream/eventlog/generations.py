@@ -1,0 +1,161 @@
+"""Which records a log's path stands for: those it was made with, or those that have taken their place.
+
+    <log>/ LOG                       generation 1: what the log is
+           segments/...              its records, until generation 2 begins
+           LOG.2                     generation 2 begins with this name: one link decides
+           generation-2/segments/... its records
+           LOCK  staged/             the same for all generations, so a sink's staged files stay where tokens say
+
+A position is an offset with its generation in front, 56 bits up: so one that a checkpoint holds, or a reader stands
+at, says of which records it speaks. Those of generation 1 are plain offsets.
+
+    position of generation 1:   0 1 2 3 4 5|            LOG.2 says: generation 2 differs from offset 3 on
+    what it means in 2:         0 1 2 3 3 3             whoever has read past what differs reads that anew
+
+Promotion documents are never removed: a checkpoint may be older than several promotions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from xxhash import xxh3_128_hexdigest
+
+from actorstream.codec.documents import decode_json, encode_json
+from actorstream.errors import CodecError, StoreError
+from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.folder import LogDocument
+from actorstream.eventlog.ledger import FORMAT
+
+if TYPE_CHECKING:
+    from actorstream.model.world import FileSystem
+
+_SHIFT = 56
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """The LOG.<generation> file: written once. `digest` is over the rest.
+
+    Attributes:
+        format: Of this document.
+        generation: The one that begins: 2 or more.
+        id: What its segments say they belong to.
+        partitions: As many as before.
+        segment_bytes: Size at which a segment is sealed.
+        differs: For each partition the first offset whose record is not the one of the generation before.
+        before: The folder, beside this one, of the log as it was: its name alone, so that both can be moved.
+        promoted_us: When.
+    """
+
+    format: int
+    generation: int
+    id: str
+    partitions: int
+    segment_bytes: int
+    differs: list[int]
+    before: str
+    promoted_us: int
+    digest: str = ""
+
+    def sealed(self) -> Promotion:
+        """Give the document with its digest."""
+        return replace(self, digest=xxh3_128_hexdigest(encode_json(replace(self, digest=""))))
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the log's path stands for, as of a reading.
+
+    Attributes:
+        log: The log's folder.
+        number: 1 if nothing was promoted.
+        document: What the log is now.
+        made: What it was when it was made.
+        promotions: All so far, generation 2's first.
+    """
+
+    log: str
+    number: int
+    document: LogDocument
+    made: LogDocument
+    promotions: tuple[Promotion, ...]
+
+    @property
+    def folder(self) -> str:
+        """Where `segments/` lies."""
+        return generation_folder(self.log, self.number)
+
+    @property
+    def successor(self) -> str:
+        """The name whose existence says that this generation is over."""
+        return promotion_path(self.log, self.number + 1)
+
+    def position(self, offset: int) -> int:
+        """Give what a checkpoint keeps of the last offset read, -1 for none."""
+        return offset + (self.number - 1 << _SHIFT)
+
+    def next_offset(self, position: int, partition: int) -> int:
+        """Give the offset to read behind a position of this generation or an earlier one.
+
+        Raises:
+            StoreError: The position is of a later one: the log was put back from an older copy.
+        """
+        since = (position + 1 >> _SHIFT) + 1
+        if since > self.number:
+            raise StoreError(
+                f"{self.log} was promoted {self.number - 1} times, and a position after {since - 1} promotions was"
+                " asked for: the log was replaced or restored from an older copy; put the right one back"
+            )
+        return self.carried(position + 1 - (since - 1 << _SHIFT), partition, since)
+
+    def carried(self, offset: int, partition: int, since: int) -> int:
+        """Give the offset to go on at for a reader that was in front of `offset` in generation `since`."""
+        return min([offset, *(promotion.differs[partition] for promotion in self.promotions[since - 1 :])])
+
+
+def find_generation(files: FileSystem, log: str, made: LogDocument) -> Generation:
+    """Read which generation is the newest. Blocking.
+
+    Raises:
+        StoreError: A promotion's document is damaged, or of a newer version.
+    """
+    promotions: list[Promotion] = []
+    while (promotion := _read(files, promotion_path(log, len(promotions) + 2))) is not None:
+        promotions.append(promotion)
+    if not promotions:
+        return Generation(log, 1, made, made, ())
+    with disk_errors(log):
+        # Whoever promoted may have been killed before that, and from here on positions are kept that speak of it.
+        files.sync_dir(log)
+    last = promotions[-1]
+    document = LogDocument(FORMAT, last.id, last.partitions, last.segment_bytes, made.created_us)
+    return Generation(log, last.generation, document, made, tuple(promotions))
+
+
+def generation_folder(log: str, number: int) -> str:
+    """Give the folder in which a generation's `segments/` lies."""
+    return log if number == 1 else f"{log}/generation-{number}"
+
+
+def promotion_path(log: str, number: int) -> str:
+    """Give the path of the document with which generation `number` begins."""
+    return f"{log}/LOG.{number}"
+
+
+def _read(files: FileSystem, path: str) -> Promotion | None:
+    try:
+        with disk_errors(path):
+            if not files.exists(path):
+                return None
+            promotion = decode_json(Promotion, files.read(path))
+    except CodecError as error:
+        raise StoreError(f"{path} is damaged ({error}): restore it from a copy of the log") from error
+    if promotion.format > FORMAT:
+        raise StoreError(
+            f"{path} has format {promotion.format}, this version reads up to {FORMAT}: use a newer actorstream"
+        )
+    if promotion != promotion.sealed():
+        raise StoreError(f"{path} is damaged: its digest is not that of its content: restore it from a copy of the log")
+    return promotion
