@@ -89,6 +89,7 @@ ROWS = {
     ],
     "State": [
         "State TTL",
+        "Schema evolution",
     ],
 }
 

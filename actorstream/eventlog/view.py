@@ -24,8 +24,8 @@ from actorstream.model.connect import Fetched
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from actorstream.codec.contract import Codec
     from actorstream.eventlog.open_log import OpenLog
+    from actorstream.eventlog.schemas import RecordSchemas
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class LogView(Generic[T]):
 
     Args:
         opened: Opens the log, or gives the open one.
-        codec: For the payloads.
+        schemas: Read the payloads, once the log is open.
         start: The first record to read. A time: the first one at or after it, or the end if there is none yet.
             Positions: one for each partition.
         stop: Where to end, exclusive. A time: at the first record at or after it; a partition that has none
@@ -57,13 +57,13 @@ class LogView(Generic[T]):
     def __init__(
         self,
         opened: Callable[[], Awaitable[OpenLog]],
-        codec: Callable[[], Codec[T]],
+        schemas: Callable[[], RecordSchemas[T]],
         start: LogStart,
         stop: LogStop | None,
     ) -> None:
         """Check what can be checked without the log."""
         self._opened = opened
-        self._codec = codec
+        self._schemas = schemas
         self._start = _checked(start, ("earliest", "latest"), "start")
         self._stop = None if stop is None else _checked(stop, ("now",), "stop")
         self._bounds: _Bounds | None = None
@@ -94,7 +94,7 @@ class LogView(Generic[T]):
                 yield Fetched([], first - 1, [])
         else:
             first = after + 1
-        with _BoundedReader(log, self._codec(), bounds, partition, first) as reader:
+        with _BoundedReader(log, self._schemas(), bounds, partition, first) as reader:
             silent = after is None
             while not reader.ended:
                 records = await reader.fetch()
@@ -118,9 +118,9 @@ class LogView(Generic[T]):
         """Yield all records: in order within a partition, the partitions in turn."""
         log = await self._opened()
         bounds = await self._resolve(log)
-        codec = self._codec()
+        schemas = self._schemas()
         readers = [
-            _BoundedReader(log, codec, bounds, partition, await self._first(log, bounds, partition))
+            _BoundedReader(log, schemas, bounds, partition, await self._first(log, bounds, partition))
             for partition in range(log.partitions)
         ]
         try:
@@ -155,8 +155,8 @@ class LogView(Generic[T]):
 class _BoundedReader(PartitionReader[T]):
     """A partition's reader that knows where to end."""
 
-    def __init__(self, log: OpenLog, codec: Codec[T], bounds: _Bounds, partition: int, first: int) -> None:
-        super().__init__(log, codec, partition, first)
+    def __init__(self, log: OpenLog, schemas: RecordSchemas[T], bounds: _Bounds, partition: int, first: int) -> None:
+        super().__init__(log, schemas, partition, first)
         self._clock = log.world.clock
         self.partition = partition
         self._end = None if bounds.ends is None else bounds.ends[partition]

@@ -34,6 +34,7 @@ from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.restoring import ManifestWriter, Restored, check_restorable, positions_in, restore
 from actorstream.runtime.retaining import Retaining
+from actorstream.runtime.schema_check import evolved_columns
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
@@ -141,7 +142,7 @@ async def build(context: JobContext) -> Built:
     try:
         await retaining.before_reading()
         splits = await assign_splits(context.plan, restored, durable=context.durable)
-        return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
+        return _Builder(context, claim, restored, restored.columns or columns, processes, retaining).build(splits)
     finally:
         restored.close()
 
@@ -176,8 +177,9 @@ def _open(
     check_restorable(manifest, context.plan, columns)
     good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
     kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+    evolved = evolved_columns(manifest, columns)
     restored = restore(context.world.files, directory, manifest)
-    restored.kept = kept
+    restored.kept, restored.columns = kept, evolved
     return restored
 
 
