@@ -89,6 +89,7 @@ ROWS = {
     ],
     "State": [
         "State TTL",
+        "Schema evolution",
     ],
     "Checkpoints": [
         "interval (off) / timeout (10 min) / min pause (0) / max concurrent (1) / tolerable failures (0) / num retained (1)",

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.checkpoints.sealed import seal as seal_document
 from actorstream.checkpoints.sealed import unseal as unseal_document
+from actorstream.codec.evolution import KnownSchema
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, LayerName
 
@@ -48,12 +49,26 @@ class StackRun(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """One state of an operator: its number in layer keys, and the schema its values were written with."""
+    """One state of an operator: its number in layer keys, and the schemas its values were written with.
+
+    `fingerprint`, `shape`, `version` and `schema`, its number before the values, are those of the newest;
+    `older` has all others of which there may be values. How they are told apart says codec/evolution.py. `map_key`
+    is the shape of a map's keys, None where that is not known.
+    """
 
     number: int
     kind: Literal["value", "map", "timers", "slices"]
     fingerprint: str
     shape: object
+    version: int = 1
+    schema: int = 0
+    older: list[KnownSchema] = field(default_factory=list)
+    map_key: object = None
+
+    @property
+    def schemas(self) -> list[KnownSchema]:
+        """Give all schemas of which there may be values."""
+        return [*self.older, KnownSchema(self.schema, self.version, self.fingerprint, self.shape)]
 
 
 @dataclass(frozen=True, slots=True)

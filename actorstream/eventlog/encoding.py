@@ -48,6 +48,7 @@ class RecordEncoder(Generic[T]):
         key: Records of equal key go to one partition, by the stable hash of the encoded key; None: in turn.
         timestamp: Gives a record's time; None: the clock's at the call.
         what: Names the log in errors.
+        header: Stands before each payload: see codec/evolution.py.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class RecordEncoder(Generic[T]):
         key: Callable[[T], Hashable] | None,
         timestamp: Callable[[T], Time] | None,
         what: str,
+        header: bytes = b"",
     ) -> None:
         """Begin the round of partitions at 0."""
+        self.header = header
         self._encode = codec.encode
         self._partitions = partitions
         self._key = key
@@ -78,12 +81,16 @@ class RecordEncoder(Generic[T]):
         payloads = list(map(self._encode, values))
         longest = max(payloads, key=len, default=b"")
         check_size(longest, RECORD_BYTES_MAX, f"a record for {self._what}")
+        header = self.header
         if self._timestamp is None:
-            now = encode_time(now_us)
+            now = encode_time(now_us) + header
             bodies = [now + payload for payload in payloads]
         else:
             stamp = self._timestamp
-            bodies = [encode_time(instant_us(stamp(v))) + payload for v, payload in zip(values, payloads, strict=True)]
+            bodies = [
+                encode_time(instant_us(stamp(value))) + header + payload
+                for value, payload in zip(values, payloads, strict=True)
+            ]
         size = sum(map(len, bodies)) + _ROW_BYTES * len(bodies)
         return Encoded(*self._place(values, bodies), size)
 

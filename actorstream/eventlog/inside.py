@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from actorstream.codec.evolution import AS_DECLARED
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.eventlog.reading import PartitionReader
 from actorstream.eventlog.records import PARTITIONS_MAX
+from actorstream.eventlog.schemas import RecordSchemas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Self
 
-    from actorstream.codec.contract import Codec, Schema
-    from actorstream.eventlog.ledger import DeclaredType
+    from actorstream.codec.contract import Schema
     from actorstream.eventlog.log import EventLog
     from actorstream.eventlog.open_log import OpenLog
 
@@ -32,11 +33,11 @@ _AHEAD_RECORDS = 4_096
 
 
 class Inside(NamedTuple, Generic[T]):
-    """An open log, what its payloads are read with, and what says why records of a type cannot be."""
+    """An open log, what its payloads are read with, and what would read those of another log as the same type."""
 
     log: OpenLog
-    codec: Codec[T]
-    misreads: Callable[[DeclaredType], str | None]
+    schemas: RecordSchemas[T]
+    schemas_of: Callable[[OpenLog], RecordSchemas[T]]
 
 
 class _AsItLies:
@@ -53,13 +54,15 @@ class _AsItLies:
         return data
 
 
-AS_IT_LIES = _AsItLies()
+def as_it_lies() -> RecordSchemas[bytes]:
+    """Give what reads every record as the bytes that it is."""
+    return RecordSchemas(_AsItLies(), AS_DECLARED, list, "a log's bytes")
 
 
 async def look_inside(log: EventLog[T]) -> Inside[T]:
     """Open `log` as its own methods do."""
     # The one place that looks behind the public names: users have no need of it.
-    return Inside(await log._opened(), log._codec(), log._misreads)  # noqa: SLF001
+    return Inside(await log._opened(), log._readable(), log._schemas_of)  # noqa: SLF001
 
 
 def place_of(partition: int, offset: int) -> int:
@@ -79,7 +82,7 @@ async def record_at(inside: Inside[T], place: int) -> T:
         DataLossError: It is damaged, or was removed by retention.
     """
     partition, offset = at_place(place)
-    with PartitionReader(inside.log, inside.codec, partition, offset) as reader:
+    with PartitionReader(inside.log, inside.schemas, partition, offset) as reader:
         records = await reader.fetch(1)
     if records is None:
         raise InvariantError(f"{inside.log.folder}: partition {partition} had offset {offset}, and ends before it")
@@ -117,7 +120,7 @@ class RecordStream:
 
     def __init__(self, log: OpenLog, starts: Sequence[int], ends: Sequence[int]) -> None:
         """Begin at offsets `starts`, one a partition; nothing is read yet."""
-        readers = [PartitionReader(log, AS_IT_LIES, partition, start) for partition, start in enumerate(starts)]
+        readers = [PartitionReader(log, as_it_lies(), partition, start) for partition, start in enumerate(starts)]
         self._readers = readers
         lanes = [_Lane(reader, partition, ends[partition]) for partition, reader in enumerate(readers)]
         self._lanes = [lane for lane in lanes if lane.first < lane.end]

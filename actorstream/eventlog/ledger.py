@@ -119,10 +119,12 @@ class Consumer:
 
 @dataclass(frozen=True)
 class DeclaredType:
-    """A type of which records were written: its fingerprint and shape."""
+    """A type of which records were written: its fingerprint, shape and version, and the number before its records."""
 
     fingerprint: str
     shape: object
+    version: int = 1
+    number: int = 0
 
 
 def name_key(kind: bytes, *names: object) -> bytes:

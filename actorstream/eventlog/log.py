@@ -14,14 +14,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 
-from actorstream.codec.contract import Schema
-from actorstream.codec.schema import difference
+from actorstream.codec.evolution import Evolution, header_of
 from actorstream.codec.values import codec_for
-from actorstream.errors import PromotedError, StoreError
+from actorstream.errors import InvariantError, PlanError, PromotedError, StoreError
 from actorstream.eventlog.encoding import Encoded, RecordEncoder
 from actorstream.eventlog.folder import LogSettings, check_partitions, open_folder
 from actorstream.eventlog.generations import find_generation
@@ -31,6 +30,7 @@ from actorstream.eventlog.open_log import OpenLog
 from actorstream.eventlog.positions import LogPosition, LogRecord, Positions, in_array
 from actorstream.eventlog.promoting import tidy_up_if_needed
 from actorstream.eventlog.registering import register_consumer
+from actorstream.eventlog.schemas import RecordSchemas
 from actorstream.eventlog.sink import LogWriter
 from actorstream.eventlog.transaction import Append, DeclareType, Drop
 from actorstream.eventlog.view import LogStart, LogStop, LogView
@@ -95,10 +95,12 @@ class EventLog(Generic[T]):
         timestamp: Gives a record's time; None: the wall clock at the append.
         retention: Sealed segments older than this are removed, once no registered job needs them. None: never.
         settings: Rare knobs.
+        version: Of `type_`: grows where records of an older one must go through a function.
+        migrate: For each older version what makes a newer record of its plain value (a dataclass is a dict).
+        rename: From old names of fields to new ones, in every class of `type_`.
     """
 
     _makes = True
-    _declares = True
 
     def __init__(  # noqa: PLR0913
         self,
@@ -110,9 +112,15 @@ class EventLog(Generic[T]):
         timestamp: Callable[[T], Time] | None = None,
         retention: Duration | None = None,
         settings: LogSettings | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Callable[[Any], Any]] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> None:
         """Check the arguments; the folder is not touched yet."""
         check_partitions(partitions)
+        self._evolution = Evolution(version, migrate or {}, rename or {})
+        if (problem := self._evolution.problem()) is not None:
+            raise PlanError(f"EventLog({os.fspath(path)!r}): {problem}")
         self.path = os.path.abspath(os.fspath(path))
         self._type: object = type_
         self._partitions = partitions
@@ -122,6 +130,7 @@ class EventLog(Generic[T]):
         self._settings = settings or LogSettings()
         self._known_codec: Codec[T] | None = None
         self._open: OpenLog | None = None
+        self._schemas: RecordSchemas[T] | None = None
         self._writing: tuple[OpenLog, RecordEncoder[T]] | None = None
         self._everything: LogView[T] = self._view("earliest", None)
 
@@ -189,6 +198,9 @@ class EventLog(Generic[T]):
             key=self._key,
             timestamp=self._timestamp,
             settings=self._settings,
+            version=self._evolution.version,
+            migrate=self._evolution.migrate,
+            rename=self._evolution.rename,
         )
 
     def writer(self, ctx: SinkContext, /) -> LogWriter[T]:
@@ -255,12 +267,19 @@ class EventLog(Generic[T]):
         await self.aclose()
 
     def _view(self, start: LogStart, stop: LogStop | None) -> LogView[T]:
-        return LogView(self._opened, self._codec, start, stop, self)
+        return LogView(self._opened, self._readable, start, stop, self)
 
     def _codec(self) -> Codec[T]:
         if self._known_codec is None:
             self._known_codec = codec_for(self._type)
+            if (problem := self._evolution.problem(self._known_codec.schema)) is not None:
+                raise PlanError(f"{self!r}: {problem}")
         return self._known_codec
+
+    def _readable(self) -> RecordSchemas[T]:
+        if self._schemas is None:
+            raise InvariantError("a log was read before it was opened")
+        return self._schemas
 
     async def _opened(self) -> OpenLog:
         """Give the open log of the running world; two first users may both open it, one is kept."""
@@ -274,64 +293,66 @@ class EventLog(Generic[T]):
         generation = await world.offload.run(find_generation, world.files, self.path, document)
         log = OpenLog(world, self.path, generation, self._settings, self._retention_us)
         try:
-            for declared in await world.offload.run(log.declared_types):
-                if (problem := self._misreads(declared)) is not None:
-                    raise StoreError(problem)
+            schemas = await world.offload.run(self._schemas_of, log)
         except StoreError:
             log.close()
             if not log.is_superseded():
                 raise
             return await self._opened()  # other records took its place while it was opened
+        except BaseException:
+            log.close()
+            raise
         if self._open is not None and self._open.world is world and not self._open.is_superseded():
             log.close()
             return self._open
-        self._open, self._writing = log, None
+        self._open, self._schemas, self._writing = log, schemas, None
         if self._makes and generation.number > 1:
             await world.offload.run(tidy_up_if_needed, log)
         return log
+
+    def _schemas_of(self, log: OpenLog) -> RecordSchemas[T]:
+        return RecordSchemas(self._codec(), self._evolution, log.declared_types, repr(self))
 
     async def _writable(self) -> tuple[OpenLog, RecordEncoder[T]]:
         """Give the open log, with this log's type declared in it."""
         log = await self._opened()
         if self._writing is None or self._writing[0] is not log:
-            schema = self._codec().schema
-            if self._declares:
-                declaration = DeclareType(DeclaredType(schema.fingerprint, schema.shape), self._contradiction)
-                try:
-                    await log.submit(declaration)
-                except PromotedError:
-                    return await self._writable()
-            else:
-                for declared in await log.world.offload.run(log.declared_types):
-                    if (problem := self._contradiction(declared)) is not None:
-                        raise StoreError(problem)
+            try:
+                number = await self._declare(log)
+            except PromotedError:
+                return await self._writable()
             encoder = RecordEncoder(
-                self._codec(), log.partitions, key=self._key, timestamp=self._timestamp, what=repr(self)
+                self._codec(),
+                log.partitions,
+                key=self._key,
+                timestamp=self._timestamp,
+                what=repr(self),
+                header=header_of(number),
             )
             if self._writing is None or self._writing[0] is not log:
                 self._writing = (log, encoder)
         return self._writing
 
     async def _append(self, log: OpenLog, encoded: Encoded) -> dict[int, int]:
-        """Append to the log, or to the records that take its place meanwhile."""
+        """Append to the log, or to the records that take its place meanwhile, if these number types as it does.
+
+        Raises:
+            PromotedError: They do not: what is encoded here would be taken for another type's.
+        """
         while True:
             try:
                 return await log.submit(Append(encoded.bodies, encoded.size))
             except PromotedError:
-                log, _ = await self._writable()
+                before = self._writing
+                log, encoder = await self._writable()
+                if before is None or before[1].header != encoder.header:
+                    raise
 
-    def _misreads(self, declared: DeclaredType) -> str | None:
-        """Say why records of a declared type cannot be read with this log's type; None if they can."""
-        return self._contradiction(declared)
-
-    def _contradiction(self, declared: DeclaredType) -> str | None:
-        problem = difference(Schema(declared.fingerprint, declared.shape), self._codec().schema)
-        if problem is None:
-            return None
-        return (
-            f"{self!r}: the log holds records of another type: {problem}. Open it with the type they were written with,"
-            " or choose another folder"
-        )
+    async def _declare(self, log: OpenLog) -> int:
+        """Give the number that stands before this type's records, once it is in the ledger."""
+        schema = self._codec().schema
+        declared = DeclaredType(schema.fingerprint, schema.shape, self._evolution.version)
+        return await log.submit(DeclareType(declared, self._readable().check))
 
     async def _next_piece(self, log: OpenLog, encoder: RecordEncoder[T], source: Iterator[T]) -> Encoded | None:
         """Encode the next values, in slices, and let others run every few milliseconds."""

@@ -12,7 +12,7 @@ the next one. After it all that is left to do can be done again, and is by whoev
 The ledger of the new records says who has written to this log, not to the replacement alone, and who reads it:
     fences, committed checkpoints   of both; the higher one where both know a job
     consumers                       those of the log, set back to the first record that differs
-    types                           of both
+    types                           those of the replacement: their numbers stand before its records
 So a job that wrote the log goes on exactly once: it commits nothing twice, and its staged files are where they were.
 A job that wrote the replacement may do the same in the log.
 """
@@ -43,7 +43,6 @@ from actorstream.eventlog.ledger import (
     Birth,
     Committed,
     Consumer,
-    DeclaredType,
     Fence,
     documents,
     name_key,
@@ -80,6 +79,7 @@ def promote_locked(log: OpenLog, other: OpenLog, agree: Callable[[], Agreement])
         log.refuse_superseded()
         other.refuse_superseded()
         with disk_errors(log.folder):
+            _refuse_pending(log, other)
             promotion = _promote(log, other, agree())
     return promotion
 
@@ -129,6 +129,18 @@ def tidy_up_if_needed(log: OpenLog) -> None:
                 tidy_up(log.world.files, log.folder, generation)
     except (OSError, StoreError) as error:
         events.warning("the log as it was could not be moved beside the log", path=log.folder, error=str(error))
+
+
+def _refuse_pending(log: OpenLog, other: OpenLog) -> None:
+    """Refuse while output waits for its commit here whose types would have other numbers afterwards."""
+    theirs = {(each.fingerprint, each.version): each.number for each in other.declared_types()}
+    moved = any(theirs.get((each.fingerprint, each.version)) != each.number for each in log.declared_types())
+    staged = log.world.files.list_dir(f"{log.folder}/staged") if moved else []
+    if staged:
+        raise StoreError(
+            f"{log.folder}: {staged[0]} and maybe others wait for their commit, and the replacement numbers the types"
+            " of its records otherwise: stop the jobs that write to the log, and promote then; nothing has changed"
+        )
 
 
 def _promote(log: OpenLog, other: OpenLog, agreement: Agreement) -> Promotion:
@@ -202,14 +214,16 @@ def _ledger(log: OpenLog, other: OpenLog, differs: Sequence[int]) -> Iterator[tu
         key = name_key(COMMITTED, mark.job, mark.operator, mark.subtask)
         if key not in marks or marks[key].checkpoint < mark.checkpoint:
             marks[key] = mark
-    types = {name_key(TYPES, type_.fingerprint): type_ for type_ in _of_both(log, other, TYPES, DeclaredType)}
     consumers: dict[bytes, Consumer] = {}
     for consumer in log.consumers():
         positions = [min(read, first - 1) for read, first in zip(consumer.positions, differs, strict=True)]
         consumers[name_key(CONSUMERS, consumer.name)] = replace(consumer, positions=positions)
-    for entries in (fences, marks, types, consumers):
+    for entries in (fences, marks, consumers):
         for key, entry in entries.items():
             yield row(key, encode_json(entry))
+    newest = other.row.newest()
+    with newest.env.transaction() as txn:
+        yield from scan(txn, TYPES)
 
 
 def _of_both(log: OpenLog, other: OpenLog, kind: bytes, type_: type[D]) -> Iterable[D]:

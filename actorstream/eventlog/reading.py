@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from actorstream.codec.contract import Codec
     from actorstream.eventlog.open_log import OpenLog
+    from actorstream.eventlog.schemas import RecordSchemas
     from actorstream.eventlog.segment import End, Segment
 
 T = TypeVar("T")
@@ -39,11 +39,11 @@ class Records(NamedTuple, Generic[T]):
 class PartitionReader(Generic[T]):
     """Reads a partition from `offset` on. Use it in `with`, or call `close`."""
 
-    def __init__(self, log: OpenLog, codec: Codec[T], partition: int, offset: int) -> None:
+    def __init__(self, log: OpenLog, schemas: RecordSchemas[T], partition: int, offset: int) -> None:
         """Begin in front of `offset`; nothing is opened yet."""
         self.offset = offset
         self._log = log
-        self._decode = codec.decode
+        self._schemas = schemas
         self._partition = partition
         self._segment: Segment | None = None
         self._bell = log.bell
@@ -106,14 +106,15 @@ class PartitionReader(Generic[T]):
 
     def _decoded(self, read: Read) -> list[T]:
         try:
-            return list(map(self._decode, read.payloads))
+            return list(map(self._schemas.decode, read.payloads))
         except CodecError:
+            values: list[T] = []
             for offset, payload in enumerate(read.payloads, read.first):
                 try:
-                    self._decode(payload)
+                    values.append(self._schemas.decode_any(payload))
                 except CodecError as error:
                     raise CodecError(
                         f"{self._log.folder}: the record at partition {self._partition}, offset {offset} is not of the"
                         f" type that this log was opened with: {error}; open it with the type it was written with"
                     ) from error
-            raise
+            return values

@@ -7,7 +7,7 @@ without it (open_log.py), so a write may raise at any point.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from actorstream.errors import DataLossError, FencedError, RestoreError, StoreError
@@ -233,20 +233,26 @@ class CommitOnce:
 
 @dataclass(frozen=True)
 class DeclareType:
-    """Records of this type will be written, unless it contradicts one that was declared before."""
+    """Records of this type will be written, unless `check` refuses one that was declared before.
+
+    Gives the number that stands before its records.
+    """
 
     declared: DeclaredType
-    contradiction: Callable[[DeclaredType], str | None]
+    check: Callable[[Sequence[DeclaredType]], None]
     size: int = 0
 
-    def apply(self, txn: LogTransaction, /) -> None:
-        """Compare with every declared type, then store it."""
-        for earlier in txn.documents(TYPES, DeclaredType):
-            if (problem := self.contradiction(earlier)) is not None:
-                raise StoreError(problem)
-        key = name_key(TYPES, self.declared.fingerprint)
-        if txn.document(key, DeclaredType) is None:
-            txn.put_document(key, self.declared)
+    def apply(self, txn: LogTransaction, /) -> int:
+        """Compare with every declared type, then store it under the next number; one that is there keeps its own."""
+        earlier = txn.documents(TYPES, DeclaredType)
+        self.check(earlier)
+        version = self.declared.version
+        key = name_key(TYPES, self.declared.fingerprint, *([version] if version > 1 else []))
+        found = txn.document(key, DeclaredType)
+        if found is None:
+            found = replace(self.declared, number=max([each.number + 1 for each in earlier], default=0))
+            txn.put_document(key, found)
+        return found.number
 
 
 @dataclass(frozen=True)

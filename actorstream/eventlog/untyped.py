@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorstream.codec.evolution import AS_DECLARED, split_header
 from actorstream.codec.values import SELF_DESCRIBING
-from actorstream.errors import CodecError
+from actorstream.errors import CodecError, StoreError
 from actorstream.eventlog.log import EventLog
+from actorstream.eventlog.schemas import RecordSchemas
 
 if TYPE_CHECKING:
     from actorstream.codec.contract import Codec, Schema
-    from actorstream.eventlog.ledger import DeclaredType
     from actorstream.eventlog.log import StrPath
+    from actorstream.eventlog.open_log import OpenLog
 
 
 class _ReadsAnything:
@@ -25,24 +27,34 @@ class _ReadsAnything:
         return SELF_DESCRIBING.encode(value)
 
     def decode(self, data: bytes, /) -> object:
+        payload = split_header(data)[1]
         try:
-            return SELF_DESCRIBING.decode(data)
+            return SELF_DESCRIBING.decode(payload)
         except CodecError:
-            return data
+            return payload
 
 
 class _UntypedLog(EventLog[object]):
     """Reads every log; writes only where no type was declared. Never makes a log, and declares no type."""
 
     _makes = False
-    _declares = False
 
     def _codec(self) -> Codec[object]:
         return _ReadsAnything()
 
-    def _misreads(self, declared: DeclaredType) -> str | None:
-        del declared
-        return None
+    def _schemas_of(self, log: OpenLog) -> RecordSchemas[object]:
+        del log
+        return RecordSchemas(self._codec(), AS_DECLARED, list, repr(self))
+
+    async def _declare(self, log: OpenLog) -> int:
+        declared = await log.world.offload.run(log.declared_types)
+        own = self._readable().own(declared)
+        if declared and own is None:
+            raise StoreError(
+                f"{self!r}: the log holds records of another type: open it with the type they were written with, or "
+                "choose another folder"
+            )
+        return 0 if own is None else own.number
 
 
 def open_untyped(path: StrPath) -> EventLog[object]:

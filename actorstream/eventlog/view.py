@@ -30,9 +30,9 @@ from actorstream.system.log import log as _log
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from actorstream.codec.contract import Codec
     from actorstream.eventlog.log import EventLog
     from actorstream.eventlog.open_log import OpenLog
+    from actorstream.eventlog.schemas import RecordSchemas
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class LogView(Generic[T]):
 
     Args:
         opened: Opens the log, or gives the open one.
-        codec: For the payloads.
+        schemas: Read the payloads, once the log is open.
         start: The first record to read. A time: the first one at or after it, or the end if there is none yet.
             Positions: one for each partition.
         stop: Where to end, exclusive. A time: at the first record at or after it; a partition that has none
@@ -68,7 +68,7 @@ class LogView(Generic[T]):
     def __init__(
         self,
         opened: Callable[[], Awaitable[OpenLog]],
-        codec: Callable[[], Codec[T]],
+        schemas: Callable[[], RecordSchemas[T]],
         start: LogStart,
         stop: LogStop | None,
         log: EventLog[T],
@@ -77,7 +77,7 @@ class LogView(Generic[T]):
         self.path = log.path
         self.release = log.release
         self._opened = opened
-        self._codec = codec
+        self._schemas = schemas
         self._start = _checked(start, ("earliest", "latest"), "start")
         self._stop = None if stop is None else _checked(stop, ("now",), "stop")
         self._bounds: _Bounds | None = None
@@ -108,7 +108,7 @@ class LogView(Generic[T]):
                 yield Fetched([], log.generation.position(first - 1), [])
         else:
             first = log.generation.next_offset(after, partition)
-        with _BoundedReader(log, self._codec(), bounds, partition, first, self._opened) as reader:
+        with _BoundedReader(log, self._schemas, bounds, partition, first, self._opened) as reader:
             silent = after is None
             while not reader.ended:
                 records = await reader.fetch()
@@ -136,9 +136,10 @@ class LogView(Generic[T]):
         """Yield all records: in order within a partition, the partitions in turn."""
         log = await self._opened()
         bounds = await self._resolve(log)
-        codec = self._codec()
         readers = [
-            _BoundedReader(log, codec, bounds, partition, await self._first(log, bounds, partition), self._opened)
+            _BoundedReader(
+                log, self._schemas, bounds, partition, await self._first(log, bounds, partition), self._opened
+            )
             for partition in range(log.partitions)
         ]
         try:
@@ -182,13 +183,14 @@ class _BoundedReader(PartitionReader[T]):
     def __init__(
         self,
         log: OpenLog,
-        codec: Codec[T],
+        readable: Callable[[], RecordSchemas[T]],
         bounds: _Bounds,
         partition: int,
         first: int,
         opened: Callable[[], Awaitable[OpenLog]],
     ) -> None:
-        super().__init__(log, codec, partition, first)
+        super().__init__(log, readable(), partition, first)
+        self._readable = readable
         self._clock = log.world.clock
         self._opened = opened
         self.partition = partition
@@ -245,7 +247,7 @@ class _BoundedReader(PartitionReader[T]):
             before.refuse_superseded()
         log = await self._opened()
         self.close()
-        self._log, self._bell = log, log.bell
+        self._log, self._bell, self._schemas = log, log.bell, self._readable()
         self.offset = log.generation.carried(was_at, self.partition, before.generation.number)
         _log.info(
             "event log was promoted: a reader goes on among other records",

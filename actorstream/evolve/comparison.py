@@ -210,7 +210,7 @@ class _Run(Generic[T]):
             self._add(side, stream.piece.payloads[at], stream.piece.place(at))
 
     def _add(self, side: int, payload: bytes, place: int) -> None:
-        value = self._sides[side].codec.decode(payload)
+        value = self._sides[side].schemas.read(payload)
         content = self._sameness.content(value)
         group = content if self._key is None else xxh3_128_digest(encode_key(self._key(value)))
         self._pairing.add(side, group, content, place)
@@ -240,7 +240,10 @@ async def _stream(inside: Inside[T]) -> RecordStream:
 async def _of_one_type(sides: tuple[Inside[T], Inside[T]]) -> bool:
     """Tell whether equal bytes in both logs are equal records: all were written with one type, or none has any."""
     types = [
-        {declared.fingerprint for declared in await inside.log.world.offload.run(inside.log.declared_types)}
+        {
+            (declared.fingerprint, declared.version)
+            for declared in await inside.log.world.offload.run(inside.log.declared_types)
+        }
         for inside in sides
     ]
     return types[A] == types[B] and len(types[A]) <= 1

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from actorstream.codec.contract import Schema
-from actorstream.codec.schema import difference
+from actorstream.codec.upgrade import upgrade
+from actorstream.codec.widening import DifferenceError
 from actorstream.errors import CodecError, PlanError, StoreError
 from actorstream.eventlog.agreement import Agreement, agree, read_through
 from actorstream.eventlog.disk_errors import disk_errors
@@ -43,8 +44,10 @@ from actorstream.system.log import log as events
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorstream.eventlog.ledger import DeclaredType
     from actorstream.eventlog.log import EventLog, StrPath
     from actorstream.eventlog.open_log import OpenLog
+    from actorstream.eventlog.schemas import RecordSchemas
 
 T = TypeVar("T")
 
@@ -102,7 +105,8 @@ async def promote_seen(
     async with open_untyped(replacement) as other_log:
         mine, other = await look_inside(log), (await look_inside(other_log)).log
         await world.offload.run(_check_alike, mine, other)
-        compare = partial(agree, mine.log, other, partial(_same, mine))
+        theirs = await world.offload.run(mine.schemas_of, other)
+        compare = partial(agree, mine.log, other, partial(_same, mine.schemas, theirs))
         agreement = await world.offload.run(compare)
         first = await world.offload.run(mine.log.row.first_offsets)
         # What agrees was read just now, unless the log had lost its beginning.
@@ -149,10 +153,11 @@ def _check_alike(mine: Inside[T], other: OpenLog) -> None:
             f" position in each; write the replacement anew with partitions={log.partitions}"
         )
     theirs, ours = other.declared_types(), log.declared_types()
-    problems = [mine.misreads(type_) for type_ in theirs]
+    problems = [_misread(mine, other)]
+    newest = max((known.version for known in ours), default=1)
     for type_ in theirs:
         found = Schema(type_.fingerprint, type_.shape)
-        problems += [difference(found, Schema(known.fingerprint, known.shape)) for known in ours]
+        problems += [_difference(found, known) for known in ours if known.version == type_.version == newest]
     if ours and not theirs and other.row.newest().ends() != other.row.first_offsets():
         problems.append("they were written without a type")
     for problem in problems:
@@ -163,10 +168,27 @@ def _check_alike(mine: Inside[T], other: OpenLog) -> None:
             )
 
 
-def _same(mine: Inside[T], left: bytes, right: bytes) -> bool:
+def _misread(mine: Inside[T], other: OpenLog) -> str | None:
+    """Say why the log's type does not read the other's records."""
+    try:
+        mine.schemas_of(other)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _difference(found: Schema, known: DeclaredType) -> str | None:
+    try:
+        upgrade(found, Schema(known.fingerprint, known.shape), {})
+    except DifferenceError as error:
+        return str(error)
+    return None
+
+
+def _same(mine: RecordSchemas[T], theirs: RecordSchemas[T], left: bytes, right: bytes) -> bool:
     """Tell whether payloads of other bytes are the same record all the same."""
     content = Sameness(()).content
     try:
-        return content(mine.codec.decode(left)) == content(mine.codec.decode(right))
+        return content(mine.read(left)) == content(theirs.read(right))
     except CodecError:
         return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
+from actorstream.codec.evolution import AS_DECLARED, Evolution, KnownSchema, evolve
+from actorstream.codec.schema import schema_of
 from actorstream.codec.values import SELF_DESCRIBING, codec_for, codec_of
 from actorstream.errors import CodecError, PlanError
 from actorstream.graph.nodes import (
@@ -22,6 +24,9 @@ from actorstream.operators.state_declarations import ListState, MapState, ValueS
 from actorstream.state.ttl import ExpiringCodec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from actorstream.codec.schema import Schema
     from actorstream.codec.values import Codec
     from actorstream.graph.nodes import Node
     from actorstream.operators.state_declarations import Declaration
@@ -36,11 +41,37 @@ TIMERS = "(timers)"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One state of an operator."""
+    """One state of an operator.
+
+    Attributes:
+        name: Unique in the operator.
+        kind: How its values lie in layers.
+        codec: For its values.
+        evolution: What is declared for values of other schemas.
+        number: Of the schema that is written.
+        others: The schemas of which there may be values beside.
+        map_key: What the keys of a map are declared to be; None where that is not said.
+    """
 
     name: str
     kind: Literal["value", "map", "timers", "slices"]
     codec: Codec[Any]
+    evolution: Evolution = AS_DECLARED
+    number: int = 0
+    others: tuple[KnownSchema, ...] = ()
+    map_key: Schema | None = None
+
+    def evolved(self, known: Sequence[KnownSchema]) -> Column:
+        """Give the column over a store that holds values of the `known` schemas.
+
+        Raises:
+            SchemaRefusedError: Values of one of them cannot be read.
+        """
+        expiring = self.codec if isinstance(self.codec, ExpiringCodec) else None
+        declared = self.codec if expiring is None else expiring.values
+        codec, own, others = evolve(declared, self.evolution, known)
+        evolved = codec if expiring is None else ExpiringCodec(codec, expiring.domain)
+        return replace(self, codec=evolved, number=own.number, others=others)
 
 
 def columns_of(node: Node, process: object | None) -> list[Column]:
@@ -104,14 +135,17 @@ def _declared(operator: str, owner: type) -> list[Column]:
                     columns.append(_column(name, "value", declaration, codec))
                 case MapState():
                     codec = codec_for(arguments[1] if arguments else object)
-                    columns.append(_column(name, "map", declaration, codec))
+                    keys = schema_of(arguments[0]) if arguments else None
+                    columns.append(replace(_column(name, "map", declaration, codec), map_key=keys))
                 case _:
                     raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: ValueState[...] = ...")
         except CodecError as error:
             raise PlanError(f"{owner.__name__}.{name} ({operator}) cannot be stored: {error}") from error
+        if (problem := declaration.evolution.problem(columns[-1].codec.schema)) is not None:
+            raise PlanError(f"{owner.__name__}.{name} ({operator}): {problem}")
     return columns
 
 
 def _column(name: str, kind: Literal["value", "map"], declaration: Declaration, codec: Codec[Any]) -> Column:
     ttl = declaration.ttl
-    return Column(name, kind, codec if ttl is None else ExpiringCodec(codec, ttl.domain))
+    return Column(name, kind, codec if ttl is None else ExpiringCodec(codec, ttl.domain), declaration.evolution)

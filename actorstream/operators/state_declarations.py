@@ -15,8 +15,9 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeAlias, TypeVar, cast, overload
 
+from actorstream.codec.evolution import AS_DECLARED, Evolution
 from actorstream.codec.values import is_immutable
 from actorstream.errors import PlanError, StateAccessError
 from actorstream.operators.ttl import ttl_of
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 S = TypeVar("S")
 V = TypeVar("V")
+
+Migration: TypeAlias = Callable[[Any], Any]
+"""What makes a newer value of a plain one of an older version."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,14 @@ class SortedMap(MutableMapping[S, V], metaclass=ABCMeta):
 
 
 class Declaration:
-    """What the three kinds of state share: a name, an owner, how long values live, and none outside a handler."""
+    """What the three kinds of state share: a name, an owner, how long values live, and none outside a handler.
+
+    `evolution` says how values are read that were written by an earlier version of the class: codec/evolution.py.
+    """
 
     name: str
     ttl: TTL | None
+    evolution: Evolution = AS_DECLARED
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Learn the attribute's name when the class is made."""
@@ -91,17 +99,45 @@ class ValueState(Declaration, Generic[V]):
     """
 
     @overload
-    def __init__(self, default: V, *, ttl: TTL | timedelta | float | None = None) -> None: ...
+    def __init__(
+        self,
+        default: V,
+        *,
+        ttl: TTL | timedelta | float | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> None: ...
     @overload
-    def __init__(self, *, factory: Callable[[], V], ttl: TTL | timedelta | float | None = None) -> None: ...
+    def __init__(
+        self,
+        *,
+        factory: Callable[[], V],
+        ttl: TTL | timedelta | float | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> None: ...
     def __init__(
         self,
         default: V | None = None,
         *,
         factory: Callable[[], V] | None = None,
         ttl: TTL | timedelta | float | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        rename: Mapping[str, str] | None = None,
     ) -> None:
-        """Take the value of a key that was never written, or what makes it, and how long values live: see `TTL`."""
+        """Take the value of a key that was never written, or what makes it, and how long values live: see `TTL`.
+
+        Args:
+            default: The value of a key that was never written.
+            factory: What makes it, where it is mutable.
+            ttl: How long values live.
+            version: Of the annotation: grows where stored values must go through a function.
+            migrate: For each older version, what makes a newer value of its plain one (a record is a dict).
+            rename: From old names of fields to new ones, in every record of the annotation.
+        """
         if factory is None and not is_immutable(default):
             kind = type(default).__name__
             raise PlanError(
@@ -111,6 +147,7 @@ class ValueState(Declaration, Generic[V]):
         self.default = default
         self.factory = factory
         self.ttl = ttl_of(ttl)
+        self.evolution = Evolution(version, migrate or {}, rename or {})
 
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, V]: ...
@@ -130,9 +167,20 @@ class ValueState(Declaration, Generic[V]):
 class ListState(Declaration, Generic[V]):
     """A list a key, kept as one value: every snapshot after a change writes the whole list."""
 
-    def __init__(self, *, ttl: TTL | timedelta | float | None = None) -> None:
-        """Take how long a list lives after it was used last; its elements do not age one by one, see `TTL`."""
+    def __init__(
+        self,
+        *,
+        ttl: TTL | timedelta | float | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take how long a list lives after it was used last; its elements do not age one by one, see `TTL`.
+
+        `version`, `migrate` and `rename` are those of `ValueState`; `migrate` takes one element.
+        """
         self.ttl = ttl_of(ttl)
+        self.evolution = Evolution(version, migrate or {}, rename or {}, each=True)
 
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, Sequence[V]]: ...
@@ -148,9 +196,20 @@ class ListState(Declaration, Generic[V]):
 class MapState(Declaration, Generic[S, V]):
     """A sorted map a key, each entry stored by itself: it may be larger than memory."""
 
-    def __init__(self, *, ttl: TTL | timedelta | float | None = None) -> None:
-        """Take how long an entry lives, each by itself: see `TTL`."""
+    def __init__(
+        self,
+        *,
+        ttl: TTL | timedelta | float | None = None,
+        version: int = 1,
+        migrate: Mapping[int, Migration] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take how long an entry lives, each by itself: see `TTL`.
+
+        `version`, `migrate` and `rename` are those of `ValueState`, for values: map keys keep their type.
+        """
         self.ttl = ttl_of(ttl)
+        self.evolution = Evolution(version, migrate or {}, rename or {})
 
     @overload
     def __get__(self, obj: None, owner: type[Keyed[K]]) -> StateRef[K, Mapping[S, V]]: ...

@@ -143,7 +143,7 @@ async def build(context: JobContext) -> Built:
     try:
         await retaining.before_reading()
         splits = await assign_splits(context.plan, restored, durable=context.durable)
-        return _Builder(context, claim, restored, columns, processes, retaining).build(splits)
+        return _Builder(context, claim, restored, restored.columns or columns, processes, retaining).build(splits)
     finally:
         restored.close()
 

@@ -16,6 +16,7 @@ from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
 from actorstream.runtime.adapting import adapt
 from actorstream.runtime.restoring import Restored, check_restorable, positions_in, restore
+from actorstream.runtime.schema_check import evolved_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,8 +90,9 @@ def _open(
     check_restorable(manifest, context.plan, columns)
     good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
     kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+    evolved = evolved_columns(manifest, columns)
     restored = restore(context.world.files, directory, manifest)
-    restored.kept = kept
+    restored.kept, restored.columns = kept, evolved
     return restored
 
 
@@ -99,10 +101,11 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
         raise InvariantError("there is no savepoint to restore")
     manifest = _adapted(context, context.beginning.manifest)
     check_restorable(manifest, context.plan, columns)
+    evolved = evolved_columns(manifest, columns)
     beginning = replace(context.beginning, manifest=manifest)
     linked = beginning.adopt(context.world.files, context.layers_folder, claim.attempt)
     restored = restore(context.world.files, context.directory, linked)
-    restored.kept = [positions_in(linked)]
+    restored.kept, restored.columns = [positions_in(linked)], evolved
     restored.claimed = beginning.place.folder if context.settings.claim else None
     return restored
 

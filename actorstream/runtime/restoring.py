@@ -21,12 +21,10 @@ from actorstream.checkpoints.manifest import (
     PendingToken,
     SplitEntry,
     StackRun,
-    StateEntry,
     TimeEntry,
     ToldEntry,
 )
 from actorstream.checkpoints.numbers import Numbers
-from actorstream.codec.schema import Schema, difference
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError, RestoreError
 from actorstream.graph.nodes import SinkSpec, SourceSpec
@@ -37,6 +35,7 @@ from actorstream.model.times import TIME_MIN
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
+from actorstream.runtime.schema_check import check_states, entry_of
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
 
@@ -56,8 +55,8 @@ if TYPE_CHECKING:
 class Restored:
     """What an attempt starts from. `close` gives up the layers that no stack took.
 
-    `kept` holds the positions of every checkpoint still in the store, oldest first. `claimed` is the savepoint that is
-    the job's from now on.
+    `kept` holds the positions of every checkpoint still in the store, oldest first, `columns` the states as they
+    read what the layers hold. `claimed` is the savepoint that is the job's from now on.
     """
 
     checkpoint: CheckpointId | None = None
@@ -69,6 +68,7 @@ class Restored:
     kept: list[dict[str, dict[str, SplitPosition]]] = field(default_factory=list)
     times: dict[str, dict[int, TimeReport]] = field(default_factory=dict)
     claimed: str | None = None
+    columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
 
     def time_of(self, chain: Chain, subtask: int) -> TimeReport:
         """Give the event time of a subtask, or the least of all where its chain had another parallelism."""
@@ -131,7 +131,7 @@ def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Seque
                 f"(it has {sorted(columns)}): keep the operator's name, say what it is called now "
                 f"(restore_as={{{name!r}: ...}}), or give its state up (allow_dropped=[{name!r}])"
             )
-        _check_states(name, operator, {column.name: column for column in columns[name]})
+        check_states(name, operator, columns[name])
     nodes = plan.graph.nodes
     _check_present("pending output of sink", {token.operator for token in manifest.sinks}, nodes, SinkSpec)
     _check_present("positions of source", manifest.sources, nodes, SourceSpec)
@@ -146,21 +146,6 @@ def _check_present(what: str, names: Mapping[str, object] | set[str], nodes: Seq
                 f"keep its name, say what it is called now (restore_as={{{name!r}: ...}}), or give that up "
                 f"(allow_dropped=[{name!r}])"
             )
-
-
-def _check_states(operator: str, entry: OperatorEntry, columns: Mapping[str, Column]) -> None:
-    for state, old in entry.states.items():
-        column = columns.get(state)
-        if column is None:
-            raise RestoreError(
-                f"operator {operator!r} had a state {state!r}, which its class does not declare any more: "
-                f"keep the declaration, or give it up (allow_dropped=['{operator}.{state}'])"
-            )
-        if column.kind != old.kind:
-            raise RestoreError(f"state {operator}.{state} was a {old.kind} state and is now a {column.kind} state")
-        problem = difference(Schema(old.fingerprint, old.shape), column.codec.schema)
-        if problem is not None:
-            raise RestoreError(f"state {operator}.{state} changed its type: {problem}; give the new type a new name")
 
 
 def restore(
@@ -303,9 +288,7 @@ class ManifestWriter:
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:
         states = {}
         for column in self.columns[name]:
-            schema = column.codec.schema
-            number = self.numbers.states[name][column.name]
-            states[column.name] = StateEntry(number, column.kind, schema.fingerprint, schema.shape)
+            states[column.name] = entry_of(column, self.numbers.states[name][column.name])
         return OperatorEntry(self.numbers.operators[name], parallelism, sorted(runs), states)
 
 

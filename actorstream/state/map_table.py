@@ -40,7 +40,7 @@ from actorstream.state.entries import (
 from actorstream.state.epochs import Epochs
 from actorstream.state.map_changes import Change, MapEpoch, entry_bytes
 from actorstream.state.missing import ABSENT, MISSING, PLAIN, private_copy
-from actorstream.state.ttl import decoders_of, tag_of
+from actorstream.state.ttl import decoders_of, encoder_of, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +62,7 @@ class MapTable(Epochs[MapEpoch]):
         super().__init__()
         self._space = space
         self._name = column.name
-        self._encode_value = column.codec.encode
+        self._encode_value = encoder_of(column.codec)
         self._tag = tag_of(column.codec)
         self._decode_value, self._decode_expiring = decoders_of(column.codec)
         self._heads = space.heads(column.number)

@@ -25,7 +25,7 @@ from actorstream.state.entries import (
 )
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING
-from actorstream.state.ttl import decoders_of, tag_of
+from actorstream.state.ttl import decoders_of, encoder_of, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ class _Column:
 
     def __init__(self, column: StateColumn, space: KeySpace) -> None:
         self.name = column.name
-        self.encode = column.codec.encode
+        self.encode = encoder_of(column.codec)
         self.tag = tag_of(column.codec)
         self.decode, self.decode_expiring = decoders_of(column.codec)
         self.heads = space.heads(column.number)

@@ -19,10 +19,11 @@ from actorstream.codec.ordered_keys import decode_key, encode_key, encode_keys
 from actorstream.errors import CodecError
 from actorstream.model.key_groups import key_group_of, key_hash
 from actorstream.model.times import TIME_MAX, TIME_MIN
-from actorstream.state.entries import HEAD_BYTES, PART_BYTES_MAX, VALUE, VALUE_TAG, find, newer_format, take_apart
+from actorstream.state.entries import HEAD_BYTES, PART_BYTES_MAX, VALUE, find, newer_format, take_apart
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING
 from actorstream.state.timer_entries import time_bytes, time_in
+from actorstream.state.ttl import encoder_of, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -62,7 +63,8 @@ class SliceEntries:
         """Read and write what `column` says."""
         self.heads = space.heads(column.number)
         self._name = column.name
-        self._encode = column.codec.encode
+        self._tag = tag_of(column.codec)
+        self._encode = encoder_of(column.codec)
         self._decode = column.codec.decode
         self._space = space
 
@@ -100,7 +102,7 @@ class SliceEntries:
         if max(map(len, parts), default=0) > PART_BYTES_MAX - TIME_BYTES:
             raise KeyError
         heads, max_parallelism = self.heads, self._space.max_parallelism
-        tagged = list(map(VALUE_TAG.__add__, map(self._encode, values)))
+        tagged = list(map(self._tag.__add__, map(self._encode, values)))
         entries = [
             (heads[key_hash(part) % max_parallelism] + time + part, each)
             for part, each in zip(parts, tagged, strict=True)
@@ -113,7 +115,7 @@ class SliceEntries:
     def _entry(self, time: bytes, key: object, value: object, slots: Slots) -> Entry:
         try:
             part = encode_key(key)
-            return slots.entry(self._head(key, part), time + part, b"", VALUE_TAG + self._encode(value))
+            return slots.entry(self._head(key, part), time + part, b"", self._tag + self._encode(value))
         except CodecError as error:
             raise self._space.cannot_encode(self._name, key, error) from error
 

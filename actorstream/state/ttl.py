@@ -1,7 +1,7 @@
 """Values that go by themselves: the expiry beside a value, in memory and in layers.
 
     in memory    (value, expiry)                    it is there while now < expiry
-    in layers    tag 3 | stamp 8 | codec bytes      see state/entries.py
+    in layers    tag 3 | stamp 8 | codec bytes      see state/entries.py (codec bytes may have a header)
 
     stamp        ────┼──────────────────────┼────────────────────────────┼───────────
                about 0: processing time   2^61        about 2^62: event time, 2^62 later
@@ -23,6 +23,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from actorstream.codec.evolution import EvolvedCodec
 from actorstream.state.entries import BORDER, EXPIRING_TAG, VALUE_TAG
 
 if TYPE_CHECKING:
@@ -47,13 +48,16 @@ class ExpiringCodec:
 
     Attributes:
         domain: The clock of the expiries.
+        values: The codec of the values alone.
     """
 
     def __init__(self, codec: Codec[Any], domain: Domain) -> None:
         """Encode values by `codec`, and expiries as those of `domain`."""
         self.schema = codec.schema
         self.domain: Domain = domain
-        self._encode = codec.encode
+        self.values = codec
+        self._header = tag_of(codec)[len(VALUE_TAG) :]
+        self._encode = encoder_of(codec)
         self._decode = codec.decode
 
     def encode(self, value: tuple[object, int], /) -> bytes:
@@ -62,7 +66,7 @@ class ExpiringCodec:
         Raises:
             CodecError: The value cannot be encoded.
         """
-        return _STAMP.pack(stamp_of(value[1], self.domain)) + self._encode(value[0])
+        return _STAMP.pack(stamp_of(value[1], self.domain)) + self._header + self._encode(value[0])
 
     def decode(self, data: bytes, /) -> tuple[object, int]:
         """Give value and expiry back.
@@ -83,8 +87,15 @@ class ExpiringCodec:
 
 
 def tag_of(codec: Codec[Any]) -> bytes:
-    """Give the tag before the bytes of a codec."""
-    return EXPIRING_TAG if isinstance(codec, ExpiringCodec) else VALUE_TAG
+    """Give what stands before the bytes that `encoder_of` gives: the tag, and the schema's header if it has one."""
+    if isinstance(codec, ExpiringCodec):
+        return EXPIRING_TAG
+    return VALUE_TAG + codec.header if isinstance(codec, EvolvedCodec) else VALUE_TAG
+
+
+def encoder_of(codec: Codec[Any]) -> Callable[[Any], bytes]:
+    """Give what encodes the bytes behind `tag_of`."""
+    return codec.bare if isinstance(codec, EvolvedCodec) else codec.encode
 
 
 def decoders_of(codec: Codec[Any]) -> tuple[Callable[[bytes], object], Callable[[bytes], object]]:

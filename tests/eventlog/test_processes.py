@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.abc
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from actorstream.eventlog.folder import LogSettings
 from actorstream.eventlog.log import EventLog
@@ -172,3 +173,51 @@ async def test_a_stopped_writer_does_not_stop_readers(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGSTOP)
         with anyio.fail_after(10):
             assert len(await values_of(log)) > 1
+
+
+OLDER = """
+import sys
+from dataclasses import dataclass
+import anyio
+from actorstream.eventlog.log import EventLog
+
+@dataclass(frozen=True)
+class Click:
+    user: str
+    page: int
+
+async def main(path, name, count, at_once):
+    log = EventLog(Click, path)
+    for page in range(count):
+        await log.append(Click(name, page))
+        print(page, flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+    try:
+        await EventLog(Click, path).append(Click(name, count))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+
+anyio.run(main, sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+"""
+
+
+async def test_a_program_of_an_older_version_writes_on_and_is_refused_when_it_opens_the_log_again(
+    tmp_path: Path,
+) -> None:
+    """A rolling restart: what the old process goes on writing is converted, and never taken for the new type."""
+
+    def newer() -> EventLog[str]:
+        return EventLog(str, tmp_path / "log", version=2, migrate={1: lambda old: f"{old['user']} {old['page']}"})
+
+    async with writer(tmp_path / "log", "old", 3, 1, OLDER) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        lines = BufferedByteReceiveStream(process.stdout)
+        for page in range(3):
+            assert await lines.receive_until(b"\n", 100) == b"%d" % page
+            await newer().append(f"new {page}")
+            await process.stdin.send(b"\n")
+        said = (await lines.receive_until(b"\n", 1_000)).decode()
+    assert said.startswith("StoreError: ")
+    assert "version 2 was stored, and version 1 is declared" in said
+    assert await values_of(newer()) == [f"{name} {page}" for page in range(3) for name in ("old", "new")]

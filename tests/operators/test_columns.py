@@ -25,6 +25,7 @@ from actorstream.graph.nodes import (
 from actorstream.operators.columns import Column, columns_of
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
+from tests.codec.domain import Point  # noqa: TC001  (annotations that are resolved at run time)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,3 +150,48 @@ def test_process_without_state_has_no_columns() -> None:
         pass
 
     assert declared(Plain) == {}
+
+
+class Misspelt(KeyedProcess[str, str, str]):
+    """Renames to a field that is not there."""
+
+    point: ValueState[Point | None] = ValueState(None, rename={"z": "w"})
+
+
+class Uncounted(KeyedProcess[str, str, str]):
+    """Has a function for a version that is not older."""
+
+    points: ListState[Point] = ListState(migrate={1: str})
+
+
+@pytest.mark.parametrize(
+    ("owner", "said"),
+    [
+        (Misspelt, r"Misspelt\.point \(op\): rename=\{'z': 'w'\}: Point\(x: int, y: int = \.\.\.\) or None has no 'w'"),
+        (
+            Uncounted,
+            r"Uncounted\.points \(op\): migrate=\{1: \.\.\.\} with version=1: it has one function for each older",
+        ),
+    ],
+    ids=["rename", "migrate"],
+)
+def test_evolution_that_cannot_be_meant_is_a_plan_error(owner: type, said: str) -> None:
+    """Before anything is stored: a misspelt name would lose a field that has a default."""
+    with pytest.raises(PlanError, match=said):
+        declared(owner)
+
+
+def test_columns_know_what_their_declarations_say_of_older_values() -> None:
+    """For the restore, which knows what lies in the store."""
+
+    class Changed(KeyedProcess[str, str, str]):
+        count: ValueState[int] = ValueState(0, version=2, migrate={1: int})
+        parts: MapState[str, Point] = MapState(rename={"w": "x"})
+        points: ListState[Point] = ListState()
+
+    columns = declared(Changed)
+    assert (columns["count"].evolution.version, columns["parts"].evolution.rename) == (2, {"w": "x"})
+    assert [columns[name].evolution.each for name in ("count", "parts", "points")] == [False, False, True]
+    keys = columns["parts"].map_key
+    assert keys is not None
+    assert keys.shape == "str"

@@ -110,7 +110,7 @@ async def test_every_subtask_has_an_actor_and_its_own_key_groups(tmp_path: Path)
             lambda k: k.process(Renamed, name="p"),
             "operator 'p' had a state 'n', which its class does not declare any more",
         ),
-        (lambda k: k.process(Retyped, name="p"), r"state p\.n changed its type: .*; give the new type a new name"),
+        (lambda k: k.process(Retyped, name="p"), r"state p\.n changed its type: .* give the new type a new name"),
         (lambda k: k.process(Rekinded, name="p"), r"state p\.n was a value state and is now a map state"),
     ],
     ids=["operator", "state", "type", "kind"],

@@ -1,10 +1,10 @@
 """What happens, act by act: each says what it did, in a line.
 
-    monday     version 1, and a savepoint
-    tuesday    version 1: refunds come, and are told as payments
-    wednesday  version 2 goes on from a savepoint: operator renamed, a field more, 1 -> 3 subtasks
-    repair     version 2 over all of the input, into a log beside; compared; put in the place of the wrong one
-    thursday   version 2 goes on behind the repaired records
+monday     version 1, and a savepoint
+tuesday    version 1: refunds come, and are told as payments
+wednesday  version 2 goes on from a savepoint: operator renamed, a field more, 1 -> 3 subtasks
+repair     version 2 over all of the input, into a log beside; compared; put in the place of the wrong one
+thursday   version 2 goes on behind the repaired records
 """
 
 from __future__ import annotations

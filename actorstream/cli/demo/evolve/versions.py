@@ -1,7 +1,7 @@
 """The program in two versions: the first tells refunds as payments.
 
-    bookings ──key_by account──> accounts ──> statements       version 1
-    bookings ──key_by account──> ledger x 3 ──> statements     version 2: mended, renamed, with one more field of state
+bookings ──key_by account──> accounts ──> statements       version 1
+bookings ──key_by account──> ledger x 3 ──> statements     version 2: mended, renamed, with one more field of state
 """
 
 from __future__ import annotations
