@@ -26,7 +26,7 @@ async def test_a_log_without_a_key_gives_its_records_as_they_were_appended(tmp_p
     places: list[int] = []
     with RecordStream(inside.log, [0] * partitions, (await log.summary()).next) as stream:
         while (piece := await stream.next_piece()) is not None:
-            found += map(inside.codec.decode, piece.payloads)
+            found += map(inside.schemas.read, piece.payloads)
             places += map(piece.place, range(len(piece.payloads)))
     assert found == values
     assert places == sorted(places)
