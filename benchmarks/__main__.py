@@ -7,6 +7,7 @@ import typer
 from benchmarks.cost import cost
 from benchmarks.event_log import log
 from benchmarks.latency import latency
+from benchmarks.rescale import rescale
 from benchmarks.state import state
 
 app = typer.Typer(
@@ -18,6 +19,7 @@ app.command("cost")(cost)
 app.command("latency")(latency)
 app.command("state")(state)
 app.command("log")(log)
+app.command("rescale")(rescale)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,20 @@ def draw_restart(path: Path, findings: Findings) -> None:
     _save(canvas, path)
 
 
+def draw_rescale(path: Path, findings: Findings) -> None:
+    """Draw how long each takes by the number of keys: pauses of a rescale as lines, the rest dashed."""
+    rate = findings.settings["rate"]
+    canvas, axes = _axes(f"Live rescale at {rate:,g} records/s, restore, fork, restart and savepoint")
+    for name, points in findings.curves.items():
+        style = "-" if name.startswith("rescale") else "--"
+        axes.plot(*zip(*points, strict=True), label=name, marker="o", markersize=3, linestyle=style, linewidth=1.2)
+    axes.set(xscale="log", xlabel="keys in the store", ylabel="ms")
+    axes.set_ylim(0, 1.2 * max(500.0, *(ms for points in findings.curves.values() for _, ms in points)))
+    _draw_aim(axes, 500.0, "aim for the pause: 500 ms")
+    axes.legend(frameon=False, fontsize=8)
+    _save(canvas, path)
+
+
 def _axes(title: str) -> tuple[Canvas, Axes]:
     canvas = Canvas(figsize=_INCHES, layout=ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97)))
     axes = canvas.add_subplot()

@@ -169,8 +169,8 @@ class Job:
         """Go on with another parallelism; returns once every operator is open again.
 
         An ordinary checkpoint is taken while the job runs, so that the second one, at whose barrier the sources stop,
-        has little to write; another attempt goes on from that. State, timers, windows, positions and pending output
-        go along with their keys. Nothing is lost or doubled.
+        has little to write; another attempt goes on from that. Layers that a savepoint has linked are read before.
+        State, timers, windows, positions and pending output go along with their keys. Nothing is lost or doubled.
 
         Args:
             parallelism: Of operators that do not say their own, or of `operator`; at most the pipeline's
@@ -179,11 +179,13 @@ class Job:
 
         Raises:
             PlanError: There is no such operator, or it cannot have this parallelism; nothing has happened.
-            StoreError: The checkpoint failed, or the job cannot be rescaled now; it goes on as it was.
+            StoreError: The checkpoint failed, a layer is damaged, or the job cannot be rescaled now; it goes on as it
+                was.
         """
         self._raise_if_failed()
         plan = self._plan_with(parallelism, operator)
         await self.checkpoint()
+        await self._supervisor.prove_layers()
         future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
         self._supervisor.request_rescale(future, plan)
         await future

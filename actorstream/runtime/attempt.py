@@ -4,6 +4,10 @@
                               │
         the first error of any task cancels the group and is the attempt's; later ones become notes on it
 
+An attempt that has handed over to the next one (a rescale) lets go of its layers
+only. The layer writer's child and the state in memory are closed beside the next
+one's actors: that takes the longer the more state there is, and nothing waits for it.
+
 An actor that ends in any way but by our own cancellation has failed, also when it
 ends silently: a task group whose child is cancelled from outside ends without an
 exception.
@@ -33,9 +37,10 @@ _NOTES_MAX = 10
 class Attempt:
     """A built deployment, to be run once."""
 
-    def __init__(self, built: Built) -> None:
-        """Take what `build` made."""
+    def __init__(self, built: Built, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Take what `build` made; `meanwhile` runs beside the actors, from when they are open."""
         self.built = built
+        self._meanwhile = meanwhile
         self.over = False
         self._failure: Exception | None = None
         self._group: TaskGroup | None = None
@@ -43,7 +48,7 @@ class Attempt:
         self._all_open = anyio.Event()
 
     async def run(self, opened: Callable[[], None]) -> None:
-        """Run until the final checkpoint is complete and committed.
+        """Run until the final checkpoint is complete and committed; unless it is to hand over, close what was built.
 
         Args:
             opened: Called once every operator of every actor is open.
@@ -52,6 +57,7 @@ class Attempt:
             Exception: The first failure of any task, other failures as notes on it.
         """
         built = self.built
+        hands_over = False
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
@@ -66,8 +72,14 @@ class Attempt:
                         await self._read(subtask)
                 self._start("compactor", built.compactor.run, _as_it_is)
                 self._start("coordinator", self._coordinate, _as_it_is)
+                if self._meanwhile is not None:
+                    self._start("close of the attempt before", self._meanwhile, _as_it_is, ends=True)
+            hands_over = built.coordinator.handed_over and self.over and self._failure is None
         finally:
-            await built.close()
+            if hands_over:
+                built.release()
+            else:
+                await built.close()
         if self._failure is not None:
             raise self._failure
         if not self.over:

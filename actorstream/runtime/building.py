@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
+from actorstream.errors import StoreError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -37,6 +38,7 @@ from actorstream.runtime.subtask import Subtask
 from actorstream.state.budget import Budget
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
+from actorstream.state.verified import prove
 from actorstream.state.writer import LayerWriter
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.job_settings import JobSettings
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.statistics import JobStatistics
+    from actorstream.state.layer import Layer
 
 _DISMANTLED_AT_ONCE = 5_000
 HOST = "0"
@@ -95,21 +98,49 @@ class Built:
     deployment: Deployment
     subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
 
+    async def prove_layers(self) -> None:
+        """Read, in threads, those layers that the next attempt would have to read first; few, or none, as a rule.
+
+        A savepoint links every layer, and a file that was linked does not look as it did when it was noted as proved.
+
+        Raises:
+            StoreError: A layer is missing or damaged.
+        """
+        folder, files = self.deployment.layers.folder, self.deployment.world.files
+        wanted = {f"{folder}/{layer.file.name}": layer.file for layer in self._open_layers()}
+        try:
+            await self.deployment.world.offload.run(prove, files, wanted)
+        except StoreError:
+            if {file.name for file in wanted.values()} <= self.layers_in_use():
+                raise
+            # One was merged into another meanwhile, and deleted: the next attempt reads what this has left out.
+
+    def release(self) -> None:
+        """Let go of every layer: the next attempt may open them. For the rest `close` must be called later."""
+        for subtask in self.subtasks.values():
+            if subtask.state is not None:
+                self.deployment.budget.leave(subtask.state)
+                subtask.state.stack.release()
+
     async def close(self) -> None:
-        """End the layer writer's child and let go of every layer and of the state in memory, a slice a turn."""
+        """End the layer writer's child and let go of every layer and of the state in memory, a slice a turn.
+
+        A second call does nothing.
+        """
         with CancelScope(shield=True):
+            self.release()
             await self.deployment.layers.close()
             for subtask in self.subtasks.values():
-                if subtask.state is not None:
-                    self.deployment.budget.leave(subtask.state)
-                    subtask.state.stack.release()
-                    while subtask.state.dismantle(_DISMANTLED_AT_ONCE):
-                        await self.deployment.pace.give_way()
+                while subtask.state is not None and subtask.state.dismantle(_DISMANTLED_AT_ONCE):
+                    await self.deployment.pace.give_way()
 
     def layers_in_use(self) -> set[LayerName]:
         """Name every layer that a subtask can still read."""
+        return {layer.file.name for layer in self._open_layers()}
+
+    def _open_layers(self) -> set[Layer]:
         return {
-            layer.file.name
+            layer
             for subtask in self.subtasks.values()
             if subtask.state is not None
             for _, layers in subtask.state.stack.runs()

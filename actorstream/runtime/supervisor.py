@@ -69,7 +69,8 @@ class Supervisor:
         self._hurry = anyio.Event()
         self._up = anyio.Event()
         self.plan: Plan | None = None
-        self._handed_over = False
+        self._handed_over: Built | None = None
+        self._before: Built | None = None
         self._rescaling: tuple[int, Plan] | None = None
 
     async def run(self, context: JobContext) -> None:
@@ -82,7 +83,7 @@ class Supervisor:
         try:
             while True:
                 failure = await self._try(context)
-                if failure is None and self._handed_over:
+                if failure is None and self._handed_over is not None:
                     context = self._rescaled(context)
                 elif failure is None:
                     self.status = "finished"
@@ -107,19 +108,27 @@ class Supervisor:
             self.on_ended()
 
     async def _try(self, context: JobContext) -> Exception | None:
-        """Run one attempt; give its failure, None if the job is over."""
+        """Run one attempt; give its failure, None if the job is over or was handed over."""
+        self._before, self._handed_over = self._handed_over, None
         try:
             built = await build(context)
             self.on_built(built)
-            self.attempt = Attempt(built)
+            self.attempt = Attempt(built, None if self._before is None else self._close_before)
             await self.attempt.run(self._opened)
-            self._handed_over = built.coordinator.handed_over
+            self._handed_over = built if built.coordinator.handed_over else None
         except Exception as error:  # noqa: BLE001  (the supervisor's: the restart strategy decides)
             return error
         finally:
             self._collect(context)
             self.attempt = None
+            await self._close_before()
         return None
+
+    async def _close_before(self) -> None:
+        """Close what the attempt before has left where it has handed over; a second call does nothing."""
+        if self._before is not None:
+            await self._before.close()
+            self._before = None
 
     def _opened(self) -> None:
         if self.attempt is None:
@@ -139,7 +148,6 @@ class Supervisor:
         """Give what the next attempt runs by: the old one has handed over to another plan."""
         if self._rescaling is None:
             raise InvariantError("an attempt handed over that nobody asked to")
-        self._handed_over = False
         self._up = anyio.Event()
         self.plan = self._rescaling[1]
         return replace(context, plan=self.plan)
@@ -215,6 +223,15 @@ class Supervisor:
     def rescaling(self) -> bool:
         """Tell whether another attempt is to go on by another plan."""
         return self._rescaling is not None
+
+    async def prove_layers(self) -> None:
+        """Read now what an attempt that is handed over to would read while nothing comes out.
+
+        Raises:
+            StoreError: A layer is missing or damaged: the job goes on, but no other attempt could begin.
+        """
+        if self.attempt is not None:
+            await self.attempt.built.prove_layers()
 
     def request_rescale(self, future: asyncio.Future[CheckpointId], plan: Plan) -> None:
         """Let another attempt go on by `plan`, after a checkpoint; `future` gets its id once that attempt is open."""

@@ -105,6 +105,11 @@ class LayerWriter:
         self._losses = 0
         self._allowance = Allowance()
 
+    @property
+    def folder(self) -> str:
+        """Where the layers are."""
+        return self._folder
+
     async def write(self, owner: Hashable, parts: list[list[Entry]]) -> Layer:
         """Make `parts` durable, in any order of entries; several callers may get the same layer.
 

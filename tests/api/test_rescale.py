@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,15 +17,18 @@ from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.protocol.restart import Restart
 from actorstream.system.current import current_world, use_world
+from actorstream.system.files import RealFiles
 from tests.api.evolving import KEYS, check, has_read, numbers, sums
 from tests.checkpoints.stepped_files import SteppedFiles, Switch, fail_at, nothing
 from tests.runtime.doubles import Splits, Target, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
+    from actorstream.model.ids import LayerName
     from actorstream.operators.contexts import Context
+    from actorstream.runtime.building import Built
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
@@ -218,3 +222,112 @@ async def test_a_log_gets_each_record_once_through_rescales_and_crashes(tmp_path
             await has_read(job, 40)
             await job.rescale(2)
         check([record.value async for record in log.records(stop="now")], 30)
+
+
+def keys_in_memory(built: Built) -> int:
+    """Count what the states of an attempt hold in memory."""
+    states = [subtask.state for subtask in built.subtasks.values() if subtask.state is not None]
+    return sum(state.statistics().keys_in_memory for state in states)
+
+
+async def test_the_pause_does_not_wait_for_the_old_state_to_be_taken_apart(tmp_path: Path) -> None:
+    """That takes the longer the more there is: the layers are let go of at once, the rest beside the next attempt."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        old = await job._supervisor.running()
+        attach = job._supervisor.on_built
+        seen: list[tuple[int, set[LayerName]]] = []
+
+        def look(built: Built) -> None:
+            seen.append((keys_in_memory(old), old.layers_in_use()))
+            attach(built)
+
+        job._supervisor.on_built = look
+        await job.rescale(3)
+        assert seen == [(KEYS, set())]
+        await until(lambda: not keys_in_memory(old))
+        source.allow(20)
+        await has_read(job, 80)
+    check(out.committed, 20)
+
+
+async def test_the_old_state_is_taken_apart_also_where_the_next_attempt_does_not_come_up(tmp_path: Path) -> None:
+    """A process that goes on without the job keeps nothing of it."""
+
+    def refuse(built: Built) -> None:
+        raise ValueError("not today")
+
+    olds: list[Built] = []
+
+    async def fail() -> None:
+        async with sums(numbers(10), Target()).run(store=tmp_path, restart=Restart.never()) as job:
+            await has_read(job, 40)
+            olds.append(await job._supervisor.running())
+            job._supervisor.on_built = refuse
+            await job.rescale(3)
+
+    with pytest.raises(JobFailed, match="not today"):
+        await fail()
+    [old] = olds
+    assert not keys_in_memory(old)
+    assert not old.layers_in_use()
+
+
+class WatchedFiles(RealFiles):
+    """Tells `on_read` which layers are read to their end. What has just been changed has no identity of its own."""
+
+    def __init__(self, on_read: Callable[[str], None]) -> None:
+        self._on_read = on_read
+
+    def chunks(self, path: str, /) -> Iterator[bytes]:
+        if path.endswith(".lmdb"):
+            self._on_read(os.path.basename(path))
+        return super().chunks(path)
+
+    def identity(self, path: str, /) -> str:
+        status = os.stat(path)
+        return f"{status.st_ino} {status.st_size} {status.st_ctime_ns}"
+
+
+async def test_what_a_savepoint_has_linked_is_read_while_the_job_still_runs(tmp_path: Path) -> None:
+    """A link changes a file's time, so its proof is void: reading all of the state must not be a part of the pause."""
+    read: list[tuple[str, str]] = []
+    world = current_world()
+    files = WatchedFiles(lambda name: read.append((name, job.status)))
+    source, out = numbers(10), Target()
+    with use_world(type(world)(world.clock, files, world.offload, world.random, world.processes)):
+        async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+            await has_read(job, 40)
+            savepoint = await job.savepoint("before")
+            linked = os.listdir(os.path.join(savepoint.path, "layers"))
+            read.clear()
+            await job.rescale(3)
+            assert sorted((name, status) for name, status in read if name in linked) == [(linked[0], "running")]
+            source.allow(20)
+            await has_read(job, 80)
+    check(out.committed, 20)
+
+
+def flip_last_byte(path: str) -> None:
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes((last ^ 1,)))
+
+
+async def test_a_layer_that_is_damaged_is_found_before_the_job_is_handed_over(tmp_path: Path) -> None:
+    """It goes on with what it has in memory, and says so; no attempt begins that could not read its state."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        savepoint = await job.savepoint("before")
+        [layer] = os.listdir(os.path.join(savepoint.path, "layers"))
+        flip_last_byte(os.path.join(savepoint.path, "layers", layer))
+        with pytest.raises(StoreError, match=f"{layer}: digest .* it is damaged"):
+            await job.rescale(3)
+        assert job.status == "running"
+        source.allow(20)
+        await has_read(job, 80)
+    check(out.committed, 20)

@@ -147,6 +147,7 @@ class _Sink:
     subtask: int = 0
     attempt: int = 9
     restored: int = 1_000
+    holder: str = "me"
 
 
 class _OfOneLog:
