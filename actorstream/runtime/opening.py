@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actorstream.errors import InvariantError, RestoreError
+from actorstream.graph.fingerprint import names_in_doubt
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
 from actorstream.runtime.adapting import adapt
@@ -90,6 +91,7 @@ def _open(
     good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
     kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
     restored = restore(context.world.files, directory, manifest)
+    restored.in_doubt = names_in_doubt(context.plan.graph, manifest.graph)
     restored.kept = kept
     return restored
 
@@ -102,6 +104,7 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
     beginning = replace(context.beginning, manifest=manifest)
     linked = beginning.adopt(context.world.files, context.layers_folder, claim.attempt)
     restored = restore(context.world.files, context.directory, linked)
+    restored.in_doubt = names_in_doubt(context.plan.graph, linked.graph)
     restored.kept = [positions_in(linked)]
     restored.claimed = beginning.place.folder if context.settings.claim else None
     return restored
