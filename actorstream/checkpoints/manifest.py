@@ -3,6 +3,7 @@
     layers      L0 L1 L2 …                     each file once, with size and digest
     operators   views: [0,64)   -> L2 L0       newest first, by index into `layers`
                        [64,128) -> L1 L0
+                floors  [0,64)   -> watermark  where event time was beyond that of others
     sources     orders: partition 0 -> position
     sinks       tokens not yet known committed
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.checkpoints.sealed import seal as seal_document
@@ -23,6 +24,9 @@ from actorstream.checkpoints.sealed import unseal as unseal_document
 from actorstream.codec.evolution import KnownSchema
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, LayerName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FORMAT = 1
 _LAYER_NAME = re.compile(r"([1-9][0-9]{0,17})-[A-Za-z0-9_.]{1,64}-[0-9]{1,18}\.lmdb")
@@ -71,6 +75,14 @@ class StateEntry:
         return [*self.older, KnownSchema(self.schema, self.version, self.fingerprint, self.shape)]
 
 
+class FloorRun(NamedTuple):
+    """Event time of the key groups in [start, end), where it is beyond the least of all subtasks."""
+
+    start: int
+    end: int
+    watermark: int
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorEntry:
     """One stateful operator."""
@@ -79,6 +91,7 @@ class OperatorEntry:
     parallelism: int
     stacks: list[StackRun]
     states: dict[str, StateEntry]
+    floors: list[FloorRun] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +148,8 @@ class Manifest:
     """One checkpoint. `digest` is written by `seal`; leave it empty.
 
     `drained`: the sources ended though their input had not, so event time is at its end and starts anew. `logs` says,
-    by source, where the log is that keeps records for whoever goes on from here.
+    by source, where the log is that keeps records for whoever goes on from here. `graph` is the pipeline's fingerprint
+    (graph/fingerprint.py).
     """
 
     format: int
@@ -155,6 +169,7 @@ class Manifest:
     times: list[TimeEntry] = field(default_factory=list)
     drained: bool = False
     logs: dict[str, str] = field(default_factory=dict)
+    graph: str = ""
     digest: str = ""
 
 
@@ -200,17 +215,23 @@ def _problem(manifest: Manifest) -> str | None:
             return f"{layer.name!r} is no layer name: expected <attempt>-<host>-<n>.lmdb"
     for name, operator in manifest.operators.items():
         problem = _stack_problem(operator, len(manifest.layers), manifest.max_parallelism)
+        problem = problem or _order_problem("floors of key groups", operator.floors, manifest.max_parallelism)
         if problem is not None:
             return f"operator {name!r}: {problem}"
     return manifest.numbers.problem()
 
 
 def _stack_problem(operator: OperatorEntry, layers: int, max_parallelism: int) -> str | None:
-    end_before = 0
     for start, end, stack in operator.stacks:
-        if not end_before <= start < end <= max_parallelism:
-            return f"key groups [{start}, {end}) overlap, are out of order or not below {max_parallelism}"
         if stack and not 0 <= min(stack) <= max(stack) < layers:
             return f"key groups [{start}, {end}) refer to a layer that is not among the {layers} listed"
+    return _order_problem("key groups", operator.stacks, max_parallelism)
+
+
+def _order_problem(what: str, runs: Sequence[StackRun | FloorRun], max_parallelism: int) -> str | None:
+    end_before = 0
+    for start, end, _ in runs:
+        if not end_before <= start < end <= max_parallelism:
+            return f"{what} [{start}, {end}) overlap, are out of order or not below {max_parallelism}"
         end_before = end
     return None

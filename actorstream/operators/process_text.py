@@ -36,7 +36,7 @@ class ProcessText(RollingText):
         self.emit(depth, "ctx.key = k")
         if self._time is not None:
             self.emit(depth, f"ctx.event_time_us = {self._time}")
-            self.emit(depth, f"ctx.watermark_us = {self._mark()}")
+            self.emit(depth, f"ctx.watermark_us = {self._of_key(self._mark())}")
         else:
             self.begin("ctx.event_time_us = None")
         self._handled(node, binding, f"handle({item}, ctx)", depth)
@@ -114,7 +114,7 @@ class ProcessText(RollingText):
         if not self._iterator:
             self.emit(depth, f"{name}.now = {name}.written = ctx.watermark_us")
             return
-        mark, at = self._mark(), self._time
+        mark, at = self._mark() if self.bindings.floors is None else "ctx.watermark_us", self._time
         self.emit(depth, f"{name}.now = {mark}")
         self.emit(depth, f"{name}.written = " + (mark if at is None else f"{at} if {at} > {mark} else {mark}"))
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from actorstream.model.times import TIME_MAX
+from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.operators.early_timers import EarlyTimers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from actorstream.operators.floors import Floors
+    from actorstream.state.timer_epoch import Place
     from actorstream.state.timers import TimerTable
 
 Domain: TypeAlias = Literal["event", "processing"]
@@ -38,16 +41,28 @@ class ProcessTimers:
         set: Lets the timer (key, name, domain) fire at a time in microseconds, as `TimerTable.set`.
     """
 
-    __slots__ = ("_table", "set", "soonest", "take")
+    __slots__ = ("_all", "_ending", "_table", "set", "soonest", "take")
     firing = False
 
     def __init__(self, table: TimerTable) -> None:
         """Go on with the timers in `table` (T25)."""
-        self._table = table
-        self.take = table.take_due
+        self._all = table
+        self._table: TimerTable | EarlyTimers = table
+        self._ending = False
+        self.take: Callable[[int, int], Place | None] = table.take_due
         self.set: Callable[[object, object, Domain, int], None] = table.set
         self.soonest = table.soonest
         self.soonest[:] = self._next("event"), self._next("processing")
+
+    def on_floors(self, floors: Floors | None, watermark: int, /) -> None:
+        """Let timers up to the floor of their key be due at once."""
+        self._table = self._all if floors is None else EarlyTimers(self._all, floors, watermark, self._wake)
+        self.take = self._table.take_due
+        self.set = self._set_in_event_time if self._ending else self._table.set
+        self.soonest[:] = self._next("event"), self._next("processing")
+
+    def _wake(self) -> None:
+        self.soonest[0] = TIME_MIN
 
     @property
     def due(self) -> int:
@@ -61,6 +76,7 @@ class ProcessTimers:
 
     def end_clock(self) -> None:
         """Set no more timers of the clock: all input has ended, and those that are pending fire now."""
+        self._ending = True
         self.set = self._set_in_event_time
 
     def _set_in_event_time(self, key: object, name: object, domain: Domain, at_us: int) -> None:

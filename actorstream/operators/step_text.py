@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Edge, Function, Node, NodeId
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.operators.event_clock import AssignedClock
+    from actorstream.operators.floors import Floors
     from actorstream.operators.key_check import KeyCheck
     from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.routing import Router
@@ -71,7 +72,7 @@ class Bindings:
     """What a chain's functions are bound to in one subtask.
 
     `clock` stands where records enter, `assigned` behind each operator that gives them new times, `after` behind
-    the operator with state. `round` may change at any time.
+    the operator with state. `round` may change at any time. `floors`: for some keys time has come further.
     """
 
     state: OperatorState | None = None
@@ -85,6 +86,7 @@ class Bindings:
     assigned: Mapping[NodeId, AssignedClock] = field(default_factory=dict)
     after: EventClock = field(default_factory=EventClock)
     round: Round = field(default_factory=Round)
+    floors: Floors | None = None
 
 
 class Line(NamedTuple):

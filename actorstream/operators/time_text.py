@@ -57,6 +57,11 @@ class TimeText(StepText):
             self._uses_entering_watermark = True
         return self._watermark
 
+    def _of_key(self, mark: str) -> str:
+        """Give the expression for the watermark that counts for the key at hand, where in the chain it is `mark`."""
+        floors = self.bindings.floors
+        return mark if floors is None else f"{self.constant('floored', floors.at)}(k, {mark})"
+
     def _assign(self, node: Node, spec: AssignSpec, item: Item, depth: int) -> None:
         """Give the record a time of its own, write all that takes it, and move the watermark."""
         n = node.id

@@ -20,6 +20,7 @@ from actorstream.graph.nodes import Timed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actorstream.model.key_groups import KeyGroupRange
     from actorstream.model.world import Clock
     from actorstream.operators.columns import Column
     from actorstream.state.operator_state import OperatorState
@@ -98,8 +99,11 @@ class RestoredByWatermark(Protocol):
     So a snapshot is taken only when nothing is due.
     """
 
-    def on_restore(self, watermark: int, /) -> None:
-        """Go on at the watermark of the snapshot; called once, behind `open`."""
+    def on_restore(self, watermark: int, floors: Sequence[tuple[KeyGroupRange, int]] = (), /) -> None:
+        """Go on at the watermark of the snapshot; called once, behind `open`.
+
+        For the key groups of `floors` time had come further: see operators/floors.py.
+        """
         ...
 
 

@@ -87,7 +87,7 @@ class WaitingText(ProcessText):
             self._exact_time(depth)
         self._exact_mark(depth)
         self._lazy = None
-        self.emit(depth, f"r = {take}(k, {item}, {time}, {self._mark()})")
+        self.emit(depth, f"r = {take}(k, {item}, {time}, {self._of_key(self._mark())})")
         watermark = self._watermark
         if delay := delay_of(node):
             self.emit(depth, f"wd = {watermark} - {delay}")
@@ -226,15 +226,17 @@ class WaitingText(ProcessText):
             self.emit(depth, f"due = operator.{found}{limit})")
             self.emit(depth, "round.given = len(due)")
             self.emit(depth, f"for {result}, tf in due:")
-            self._passed(node, depth + 1)
+            self._passed(node, mark, depth + 1)
             self._result(node, result, depth + 1)
         else:
             self._fire_timers(node, depth, mark, due, limit)
         self._time, self._watermark, self._moves, self._iterator = time, watermark, moves, iterator
 
-    def _passed(self, node: Node, depth: int) -> None:
+    def _passed(self, node: Node, mark: str, depth: int) -> None:
         if self.part != "fire by clock" and not delay_of(node):
-            self.emit(depth, "if tf - 1 > wp: wp = tf - 1")
+            # What is due by a floor only says nothing of the other keys.
+            passed = "tf - 1 > wp" if self.bindings.floors is None else f"wp < tf - 1 <= {mark}"
+            self.emit(depth, f"if {passed}: wp = tf - 1")
 
     def _fire_timers(self, node: Node, depth: int, mark: str, due: str, limit: str) -> None:
         """Write the loop over timers: each is looked for when the one before is done, which may have set others."""
@@ -249,9 +251,13 @@ class WaitingText(ProcessText):
         self.emit(depth, f"while turns and {up_to} >= {due} and {found}:")
         self.emit(depth + 1, "turns -= 1")
         self.emit(depth + 1, "tf, _, _, k, name = found")
-        self._passed(node, depth + 1)
+        self._passed(node, mark, depth + 1)
         self.emit(depth + 1, f"timer = new(Timer, (datetime_of(tf), name, {domain!r}))")
-        self._on_timer(node, depth + 1, mark if by_clock else "tf if tf > wp else wp")
+        watermark, floors = mark if by_clock else "tf if tf > wp else wp", self.bindings.floors
+        if floors is not None:
+            name = self.constant("by_clock", floors.at) if by_clock else self.constant("by_time", floors.at_timer)
+            watermark = f"{name}(k, {watermark})"
+        self._on_timer(node, depth + 1, watermark)
         self.emit(depth, f"round.given = {limit} - turns")
 
     def _on_timer(self, node: Node, depth: int, watermark: str) -> None:

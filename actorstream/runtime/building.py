@@ -324,7 +324,9 @@ class _Builder:
             time = EventTime(chain, parts, self._context.world.clock, source=isinstance(subtask, SourceSubtask))
             told_by = [self._told(plan.chain_of[exchange.sender], sender, exchange) for exchange, sender in senders]
             reached = self._restored.reached_by(chain, identity.subtask)
-            time.restore(own, self._restored.parts_of(chain), told_by, reached)
+            own_groups = range_of(identity.subtask, chain.parallelism, plan.graph.max_parallelism)
+            floors = self._restored.floors_of(chain, own_groups)
+            time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
         sides = [exchange.side for exchange, _ in senders]
         subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from actorstream.errors import MissingTimestampError
 from actorstream.graph.nodes import TimedSpec
 from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.operators.floors import Floors, StandsOnFloors
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.step_text import Round
@@ -67,6 +68,7 @@ class ChainRunner(StepRunner):
         self._lacks_time = False
         self._piece_began: int | None = None
         self._state: OperatorState | None = None
+        self._floors: Floors | None = None
 
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
@@ -84,11 +86,22 @@ class ChainRunner(StepRunner):
             if stateful is not None:
                 self._stage = self.time.clock_before(self.chain, stateful)
                 self._delay = delay_of(stateful)
+                floors = self.time.floors
                 if isinstance(bindings.operator, RestoredByWatermark):
-                    bindings.operator.on_restore(self._stage.now)
+                    bindings.operator.on_restore(self._stage.now, floors)
+                elif floors and bindings.state is not None:
+                    self._stand_on(Floors(floors, bindings.state.key_group))
                 timed = isinstance(stateful.spec, TimedSpec) and stateful.spec.definition.event_time
                 self._lacks_time = timed and self._stage is self.time.clock
         self.compile()
+
+    def _stand_on(self, floors: Floors | None) -> None:
+        """Let time be what floors say for their keys, or again the same for all."""
+        self._floors = floors
+        if self._bindings is not None:
+            self._bindings.floors = floors
+        if isinstance(self._waiting, StandsOnFloors):
+            self._waiting.on_floors(floors, self._stage.now)
 
     def compile(self) -> None:
         """Write the step anew: at the start, and when a subscription comes or goes."""
@@ -274,6 +287,9 @@ class ChainRunner(StepRunner):
 
     def tell(self) -> None:
         """Tell those behind how far event time has come, where no records do."""
+        if self._floors is not None and self._stage.now >= self._floors.highest:
+            self._stand_on(None)
+            self.compile()
         if self.time is not None:
             self._passed(self._stage)  # handlers are to know it as well, also where nobody behind them does
             for exchange, output in self.outputs.items():

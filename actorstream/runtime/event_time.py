@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import AssignSpec, Node, NodeId
     from actorstream.graph.plan import Chain
     from actorstream.model.world import Clock
+    from actorstream.operators.floors import Floor
     from actorstream.protocol.idleness import Pause
 
 PERIOD_US = 200_000
@@ -52,7 +53,8 @@ class TimeReport(NamedTuple):
 
     `entering` and `after` are the clocks' times, `assigned` those by operator: where times are assigned, and that by
     which the operator with state goes, for the chain it is in depends on the parallelism. `parts` are the
-    generators, by operator and split or channel; `told` is by exchange.
+    generators, by operator and split or channel; `told` is by exchange. `floors`: for these key groups time had come
+    further, before a rescale.
     """
 
     entering: int
@@ -60,6 +62,7 @@ class TimeReport(NamedTuple):
     assigned: Mapping[str, int]
     parts: Mapping[str, Mapping[str, PartTime]]
     told: Mapping[str, Told]
+    floors: Sequence[Floor] = ()
 
 
 class _Assigned:
@@ -115,6 +118,14 @@ class EventTime:
         self.assigned = {each.node.id: each.clock for each in self._assigned}
         self._stateful = chain.stateful
         self._stage = self.clock if chain.stateful is None else self.clock_before(chain, chain.stateful)
+        self._floors: Sequence[Floor] = ()
+
+    @property
+    def floors(self) -> Sequence[Floor]:
+        """For which key groups of the operator with state time has come further, before a rescale."""
+        if self._floors:
+            self._floors = [floor for floor in self._floors if floor.watermark > self._stage.now]
+        return self._floors
 
     @property
     def now(self) -> int:
@@ -295,7 +306,7 @@ class EventTime:
         assigned = {each.node.name: each.clock.now for each in self._assigned}
         if self._stateful is not None:
             assigned[self._stateful.name] = self._stage.now
-        return TimeReport(self.clock.now, self.after.now, assigned, parts, told)
+        return TimeReport(self.clock.now, self.after.now, assigned, parts, told, self.floors)
 
     def restore(
         self,
@@ -303,6 +314,7 @@ class EventTime:
         parts: Mapping[str, Mapping[str, PartTime]],
         channels: Sequence[Told | None],
         reached: int = TIME_MIN,
+        floors: Sequence[Floor] = (),
     ) -> None:
         """Go on where a snapshot was taken.
 
@@ -312,7 +324,9 @@ class EventTime:
             channels: What each channel's sender had told; empty for a source. None: its sender had another parallelism,
                 so nobody knows, and time waits until it speaks.
             reached: How far the operator with state had come, wherever it was.
+            floors: For which of its key groups it had come further.
         """
+        self._floors = floors
         entering = max(own.entering, reached) if self._stage is self.clock else own.entering
         if self._source:
             said = parts.get(_OF_THE_SOURCE, {})

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actorstream.errors import InvariantError, RestoreError
+from actorstream.graph.fingerprint import names_in_doubt
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
 from actorstream.runtime.adapting import adapt
@@ -92,6 +93,7 @@ def _open(
     kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
     evolved = evolved_columns(manifest, columns)
     restored = restore(context.world.files, directory, manifest)
+    restored.in_doubt = names_in_doubt(context.plan.graph, manifest.graph)
     restored.kept, restored.columns = kept, evolved
     return restored
 
@@ -105,6 +107,7 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
     beginning = replace(context.beginning, manifest=manifest)
     linked = beginning.adopt(context.world.files, context.layers_folder, claim.attempt)
     restored = restore(context.world.files, context.directory, linked)
+    restored.in_doubt = names_in_doubt(context.plan.graph, linked.graph)
     restored.kept, restored.columns = [positions_in(linked)], evolved
     restored.claimed = beginning.place.folder if context.settings.claim else None
     return restored

@@ -9,7 +9,7 @@ with its name, never dropped silently.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.manifest import (
@@ -27,14 +27,17 @@ from actorstream.checkpoints.manifest import (
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError, RestoreError
+from actorstream.graph.fingerprint import fingerprint
 from actorstream.graph.nodes import SinkSpec, SourceSpec
 from actorstream.model.connect import RetainingSource
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MIN
+from actorstream.operators.floors import Floor
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
 from actorstream.runtime.messages import SplitPosition
+from actorstream.runtime.rescaled_time import floors_of, floors_within
 from actorstream.runtime.schema_check import check_states, entry_of
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
@@ -56,7 +59,9 @@ class Restored:
     """What an attempt starts from. `close` gives up the layers that no stack took.
 
     `kept` holds the positions of every checkpoint still in the store, oldest first, `columns` the states as they
-    read what the layers hold. `claimed` is the savepoint that is the job's from now on.
+    read what the layers hold. `claimed` is the savepoint that is the job's from now on. `in_doubt` are names that may
+    be of other operators than in the snapshot: no time is known of those. `floors` says how far event time had come for
+    key groups of an operator, beyond the least of all.
     """
 
     checkpoint: CheckpointId | None = None
@@ -69,17 +74,26 @@ class Restored:
     times: dict[str, dict[int, TimeReport]] = field(default_factory=dict)
     claimed: str | None = None
     columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
+    floors: dict[str, list[Floor]] = field(default_factory=dict)
+    in_doubt: frozenset[str] = frozenset()
+
+    def _known(self, chain: Chain) -> Mapping[int, TimeReport]:
+        """Give the event times of a chain's subtasks, as far as its names mean what they did."""
+        known, doubt = self.times.get(chain.name, {}), self.in_doubt
+        if not doubt or chain.name in doubt:
+            return {} if chain.name in doubt else known
+        return {subtask: _without(report, doubt) for subtask, report in known.items()}
 
     def time_of(self, chain: Chain, subtask: int) -> TimeReport:
         """Give the event time of a subtask, or the least of all where its chain had another parallelism."""
-        known = self.times.get(chain.name, {})
+        known = self._known(chain)
         if subtask in known and len(known) == chain.parallelism:
             return known[subtask]
         return least(known.values())
 
     def told_by(self, chain: Chain, subtask: int, exchange: str) -> Told | None:
         """Give what a subtask had told those behind an exchange; None where there was no such exchange or subtask."""
-        known = self.times.get(chain.name, {})
+        known = self._known(chain)
         if len(known) != chain.parallelism:
             return None if self.times else NOTHING_TOLD
         return self.time_of(chain, subtask).told.get(exchange)
@@ -89,7 +103,7 @@ class Restored:
 
         Where it had another parallelism that is the least of all its subtasks.
         """
-        if chain.stateful is None:
+        if chain.stateful is None or chain.stateful.name in self.in_doubt:
             return TIME_MIN
         name, known = chain.stateful.name, self.times.get(chain.name, {})
         if subtask in known and len(known) == chain.parallelism and name in known[subtask].assigned:
@@ -100,16 +114,30 @@ class Restored:
     def parts_of(self, chain: Chain) -> dict[str, dict[str, PartTime]]:
         """Give where each generator stood, by operator and split or channel, whichever subtask had it."""
         parts: dict[str, dict[str, PartTime]] = {}
-        for report in self.times.get(chain.name, {}).values():
+        for report in self._known(chain).values():
             for operator, by_part in report.parts.items():
                 parts.setdefault(operator, {}).update(by_part)
         return parts
+
+    def floors_of(self, chain: Chain, key_groups: KeyGroupRange) -> list[Floor]:
+        """Give for which of these key groups the operator with state had come further than the least of all."""
+        if chain.stateful is None or chain.stateful.name in self.in_doubt:
+            return []
+        return floors_within(self.floors.get(chain.stateful.name, ()), key_groups)
 
     def close(self) -> None:
         """Let go of this object's own hold on the layers."""
         for layer in self.layers:
             layer.release()
         self.layers = []
+
+
+def _without(report: TimeReport, doubt: frozenset[str]) -> TimeReport:
+    return report._replace(
+        assigned={name: time for name, time in report.assigned.items() if name not in doubt},
+        parts={name: parts for name, parts in report.parts.items() if name not in doubt},
+        told={name: told for name, told in report.told.items() if name.rpartition(":")[0] not in doubt},
+    )
 
 
 def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Sequence[Column]]) -> None:
@@ -189,6 +217,10 @@ def restore(
             {name: {part: PartTime(*place) for part, place in each.items()} for name, each in parts.items()},
             {name: Told(*each) for name, each in told.items()},
         )
+    for name, operator in () if manifest.drained else manifest.operators.items():
+        restored.floors[name] = [
+            Floor(KeyGroupRange(start, end), watermark) for start, end, watermark in operator.floors
+        ]
     for token in manifest.sinks:
         by_subtask = restored.tokens.setdefault(token.operator, {})
         by_subtask.setdefault(token.subtask, []).append(PendingCommit(CheckpointId(token.checkpoint), token.token))
@@ -264,7 +296,8 @@ class ManifestWriter:
                     ]
             if chain.stateful is not None:
                 name = chain.stateful.name
-                operators[name] = self._operator(name, chain.parallelism, runs)
+                floors = floors_of(chain, reports, self.plan.graph.max_parallelism)
+                operators[name] = replace(self._operator(name, chain.parallelism, runs), floors=floors)
         return Manifest(
             format=FORMAT,
             job=self.job,
@@ -283,6 +316,7 @@ class ManifestWriter:
             times=times,
             drained=drained,
             logs=logs_of(self.plan),
+            graph=fingerprint(self.plan.graph),
         )
 
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:

@@ -151,6 +151,21 @@ class TimerIndex:
             if place < len(near.timers) and near.timers[place] == at:
                 del near.timers[place]
 
+    def behind(self, group: int, position: Position, up_to: int) -> tuple[list[At], Position | None]:
+        """Read the timers of a key group behind a position, up to a time; give them, and from where there may be more.
+
+        What epochs in memory know better is among them.
+        """
+        found: list[At] = []
+        for rows, (time, rest, _, cut) in enumerate(self._newest(group, position), 1):
+            if time > up_to:
+                break
+            if cut:
+                found.append((time, rest[:cut], self._domain + rest[cut:]))
+            if rows == MOST:
+                return found, (time, rest)
+        return found, None
+
     def _begin(self, group: int, mark: int, *, complete: bool) -> _Nearest:
         near = self._near[group] = _Nearest((mark, b""), complete=complete)
         return near

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from actorstream.state.epochs import Part
     from actorstream.state.key_space import KeySpace
     from actorstream.state.timer_epoch import Change, Changes, Place
-    from actorstream.state.timer_index import At
+    from actorstream.state.timer_index import At, Position
 
 Domain: TypeAlias = Literal["event", "processing"]
 
@@ -225,6 +225,10 @@ class TimerTable(Epochs[TimerEpoch]):
         """
         found, _ = self._first(_NUMBERS[domain])
         return None if found is None else found[0]
+
+    def stored_behind(self, group: int, position: Position, up_to: int) -> tuple[list[At], Position | None]:
+        """Give some event timers that layers hold of a key group, in order, and from where there may be more."""
+        return self._indexes[0].behind(group, position, up_to)
 
     # ---- epochs ------------------------------------------------------------------------------------------------------
 

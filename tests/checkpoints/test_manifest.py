@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from actorstream.checkpoints.manifest import (
     FORMAT,
+    FloorRun,
     LayerEntry,
     Manifest,
     OperatorEntry,
@@ -88,9 +89,24 @@ def with_stack(*runs: tuple[int, int, list[int]]) -> Callable[[Manifest], Manife
     return lambda manifest: replace(manifest, operators={"views": replace(manifest.operators["views"], stacks=stacks)})
 
 
+def with_floors(*runs: tuple[int, int, int]) -> Callable[[Manifest], Manifest]:
+    floors = [FloorRun(*run) for run in runs]
+    return lambda manifest: replace(manifest, operators={"views": replace(manifest.operators["views"], floors=floors)})
+
+
+def test_floors_by_key_group_come_back_and_older_manifests_have_none() -> None:
+    """T47: how far event time had come for each key group; the least of a subtask needs no line."""
+    manifest = with_floors((0, 10, -5), (64, 128, 1 << 62))(MANIFEST)
+    assert unsealed(unseal(PATH, seal(manifest))) == manifest
+    old = unseal(str(GOLDEN), GOLDEN.read_bytes())
+    assert (old.operators["views"].floors, old.graph) == ([], "")
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
+        (with_floors((0, 64, 1), (63, 128, 2)), r"floors of key groups \[63, 128\) overlap"),
+        (with_floors((0, 129, 1)), r"floors of key groups \[0, 129\)"),
         (with_stack((0, 129, [0])), r"\[0, 129\) overlap, are out of order or not below 128"),
         (with_stack((0, 64, [0]), (63, 128, [1])), r"\[63, 128\) overlap"),
         (with_stack((64, 64, [0])), r"\[64, 64\) overlap"),

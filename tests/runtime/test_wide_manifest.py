@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,9 +14,12 @@ from actorstream.checkpoints.manifest import seal, unseal
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import AttemptNumber, CheckpointId, JobId, SubtaskId
-from actorstream.model.key_groups import range_of
+from actorstream.model.key_groups import KeyGroupRange, range_of
 from actorstream.operators.columns import columns_of
+from actorstream.operators.floors import Floor
+from actorstream.operators.windows.assigners import Tumbling
 from actorstream.protocol.commit import PendingCommit
+from actorstream.runtime.event_time import AT_FIRST
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
 from actorstream.runtime.restoring import ManifestWriter, positions_in
 from tests.runtime.doubles import Splits, Target
@@ -105,6 +109,32 @@ def test_2000_subtasks_stay_under_256_kib_and_20_ms(layers: list[Layer], stages:
     assert len(data) < 256 * 1024
     assert shortest_ms(assemble) < 20
     assert shortest_ms(lambda: positions_in(unseal("manifest.json", data))) < 20
+
+
+def test_floors_of_2000_subtasks_that_all_differ_stay_under_256_kib(layers: list[Layer]) -> None:
+    """At worst, where each has come to another time, and each half of its key groups to yet another one before."""
+    pipeline = Pipeline("wide", max_parallelism=MAX_PARALLELISM)
+    stream = pipeline.source(Splits({"a": [1]}), name="in").assign_timestamps(lambda v: v)
+    stream.key_by(lambda v: v).window(Tumbling(5)).count(name="stage-0").sink(Target(), name="out")
+    plan = plan_graph(pipeline.draft.graph(), parallelism=2_000, has_store=True)
+    writer, now_us = writer_of(plan), 1_700_000_000_000_000
+    reports = reports_of(plan, layers, splits=1, tokens=100)
+    for subtask in plan.chain_of[plan.graph.nodes[-1].id].subtasks():
+        start, _ = range_of(subtask.subtask, 2_000, MAX_PARALLELISM)
+        time = AT_FIRST._replace(
+            assigned={"stage-0": now_us + subtask.subtask},
+            floors=[Floor(KeyGroupRange(start, start + 1), now_us + 10_000 + subtask.subtask)],
+        )
+        reports[subtask] = replace(reports[subtask], time=time)
+
+    def assemble() -> Manifest:
+        return writer.assemble(CheckpointId(7), reports, final=False, created_us=now_us, duration_us=12_000)
+
+    manifest = assemble()
+    floors = manifest.operators["stage-0"].floors
+    assert len(floors) > 3_900
+    assert len(seal(replace(manifest, times=[]))) < 256 * 1024
+    assert shortest_ms(assemble) < 40
 
 
 def shortest_ms(call: Callable[[], object]) -> float:

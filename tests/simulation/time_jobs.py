@@ -2,29 +2,28 @@
 
 Their output does not depend on how the simulation schedules them: either a job has one split, so the order of its
 records, and with it what is late, is fixed; or no record comes later than its source promises, so none is late.
+
+Those that flicker are another matter: splits become idle all the time, subtasks come to different times, and what is
+late is chance. But each record is in one result or late, and each window has one result.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import anyio
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.time import WatermarkAlignment
-from actorstream.model.connect import Fetched
+from actorstream.operators.contexts import OutputTag
 from actorstream.operators.keyed_process import KeyedProcess
-from actorstream.operators.state_declarations import ValueState
+from actorstream.operators.state_declarations import MapState, ValueState
 from actorstream.operators.windows.assigners import Session, Sliding, Tumbling
-from actorstream.testing.loop import SimulatedLoop
-from tests.simulation.oracles import BrokenPromiseError
 from tests.simulation.stages import Event, Result
+from tests.simulation.time_sources import Flickering, Quiet, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from actorstream.api.stream import Stream
@@ -35,11 +34,8 @@ if TYPE_CHECKING:
 
 START = 1_000
 DISORDER = 6
-HELD_UP = 12.0
-"""Virtual seconds that an idle split waits for the others' results."""
-
-_AT_FIRST = 5
-_LONG_AFTER = 1_000
+PAUSE = 0.02
+"""How long at most, in virtual seconds, splits that flicker pause; they are idle after a tenth."""
 
 
 def time_of(event: Event) -> int:
@@ -54,66 +50,6 @@ def events_of(source: str, number: int, variant: int) -> list[Event]:
     return [Event(source, key, seq, rng.randrange(100)) for seq, key in enumerate(keys)]
 
 
-class Rows:
-    """A source whose splits are lists, read a few records at a time, with pauses."""
-
-    def __init__(self, splits: Sequence[Sequence[Event]], pause: float) -> None:
-        self.rows = splits
-        self.pause = pause
-
-    async def splits(self) -> Sequence[str]:
-        return [str(number) for number in range(len(self.rows))]
-
-    async def read(self, split: str, after: int | None, /) -> AsyncIterator[Fetched[int, Event]]:
-        loop = _loop()
-        events = self.rows[int(split)]
-        start = 0 if after is None else after + 1
-        while start < len(events):
-            await self._wait(split, start)
-            end = min(self._end(split, start), start + loop.environment.randint(1, 4))
-            yield Fetched(events[start:end], end - 1)
-            start = end
-
-    def _end(self, split: str, start: int) -> int:
-        del start
-        return len(self.rows[int(split)])
-
-    async def _wait(self, split: str, start: int) -> None:
-        if _loop().environment.random() < 0.5:
-            await anyio.sleep(_loop().environment.random() * self.pause)
-
-
-class Quiet(Rows):
-    """The last split gives its first records, and the others, long after them, when results have been heard of."""
-
-    def __init__(self, splits: Sequence[Sequence[Event]], pause: float) -> None:
-        *others, last = splits
-        later = [replace(event, seq=event.seq + (event.seq >= _AT_FIRST) * _LONG_AFTER) for event in last]
-        super().__init__([*others, later], pause)
-        self.heard = anyio.Event()
-        self.undisturbed = False
-
-    def _end(self, split: str, start: int) -> int:
-        last = int(split) == len(self.rows) - 1
-        return _AT_FIRST if last and start < _AT_FIRST else super()._end(split, start)
-
-    async def _wait(self, split: str, start: int) -> None:
-        if int(split) < len(self.rows) - 1 or start < _AT_FIRST:
-            await super()._wait(split, start)
-            return
-        with anyio.move_on_after(HELD_UP):
-            await self.heard.wait()
-            return
-        if self.undisturbed:
-            raise BrokenPromiseError("idle", "an idle split has held the others' windows up")
-
-
-def _loop() -> SimulatedLoop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, SimulatedLoop)
-    return loop
-
-
 @dataclass(frozen=True)
 class TimeJob:
     """A pipeline of event time.
@@ -122,6 +58,7 @@ class TimeJob:
         splits: How many splits each source has.
         ordered: Whether the results of each key come in one order only.
         quiet: The source whose last split becomes idle.
+        flickers: All splits become idle at each pause: what is late is chance.
     """
 
     name: str
@@ -132,11 +69,13 @@ class TimeJob:
     quiet: str = ""
     generator: Callable[[], Any] | None = None
     alignment: float | None = None
+    flickers: bool = False
 
     def sources(self, number: int, variant: int, pause: float) -> dict[str, Rows]:
         """Make the sources."""
+        pause = max(pause, PAUSE) if self.flickers else pause
         return {
-            name: (Quiet if name == self.quiet else Rows)(
+            name: (Quiet if name == self.quiet else Flickering if self.flickers else Rows)(
                 [events_of(f"{name}{split}", number, variant) for split in range(count)], pause
             )
             for name, count in self.splits.items()
@@ -265,6 +204,71 @@ def _idle(streams: Mapping[str, Stream[Event]], sources: Mapping[str, Rows]) -> 
     return {"out": windows.map(heard)}
 
 
+LATE: OutputTag[Event] = OutputTag("behind the watermark")
+
+
+def _whole(event: Event) -> Result:
+    return Result(event.key, event, 1, 1)
+
+
+def _rows_of(result: WindowResult[str, Sequence[Event]]) -> Iterator[Result]:
+    """Give one row for the window, and one for each record in it."""
+    yield shown("window", result.key, result.start, len(result.value), 0)
+    yield from map(_whole, result.value)
+
+
+def _held(held: list[Event], event: Event) -> list[Event]:
+    held.append(event)
+    return held
+
+
+def _both(one: list[Event], other: list[Event]) -> list[Event]:
+    return one + other
+
+
+def _flickering_slices(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    none: list[Event] = []
+    windows = streams["a"].key_by(_key).window(Tumbling(2)).fold(none, _held, merge=_both, name="windows")
+    return {"out": windows.flat_map(_rows_of), "late": windows.late.map(_whole)}
+
+
+def _flickering_records(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    windows = streams["a"].key_by(_key).window(Tumbling(2)).apply(list, name="windows")
+    return {"out": windows.flat_map(_rows_of), "late": windows.late.map(_whole)}
+
+
+def _flickering_groups(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    """Both inputs in one window."""
+    left, right = (streams[name].key_by(_key) for name in "ab")
+    windows = left.cogroup(right, Tumbling(2), lambda ours, theirs: [[*ours, *theirs]], late=LATE, name="groups")
+    return {"out": windows.flat_map(_rows_of), "late": windows.side_output(LATE).map(_whole)}
+
+
+class Buckets(KeyedProcess[str, Event, Result]):
+    """Windows by hand: what comes behind the watermark is late, all else waits for a timer."""
+
+    held: MapState[int, list[Event]] = MapState()
+
+    def on_element(self, event: Event, ctx: Context[str], /) -> Iterator[Result]:
+        end = time_of(event) // 2 * 2 + 2
+        if ctx.watermark.timestamp() >= end if ctx.watermark.year > 1 else False:
+            ctx.emit_to(LATE, event)
+            return
+        self.held[end] = [*self.held.get(end, []), event]
+        ctx.set_timer(float(end), f"{end}")
+        yield from ()
+
+    def on_timer(self, timer: Timer, ctx: Context[str], /) -> Iterator[Result]:
+        events = self.held.pop(round(timer.at.timestamp()))
+        yield shown("window", ctx.key, timer.at, len(events), 0)
+        yield from map(_whole, events)
+
+
+def _flickering_timers(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    buckets = streams["a"].key_by(_key).process(Buckets, name="buckets")
+    return {"out": buckets, "late": buckets.side_output(LATE).map(_whole)}
+
+
 class Punctuated:
     """Moves at every fourth record, two seconds behind the highest time so far."""
 
@@ -299,6 +303,10 @@ TIME_JOBS: Mapping[str, TimeJob] = {
         TimeJob("itself", _itself, {"a": 2}, ordered=False),
         TimeJob("timers", _timers, {"a": 2}, ordered=False),
         TimeJob("idle", _idle, {"a": 2, "b": 2}, quiet="b", alignment=10.0),
+        TimeJob("flickering-slices", _flickering_slices, {"a": 3}, delay=1.0, flickers=True),
+        TimeJob("flickering-records", _flickering_records, {"a": 3}, delay=1.0, flickers=True),
+        TimeJob("flickering-groups", _flickering_groups, {"a": 2, "b": 2}, delay=1.0, flickers=True),
+        TimeJob("flickering-timers", _flickering_timers, {"a": 3}, delay=1.0, flickers=True),
     )
 }
 
@@ -307,7 +315,7 @@ def pipeline_of(job: TimeJob, sources: Mapping[str, Rows], sinks: Mapping[str, S
     """Build a job on these ends."""
     pipeline = Pipeline(job.name, max_parallelism=8)
     alignment = None if job.alignment is None else WatermarkAlignment("all", max_drift=job.alignment)
-    idle = 5.0 if job.quiet else None
+    idle = 5.0 if job.quiet else PAUSE / 10 if job.flickers else None
     streams = {}
     for name, source in sources.items():
         read = pipeline.source(source, name=f"in-{name}")

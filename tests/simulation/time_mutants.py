@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from actorstream.checkpoints.manifest import FloorRun
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier
@@ -14,16 +15,18 @@ from actorstream.operators.generators import Custom
 from actorstream.operators.windows.sliced import SlicedWindows
 from actorstream.protocol.idleness import IdleClock
 from actorstream.protocol.watermarks import WatermarkCombiner
+from actorstream.runtime import rescaled_time, restoring
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.event_time import EventTime, TimeReport
 from actorstream.runtime.messages import TriggerCheckpoint
 from actorstream.runtime.outputs import ExchangeOutput
+from actorstream.runtime.rescaled_time import floors_of
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.timers import TimerTable
 from tests.simulation.mutation import Patches, at_work
 from tests.simulation.running import Session
-from tests.simulation.time_running import draw_time, run_time_plan
+from tests.simulation.time_running import TimeSession, draw_time, run_time_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +125,43 @@ _LATER: dict[str, Any] = {
     **_OFTEN,
     "sessions": (*(Session(2, crash_step=step) for step in range(400, 800, 50)), Session(2, power=True)),
 }
+
+# -- floors by key group -----------------------------------------------------------------------------------------------
+
+_MOVED: dict[str, Any] = {
+    "events": 60,
+    "interval": 0.2,
+    "timeout": 60.0,
+    "sessions": (TimeSession(4, rescales=[(0.05, parallelism) for parallelism in (3, 2, 4, 1, 3)]),),
+}
+"""Rescaled again and again, while subtasks are at different times."""
+
+
+def _floors(change: Callable[[list[FloorRun]], list[FloorRun]]) -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(restoring, "floors_of", lambda *given: change(floors_of(*given)))]
+
+
+@mutant("floors are not in the checkpoint (T47)", job="flickering-slices", **_MOVED)
+def _no_floors() -> Sequence[AbstractContextManager[object]]:
+    return _floors(lambda runs: [])
+
+
+@mutant("floors are not in the checkpoint, and windows have timers (T47)", job="flickering-records", **_MOVED)
+def _no_floors_of_timers() -> Sequence[AbstractContextManager[object]]:
+    return _floors(lambda runs: [])
+
+
+@mutant("key groups get the floors of others (T33)", job="flickering-timers", **_MOVED)
+def _floors_of_others() -> Sequence[AbstractContextManager[object]]:
+    # As if the first key group were the last one.
+    return _floors(lambda runs: sorted(FloorRun(8 - end, 8 - start, watermark) for start, end, watermark in runs))
+
+
+@mutant("all key groups have the least time of all subtasks", job="flickering-timers", **_MOVED)
+def _least_of_all() -> Sequence[AbstractContextManager[object]]:
+    real = rescaled_time._of_subtask
+    return [patch.object(rescaled_time, "_of_subtask", lambda groups, _, time: real(groups, TIME_MIN, time))]
+
 
 # -- barriers and firing -----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 prefix      what is committed of a key is how the undisturbed run begins (where no order is fixed: a part of it)
 kept        what was committed once is there for ever
 complete    (at the end) nothing is missing: what was late is late, and nothing else
+once        (of jobs that flicker, whose lateness is chance) no window twice, and each record once, in a result or late
 monotone    no clock of any actor ever goes back, nor behind what the checkpoint says
 """
 
@@ -12,8 +13,8 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -22,9 +23,11 @@ import anyio
 
 from actorstream.api.run import Run
 from actorstream.api.settings import Settings
+from actorstream.errors import JobFailed, StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.event_time import EventTime
+from actorstream.runtime.subtask import Subtask
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.world import START_US
@@ -33,15 +36,29 @@ from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
 from tests.simulation.oracles import BrokenPromiseError, read_results
 from tests.simulation.running import END_S, FailingFiles, Plan, Session, Story, draw, judge, run_session, ticking
 from tests.simulation.stages import Result
-from tests.simulation.time_jobs import TIME_JOBS, Quiet, pipeline_of, sinks_of
+from tests.simulation.time_jobs import TIME_JOBS, pipeline_of, sinks_of
+from tests.simulation.time_sources import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from actorstream.api.job import Job
+    from actorstream.model.ids import ChannelIndex
+    from actorstream.model.signals import ChannelItem
     from actorstream.testing.run import Outcome
+
+DAWDLES = 0.03
+"""Virtual seconds, at most, that an actor of a job that flickers waits before an item."""
 
 Committed = dict[str, dict[str, list[Result]]]
 """By sink and key."""
+
+
+@dataclass(frozen=True)
+class TimeSession(Session):
+    """A session that is rescaled while it runs: after so many virtual seconds, each from the one before, to so many."""
+
+    rescales: Sequence[tuple[float, int]] = ()
 
 
 def draw_time(seed: int, **fixed: object) -> Plan:
@@ -54,13 +71,26 @@ def draw_time(seed: int, **fixed: object) -> Plan:
     return replace(plan, **fixed)  # type: ignore[arg-type]
 
 
+def moved(plan: Plan) -> Plan:
+    """Have sessions of a plan rescaled while they run."""
+    rng = random.Random(f"moved {plan.seed}")
+    return replace(plan, sessions=[_with_rescales(session, rng) for session in plan.sessions])
+
+
+def _with_rescales(session: Session, rng: random.Random) -> Session:
+    if rng.random() < 0.4:
+        return session
+    rescales = [(rng.random() * 0.2, rng.randint(1, 4)) for _ in range(rng.randint(1, 3))]
+    return TimeSession(**vars(session), rescales=rescales)
+
+
 def run_time_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Story:
     """Run all sessions, `mutant` at work inside them, and check after each.
 
     Raises:
         BrokenPromiseError: The oracle that is violated; a note says how to repeat the run.
     """
-    expected = undisturbed(plan.job, plan.events, plan.seed % 4)
+    expected = {} if TIME_JOBS[plan.job].flickers else undisturbed(plan.job, plan.events, plan.seed % 4)
     try:
         return _run(plan, expected, mutant)
     except BrokenPromiseError as broken:
@@ -109,7 +139,11 @@ def _run(plan: Plan, expected: Committed, mutant: Callable[[], AbstractContextMa
             else:
                 disk.kill()
             now = committed_in(disk, plan.job)
-            check(expected, before, now, ordered=TIME_JOBS[plan.job].ordered, ended=outcome.result == "finished")
+            ended = outcome.result == "finished"
+            if TIME_JOBS[plan.job].flickers:
+                check_once(plan, before, now, ended=ended)
+            else:
+                check(expected, before, now, ordered=TIME_JOBS[plan.job].ordered, ended=ended)
             before = now
             disk.kill()
         if outcomes[-1].result != "finished":
@@ -141,6 +175,27 @@ def check(expected: Committed, before: Committed, now: Committed, *, ordered: bo
                 raise BrokenPromiseError("complete", f"{sink}[{key}] holds {found}, undisturbed it is {right}")
 
 
+def check_once(plan: Plan, before: Committed, now: Committed, *, ended: bool) -> None:
+    """Count windows and records, and compare with the input; raise BrokenPromiseError."""
+    there, earlier = (Counter(row for by_key in each.values() for row in _flat(by_key)) for each in (now, before))
+    if earlier - there:
+        raise BrokenPromiseError("kept", f"{earlier - there} is gone")
+    windows = Counter((row.key, row.event.seq) for row in there.elements() if row.event.source == "window")
+    records = Counter(row.event for row in there.elements() if row.event.source != "window")
+    twice = [each for each, count in (windows + records).items() if count > 1]
+    if twice:
+        raise BrokenPromiseError("once", f"{twice} came twice")
+    sources = TIME_JOBS[plan.job].sources(plan.events, plan.seed % 4, plan.pause)
+    given = {event for source in sources.values() for rows in source.rows for event in rows}
+    if records.keys() - given or (ended and given - records.keys()):
+        raise BrokenPromiseError("complete", f"{given ^ records.keys()} is in the output or in the input only")
+
+
+def _flat(by_key: Mapping[str, list[Result]]) -> Iterator[Result]:
+    for rows in by_key.values():
+        yield from rows
+
+
 @contextmanager
 def watched() -> Iterator[list[str]]:
     """Watch every clock of every actor; give what went back."""
@@ -169,9 +224,24 @@ def watched() -> Iterator[list[str]]:
         yield gone_back
 
 
+@contextmanager
+def dawdling() -> Iterator[None]:
+    """Let each actor take its time over what its lanes bring, so that each reads them in an order of its own."""
+    real = Subtask._on_item
+
+    async def on_item(self: Subtask, channel: ChannelIndex, item: ChannelItem) -> None:
+        environment = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
+        if environment.random() < 0.5:
+            await anyio.sleep(environment.random() * DAWDLES)
+        await real(self, channel, item)
+
+    with patch.object(Subtask, "_on_item", on_item):
+        yield
+
+
 def _session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
     fired = random.Random(f"fired {plan.seed} {number}").choice((1, 2, 256))
-    with fired_at_once(fired):
+    with fired_at_once(fired), dawdling() if TIME_JOBS[plan.job].flickers else nullcontext():
         return run_session(plan, number, disk, start_us, _main, "time ")
 
 
@@ -182,11 +252,24 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
     files = FailingFiles(world.files, session.failing, environment) if session.failing else world.files
     with use_world(ticking(world, files)), anyio.fail_after(END_S):
         async with _run_of(plan, session.parallelism, root) as job:
-            if session.stop_after is None:
-                await job.wait()
-                return "finished"
-            await anyio.sleep(session.stop_after)
+            rescales = session.rescales if isinstance(session, TimeSession) else ()
+            rescaling = asyncio.get_running_loop().create_task(_rescale(job, rescales), name="rescales")
+            try:
+                if session.stop_after is None:
+                    await job.wait()
+                    return "finished"
+                await anyio.sleep(session.stop_after)
+            finally:
+                rescaling.cancel()
     return "stopped"
+
+
+async def _rescale(job: Job, rescales: Sequence[tuple[float, int]]) -> None:
+    """Rescale now and then; where the job has ended, or a checkpoint fails, it goes on as it was."""
+    for seconds, parallelism in rescales:
+        await anyio.sleep(seconds)
+        with suppress(StoreError, JobFailed):
+            await job.rescale(parallelism)
 
 
 def _run_of(plan: Plan, parallelism: int, root: str) -> Run:
@@ -196,6 +279,8 @@ def _run_of(plan: Plan, parallelism: int, root: str) -> Run:
         if isinstance(source, Quiet):
             # After a restart there may be nothing left to be heard of.
             source.undisturbed = len(plan.sessions) == 1
+    # Who dawdles needs more time than some plans give.
+    timeout = max(plan.timeout, 1.0) if job.flickers else plan.timeout
     sinks: Mapping[str, EventLog[Result]] = {
         sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
         for sink in sinks_of(job)
@@ -208,7 +293,7 @@ def _run_of(plan: Plan, parallelism: int, root: str) -> Run:
             "checkpoint_interval": plan.interval,
             "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
             "settings": Settings(
-                burst=0.0001, retained=plan.retained, checkpoint_timeout=plan.timeout, tolerated_failures=-1
+                burst=0.0001, retained=plan.retained, checkpoint_timeout=timeout, tolerated_failures=-1
             ),
         },
         wire=plan.wire,

@@ -10,11 +10,13 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from actorstream.errors import InvariantError
-from actorstream.model.times import TIME_MAX
+from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.operators.early_timers import EarlyTimers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from actorstream.operators.floors import Floors
     from actorstream.operators.process_timers import Domain
     from actorstream.operators.timed import Emitted, Given
     from actorstream.state.timers import Timer, TimerTable
@@ -37,9 +39,20 @@ class TimerDriven(ABC):
         """Go on with the timers that there are (T25)."""
         if timers is None:
             raise InvariantError("an operator with timers was opened over a state without them")
-        self._timers = timers
+        self._all = timers
+        self._timers: TimerTable | EarlyTimers = timers
+        self._floors: Floors | None = None
         self.due = self._next("event")
         self.clock_due = self._next("processing")
+
+    def on_floors(self, floors: Floors | None, watermark: int, /) -> None:
+        """Let timers up to the floor of their key be due at once."""
+        self._floors = floors
+        self._timers = self._all if floors is None else EarlyTimers(self._all, floors, watermark, self._wake)
+        self.due = self._next("event")
+
+    def _wake(self) -> None:
+        self.due = TIME_MIN
 
     @abstractmethod
     def on_timer(self, timer: Timer, watermark: int, given: list[Emitted]) -> None:
@@ -76,10 +89,11 @@ class TimerDriven(ABC):
 
     def _take(self, domain: Domain, up_to: int, watermark: int, limit: int) -> list[Emitted]:
         given: list[Emitted] = []
+        floors = self._floors
         for steps, timer in enumerate(self._timers.due(domain, up_to), 1):
             if timer is None:
                 break
-            self.on_timer(timer, watermark, given)
+            self.on_timer(timer, watermark if floors is None else floors.at(timer.key, watermark), given)
             if steps >= limit or len(given) >= limit:
                 break
         return given
