@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actorstream.cli import checkpoints, describe, log, run
+from actorstream.cli import checkpoints, describe, log, run, state
 from actorstream.cli.demo import command
 from actorstream.cli.running import log_to_stderr
 
@@ -22,6 +22,7 @@ app.command("describe")(describe.describe)
 app.command("demo")(command.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(log.app, name="log")
+app.add_typer(state.app, name="state")
 
 _debugging = [False]
 

@@ -2,6 +2,7 @@
 
     run describe        a pipeline, named as module:attribute
     checkpoints         a store, read only
+    state               the state in a checkpoint or savepoint, read only
     log                 an event log, in JSON lines
     demo                the main job
 

@@ -87,7 +87,7 @@ class Many(Shape):
         items = map(self._item.lift, of_class(raw, list))
         return self._cls(items)
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {self._cls.__name__: self._item.describe(above)}
 
 
@@ -119,7 +119,7 @@ class Fixed(Shape):
         items = zip(self._items, of_class(raw, list), strict=True)
         return tuple([shape.lift(item) for shape, item in items])
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {"tuple of": [item.describe(above) for item in self._items]}
 
 
@@ -162,7 +162,7 @@ class Pairs(Shape):
         pairs = of_class(raw, dict).items() if self._as_map else of_class(raw, list)
         return {key(k): item(v) for k, v in pairs}
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {"dict": [self._key.describe(above), self._item.describe(above)]}
 
 
@@ -191,7 +191,7 @@ class Maybe(Shape):
     def _lift(self, raw: object) -> object:
         return None if raw is None else self._item.lift(raw)
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {"maybe": self._item.describe(above)}
 
 
@@ -234,7 +234,7 @@ class Tagged(Shape):
             )
         return shape
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {
             "tagged": {tag: shape.describe(above) for tag, shape in sorted(self._by_tag.items(), key=itemgetter(0))}
         }
@@ -301,14 +301,14 @@ class Record(Shape):
         fields = zip(self._record.names, self._fields, strict=True)
         return self._record.build({name: shape.lift(raw[name]) for name, shape in fields if name in raw})
 
-    def describe(self, above: tuple[str, ...]) -> object:
-        if self.name in above:
+    def describe(self, above: tuple[Shape, ...]) -> object:
+        if self in above:
             return {"again": self.name}
         return {
             "record": self.name,
             "by": "position" if self._positional else "name",
             "fields": [
-                [name, shape.describe((*above, self.name)), name in self._record.required]
+                [name, shape.describe((*above, self)), name in self._record.required]
                 for name, shape in zip(self._record.names, self._fields, strict=True)
             ],
         }
@@ -360,13 +360,13 @@ class NamedDict(Shape):
             )
         return {key: shape.lift(raw[key]) for key, shape in self._fields.items() if key in raw}
 
-    def describe(self, above: tuple[str, ...]) -> object:
-        if self.name in above:
+    def describe(self, above: tuple[Shape, ...]) -> object:
+        if self in above:
             return {"again": self.name}
         return {
             "record": self.name,
             "by": "name",
             "fields": [
-                [key, shape.describe((*above, self.name)), key in self._required] for key, shape in self._fields.items()
+                [key, shape.describe((*above, self)), key in self._required] for key, shape in self._fields.items()
             ],
         }

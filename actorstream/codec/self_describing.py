@@ -35,29 +35,30 @@ from actorstream.errors import CodecError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_TUPLE, _SET, _FROZENSET, _DICT, _INT, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _ENUM, _RECORD = range(1, 13)
+_TUPLE, _SET, _FROZENSET, _DICT, _INT, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, ENUM, RECORD = range(1, 13)
 NESTING_MAX: Final = 100
 """How deep containers and records may sit in each other: reading takes up to five calls a level."""
 
-_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
 _MICROSECOND = timedelta(microseconds=1)
 _INSTANT_MIN = datetime.min.replace(tzinfo=UTC)
 _INSTANT_MAX = datetime.max.replace(tzinfo=UTC)
-_DECODING_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+DECODING_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 
 _pack: Callable[[object], bytes] = msgspec.msgpack.Encoder().encode
 
 
-class _Lowering:
+class Lowering:
     """One way down a value, giving what msgspec can pack as it is.
 
     `plain` holds the classes that msgspec takes as they are: with int in it a
     flat list is not walked, and an int over 64 bits shows as an OverflowError.
+    `leaves` and `branches` say how each class is taken apart, without and with others inside.
     """
 
     def __init__(self, plain: frozenset[type]) -> None:
         self._plain = plain
-        self._leaves: dict[type, Callable[[Any], object]] = {
+        self.leaves: dict[type, Callable[[Any], object]] = {
             int: _lower_int,
             datetime: _lower_datetime,
             date: lambda value: Ext(_DATE, value.toordinal().to_bytes(4, "big")),
@@ -66,7 +67,7 @@ class _Lowering:
             Decimal: lambda value: Ext(_DECIMAL, str(value).encode()),
             UUID: lambda value: Ext(_UUID, value.bytes),
         }
-        self._branches: dict[type, Callable[[Any, int], object]] = {
+        self.branches: dict[type, Callable[[Any, int], object]] = {
             list: self._list,
             dict: self._dict,
             tuple: self._tuple,
@@ -79,14 +80,14 @@ class _Lowering:
         kind = value.__class__
         if kind in self._plain:
             return value
-        branch = self._branches.get(kind)
+        branch = self.branches.get(kind)
         if branch is not None:
             if depth >= NESTING_MAX:
                 raise CodecError(
                     f"it is nested more than {NESTING_MAX} deep, or holds itself: use a flat list of parts"
                 )
             return branch(value, depth + 1)
-        leaf = self._leaves.get(kind)
+        leaf = self.leaves.get(kind)
         if leaf is not None:
             return leaf(value)
         self._learn(kind)
@@ -94,7 +95,7 @@ class _Lowering:
 
     def _learn(self, kind: type) -> None:
         if issubclass(kind, Enum):
-            self._leaves[kind] = _lower_member
+            self.leaves[kind] = _lower_member
             return
         record = record_class(kind)
         if record is None:
@@ -108,9 +109,9 @@ class _Lowering:
             values = parts(value)
             if not plain.issuperset(map(type, values)):
                 values = tuple([self.lower(part, depth) for part in values])
-            return Ext(_RECORD, _pack((name, dict(zip(names, values, strict=True)))))
+            return Ext(RECORD, _pack((name, dict(zip(names, values, strict=True)))))
 
-        self._branches[kind] = lower_record
+        self.branches[kind] = lower_record
 
     def _list(self, value: list[object], depth: int) -> list[object]:
         return value if self._plain.issuperset(map(type, value)) else [self.lower(item, depth) for item in value]
@@ -156,11 +157,11 @@ def _lower_time(value: time) -> Ext:
 
 
 def _lower_member(value: Enum) -> Ext:
-    return Ext(_ENUM, _pack((name_of_class(type(value)), name_of_member(value))))
+    return Ext(ENUM, _pack((name_of_class(type(value)), name_of_member(value))))
 
 
-_fast = _Lowering(_SCALARS)
-_careful = _Lowering(_SCALARS - {int})
+_fast = Lowering(SCALARS)
+_careful = Lowering(SCALARS - {int})
 
 
 def _encode(value: object) -> bytes:
@@ -177,13 +178,13 @@ class SelfDescribingCodec:
 
     def encode(self, value: object, /) -> bytes:
         """Give the bytes of any supported value; CodecError names the place of what is not."""
-        if value.__class__ in _SCALARS:
+        if value.__class__ in SCALARS:
             try:
                 return _pack(value)
             except (OverflowError, UnicodeEncodeError):
                 pass
         try:
-            if value.__class__ is tuple and _SCALARS.issuperset(map(type, value)):
+            if value.__class__ is tuple and SCALARS.issuperset(map(type, value)):
                 return _pack(Ext(_TUPLE, _pack(value)))
         except (OverflowError, UnicodeEncodeError):
             pass
@@ -200,7 +201,7 @@ class SelfDescribingCodec:
             raise
         except RecursionError:
             raise CodecError("the bytes of a value are nested too deeply: they are damaged") from None
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise CodecError(f"{len(data)} bytes are no value: they are damaged ({error})") from error
 
 
@@ -250,26 +251,11 @@ def _parts_of(value: object) -> Iterator[tuple[str, object]]:
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _read_set(data: memoryview) -> set[object]:
-    items = _decode_tuple(data)
-    found = set(items)
-    if len(found) != len(items):
-        raise ValueError("a set holds an item twice")
-    return found
-
-
-def _read_pairs(data: memoryview) -> dict[object, object]:
-    flat = _decode_tuple(data)
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _read_member(data: memoryview) -> Enum:
-    name, member = _decode_member(data)
+def _read_member(name: str, member: str | int) -> Enum:
     return find_member(find_enum(name), member)
 
 
-def _read_record(data: memoryview) -> object:
-    name, fields = _decode_record(data)
+def _read_record(name: str, fields: dict[str, Any]) -> object:
     cls = find_class(name)
     record = record_class(cls)
     if record is None:
@@ -277,28 +263,51 @@ def _read_record(data: memoryview) -> object:
     return record.build(fields)
 
 
-def _read_ext(code: int, data: memoryview) -> object:
-    return _READERS[code](data)
-
-
-_decode: Callable[[bytes], object] = msgspec.msgpack.Decoder(object, ext_hook=_read_ext).decode
-_decode_tuple: Callable[[memoryview], tuple[Any, ...]] = msgspec.msgpack.Decoder(
-    tuple[Any, ...], ext_hook=_read_ext
-).decode
 _decode_member = msgspec.msgpack.Decoder(tuple[str, str | int]).decode
-_decode_record = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]], ext_hook=_read_ext).decode
 
-_READERS: dict[int, Callable[[memoryview], object]] = {
-    _TUPLE: _decode_tuple,
-    _SET: _read_set,
-    _FROZENSET: lambda data: frozenset(_read_set(data)),
-    _DICT: _read_pairs,
-    _INT: lambda data: int.from_bytes(data, "big", signed=True),
-    _DATE: lambda data: date.fromordinal(int.from_bytes(data, "big")),
-    _TIME: lambda data: time.fromisoformat(str(data, "ascii")),
-    _TIMEDELTA: lambda data: int.from_bytes(data, "big", signed=True) * _MICROSECOND,
-    _DECIMAL: lambda data: Decimal(str(data, "ascii")),
-    _UUID: lambda data: UUID(bytes=bytes(data)),
-    _ENUM: _read_member,
-    _RECORD: _read_record,
-}
+
+class Reading:
+    """One way up from bytes, given what makes a member and a record of what stands in them."""
+
+    def __init__(
+        self, member: Callable[[str, str | int], object], record: Callable[[str, dict[str, Any]], object]
+    ) -> None:
+        self.decode: Callable[[bytes], object] = msgspec.msgpack.Decoder(object, ext_hook=self._read_ext).decode
+        self._tuple: Callable[[memoryview], tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            tuple[Any, ...], ext_hook=self._read_ext
+        ).decode
+        read_fields = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]], ext_hook=self._read_ext).decode
+        self._readers: dict[int, Callable[[memoryview], object]] = {
+            _TUPLE: self._tuple,
+            _SET: self._set,
+            _FROZENSET: lambda data: frozenset(self._set(data)),
+            _DICT: self._pairs,
+            _INT: lambda data: int.from_bytes(data, "big", signed=True),
+            _DATE: lambda data: date.fromordinal(int.from_bytes(data, "big")),
+            _TIME: lambda data: time.fromisoformat(str(data, "ascii")),
+            _TIMEDELTA: lambda data: int.from_bytes(data, "big", signed=True) * _MICROSECOND,
+            _DECIMAL: lambda data: Decimal(str(data, "ascii")),
+            _UUID: lambda data: UUID(bytes=bytes(data)),
+            ENUM: lambda data: member(*_decode_member(data)),
+            RECORD: lambda data: record(*read_fields(data)),
+        }
+
+    def _read_ext(self, code: int, data: memoryview) -> object:
+        return self._readers[code](data)
+
+    def _set(self, data: memoryview) -> set[object]:
+        items = self._tuple(data)
+        found = set(items)
+        if len(found) != len(items):
+            raise ValueError("a set holds an item twice")
+        return found
+
+    def _pairs(self, data: memoryview) -> dict[object, object]:
+        flat = self._tuple(data)
+        found = dict(zip(flat[::2], flat[1::2], strict=True))
+        if 2 * len(found) != len(flat):
+            raise ValueError("a dict holds a key twice")
+        return found
+
+
+_decode = Reading(_read_member, _read_record).decode

@@ -90,8 +90,8 @@ class Shape(ABC):
         return msgspec.convert(raw, self.annotation)
 
     @abstractmethod
-    def describe(self, above: tuple[str, ...]) -> object:
-        """Give the JSON form; `above` names the records in which this node sits."""
+    def describe(self, above: tuple[Shape, ...]) -> object:
+        """Give the JSON form; `above` holds the records in which this node sits."""
 
 
 def of_class(raw: Raw, cls: type) -> Raw:
@@ -130,7 +130,7 @@ class Exact(Shape):
             return f"{place} is an int of {value.bit_length()} bits, and a typed one has 64: annotate it as object"
         return f"{place} is text that is not valid Unicode"
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return self._described
 
 
@@ -155,7 +155,7 @@ class Instant(Shape):
             return f"{place} is {value!r}, a naive datetime: give it a time zone, as in datetime.now(UTC)"
         return super().misfit(value, place)
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return "datetime"
 
 
@@ -168,7 +168,7 @@ class TimeOfDay(Shape):
     def fits(self, value: object) -> bool:
         return value.__class__ is time and value.tzinfo is None
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return "time"
 
 
@@ -186,7 +186,7 @@ class Member(Shape):
     def fits(self, value: object) -> bool:
         return value.__class__ is self._cls
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return {"enum": self.name, "names": sorted(self._cls.__members__)}
 
     def _lower(self, value: Enum) -> object:
@@ -222,7 +222,7 @@ class OneOf(Shape):
             raise CodecError(f"{value!r:.50} is not {self.name}")
         return value
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return self._described
 
 
@@ -255,7 +255,7 @@ class Opaque(Shape):
     def _lift(self, raw: object) -> object:
         return SELF_DESCRIBING.decode(of_class(raw, bytes))
 
-    def describe(self, above: tuple[str, ...]) -> object:
+    def describe(self, above: tuple[Shape, ...]) -> object:
         return "any"
 
 

@@ -47,12 +47,14 @@ class ExpiringCodec:
 
     Attributes:
         domain: The clock of the expiries.
+        values: The codec of the values alone.
     """
 
     def __init__(self, codec: Codec[Any], domain: Domain) -> None:
         """Encode values by `codec`, and expiries as those of `domain`."""
         self.schema = codec.schema
         self.domain: Domain = domain
+        self.values = codec
         self._encode = codec.encode
         self._decode = codec.decode
 

@@ -1,0 +1,7 @@
+"""What people do with logs and snapshots: replay, compare, promote, read and write state offline."""
+
+from actorstream.evolve.offline_state import OfflineState as OfflineState
+from actorstream.evolve.snapshot_writing import SnapshotWriter as SnapshotWriter
+from actorstream.evolve.snapshot_writing import write_savepoint as write_savepoint
+from actorstream.evolve.snapshots import Snapshot as Snapshot
+from actorstream.evolve.snapshots import open_snapshot as open_snapshot
