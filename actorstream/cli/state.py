@@ -25,6 +25,7 @@ from actorstream.evolve.snapshots import open_snapshot
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from actorstream.checkpoints.manifest import StateEntry
     from actorstream.evolve.offline_state import OfflineState
     from actorstream.evolve.snapshot_diff import Side
     from actorstream.evolve.snapshots import Snapshot
@@ -56,7 +57,7 @@ def show(
         typer.echo(f"checkpoint {manifest.checkpoint} of pipeline {manifest.pipeline}{final}")
         typer.echo(f"taken {instant_text(manifest.created_us)} UTC, max parallelism {manifest.max_parallelism}")
         rows = [
-            [name, state, entry.kind, schema_text(entry.shape), *_counted(snapshot.state(name, state), snapshot)]
+            [name, state, entry.kind, _type(entry), *_counted(snapshot.state(name, state), snapshot)]
             for name in ([operator] if operator is not None else snapshot.operators)
             for state, entry in snapshot.states(name).items()
         ]
@@ -147,6 +148,14 @@ def _counted(state: OfflineState, snapshot: Snapshot) -> list[str]:
             size += len(parts) + len(value)
         groups += entries > before
     return [f"{entries:,}", f"{size:,}", f"{groups:,}"]
+
+
+def _type(entry: StateEntry) -> str:
+    """Say of which type values are, and of how many others there may be some."""
+    text = schema_text(entry.shape)
+    if entry.map_key is not None:
+        text = f"{schema_text(entry.map_key)} -> {text}"
+    return f"{text}, and {len(entry.older)} older" if entry.older else text
 
 
 def _side(side: Side) -> str:

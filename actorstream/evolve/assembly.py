@@ -2,6 +2,10 @@
 
     operator   touched, or max_parallelism is another   its entries of the base go to the new ones; one new layer
                else                                     the base's layers, linked already, are listed again
+    state      put into                                 its values are of the schema that is declared, with the number
+                                                        that a job would give it beside the base's
+               transformed, or new                      of that schema alone, number 0
+               else                                     of all schemas that the base knows
     the rest   positions, times, output not known to be committed, number and time of the base's checkpoint: as there
 
 So the result stands for the same moment as its base, and a restore treats it in the same way. Without a base it is
@@ -14,19 +18,23 @@ from dataclasses import replace
 from os.path import join
 from typing import TYPE_CHECKING
 
-from actorstream.checkpoints.manifest import FORMAT, LayerEntry, Manifest, OperatorEntry, StackRun, StateEntry
+from actorstream.checkpoints.manifest import FORMAT, LayerEntry, Manifest, OperatorEntry, StackRun
 from actorstream.errors import RestoreError
-from actorstream.evolve.rewritten import KEPT
+from actorstream.evolve.snapshots import lasting_codec
 from actorstream.model.ids import LayerName
 from actorstream.runtime.restoring import check_restorable
-from actorstream.state.entries import EXPIRING_TAG
+from actorstream.runtime.schema_check import entry_of, evolved_column
+from actorstream.state.entries import VALUE_TAG
+from actorstream.state.ttl import tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorstream.checkpoints.manifest import StateEntry
     from actorstream.evolve.carried import CarriedOperator
     from actorstream.evolve.gathered import Gathered
     from actorstream.graph.plan import Plan
+    from actorstream.operators.columns import Column
 
 _HOST = "offline"
 
@@ -100,7 +108,7 @@ def _heading(gathered: Gathered, pipeline: str) -> Manifest:
 def _check_restorable(heading: Manifest, gathered: Gathered, plan: Plan) -> None:
     """Refuse what the pipeline could not start from, before anything is written."""
     operators = {
-        name: OperatorEntry(carried.number, 1, [], {**_declared(gathered, name, carried), **carried.kept})
+        name: OperatorEntry(carried.number, 1, [], {**_fresh(gathered, name, carried), **carried.kept})
         for name, carried in gathered.carried.operators.items()
     }
     columns = {name: [state.column for state in states.values()] for name, states in gathered.declared.items()}
@@ -115,26 +123,27 @@ def _check_restorable(heading: Manifest, gathered: Gathered, plan: Plan) -> None
         ) from error
 
 
-def _declared(gathered: Gathered, name: str, carried: CarriedOperator) -> dict[str, StateEntry]:
-    """Give the entries of the states that were written."""
-    numbers, found = gathered.carried.numbers.states.get(name, {}), {}
-    for state in carried.written:
-        column = gathered.declared[name][state].column
-        schema = column.codec.schema
-        found[state] = StateEntry(numbers[state], column.kind, schema.fingerprint, schema.shape)
-    return found
+def _fresh(gathered: Gathered, name: str, carried: CarriedOperator) -> dict[str, StateEntry]:
+    """Give the entries of the states that were written, as if there were no older values."""
+    numbers, declared = gathered.carried.numbers.states.get(name, {}), gathered.declared
+    return {state: entry_of(declared[name][state].column, numbers[state]) for state in carried.written}
+
+
+def _evolved(gathered: Gathered, name: str, carried: CarriedOperator) -> dict[str, Column]:
+    """Give the columns of the states that were put over values of the base."""
+    return {
+        state: evolved_column(name, gathered.declared[name][state].column, carried.kept[state])
+        for state in carried.written & set(carried.kept)
+    }
 
 
 def _states(gathered: Gathered, name: str, carried: CarriedOperator) -> dict[str, StateEntry]:
-    """Give the entries of an operator's states as its layers hold them."""
-    if not carried.rewritten:
-        return carried.kept
-    declared = gathered.declared[name]
-    found = _declared(gathered, name, carried)
-    for state, entry in carried.kept.items():
-        schema = declared[state].column.codec.schema
-        found[state] = StateEntry(entry.number, entry.kind, schema.fingerprint, schema.shape)
-    return found
+    """Give the entries of an operator's states as its layers hold them: values of the base as they were there."""
+    over = {
+        state: entry_of(column, carried.kept[state].number)
+        for state, column in _evolved(gathered, name, carried).items()
+    }
+    return {**_fresh(gathered, name, carried), **carried.kept, **over}
 
 
 def _names(gathered: Gathered, attempt: int) -> Callable[[], LayerName]:
@@ -167,30 +176,25 @@ def _write(
     for state in carried.kept:
         _keep(gathered, name, state)
     entries = gathered.entries_of(name, carried.number)
-    file = entries.write(join(gathered.draft.layers, next_name()), gathered.items.get(carried.number, {}))
+    headers = {
+        carried.kept[state].number: tag_of(lasting_codec(column.codec)).removeprefix(VALUE_TAG)
+        for state, column in _evolved(gathered, name, carried).items()
+    }
+    items = gathered.items.get(carried.number, {})
+    file = entries.write(join(gathered.draft.layers, next_name()), items, headers)
     entries.close()
     return None if file is None else LayerEntry(file.name, file.size, file.digest, file.entries)
 
 
 def _keep(gathered: Gathered, operator: str, state: str) -> None:
-    """Take a state's entries over from the base: as they are, where they are of the schema that is declared."""
-    stored, declared = gathered.carried.kept_state(operator, state), gathered.declared[operator][state]
-    found = gathered.base_state(operator, state)
+    """Take a state's entries over from the base as they are, whatever their schemas: as a merge of layers does."""
+    stored, found = gathered.carried.kept_state(operator, state), gathered.base_state(operator, state)
     number = gathered.carried.operators[operator].number
     entries, of = gathered.entries_of(operator, number), found.of
-    timers = stored.kind == "timers"
     gathered.items.setdefault(number, {}).setdefault(stored.number, of)
-    if stored.fingerprint == declared.column.codec.schema.fingerprint:
-        first = True
-        for order, parts, value in found.rows():
-            if first:
-                entries.check_key(of.key_of(of.item_of(parts)), of.name)
-                first = False
-            entries.keep(stored.number, of.part_of(parts), order, value, timers=timers)
-        return
-    for item, read, expiry in found.found():
-        place, tagged = of.place_of(item), of.tagged_of(item, read)
-        if expiry is not None:
-            tagged = EXPIRING_TAG + expiry + tagged[1:]
-        entries.check_key(of.key_of(item), of.name)
-        entries.add(stored.number, place, tagged, KEPT, timers=timers)
+    first = True
+    for order, parts, value in found.rows():
+        if first:
+            entries.check_key(of.key_of(of.item_of(parts)), of.name)
+            first = False
+        entries.keep(stored.number, of.part_of(parts), order, value, timers=stored.kind == "timers")

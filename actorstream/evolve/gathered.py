@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actorstream.codec.contract import Schema
-from actorstream.codec.plain import plain_codec
-from actorstream.codec.schema import difference
+from actorstream.codec.evolution import SchemaRefusedError
 from actorstream.errors import PlanError
 from actorstream.evolve.offline_state import OfflineState
 from actorstream.evolve.rewritten import Rewritten
-from actorstream.evolve.snapshots import lasting_codec
+from actorstream.evolve.snapshots import lasting_codec, plain_values
 from actorstream.evolve.stored_items import items_of
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.state.ttl import stamp_of
 
 if TYPE_CHECKING:
     from actorstream.checkpoints.manifest import StateEntry
+    from actorstream.codec.contract import Codec
     from actorstream.evolve.carried import Carried
     from actorstream.evolve.declared_states import Declared, DeclaredState
     from actorstream.evolve.savepoint_draft import SavepointDraft
@@ -78,7 +77,7 @@ class Gathered:
         return states[name]
 
     def target(self, operator: str, name: str) -> Target:
-        """Begin to write into a state of the pipeline.
+        """Begin to write into a state of the pipeline; values are without the header of their schema.
 
         Raises:
             PlanError: It has no such state.
@@ -107,7 +106,7 @@ class Gathered:
     def base_state(self, operator: str, name: str) -> OfflineState:
         """Give a state of the base, by the operator's present name, to be read as the pipeline declares it.
 
-        What cannot be read so, is plain.
+        Where values of one of its schemas cannot be read so, all are plain.
 
         Raises:
             PlanError: The base has none, or it is dropped or transformed.
@@ -118,12 +117,9 @@ class Gathered:
             raise PlanError(f"operator {operator!r} has no state {name!r}: there is no base")
         declared = self.declared.get(operator, {}).get(name)
         lasting = declared is not None and declared.ttl is None
-        if declared is not None and is_readable(stored, declared):
-            codec = lasting_codec(declared.column.codec)
-        else:
-            codec = plain_codec(Schema(stored.fingerprint, stored.shape))
+        codec = None if declared is None else _declared_values(stored, declared)
         return OfflineState(
-            items_of(stored.kind, f"{operator}.{name}", codec),
+            items_of(stored.kind, f"{operator}.{name}", plain_values(stored) if codec is None else codec),
             stored.kind,
             (OperatorNumber(carried.number), StateNumber(stored.number)),
             base.stack(origin),
@@ -145,8 +141,11 @@ class Gathered:
         return None if at is None else stamp_of(at + declared.ttl.duration_us, declared.ttl.domain)
 
 
-def is_readable(stored: StateEntry, declared: DeclaredState) -> bool:
-    """Tell whether values of a stored schema can be read as what is declared."""
-    column = declared.column
-    old = Schema(stored.fingerprint, stored.shape)
-    return column.kind == stored.kind and difference(old, column.codec.schema) is None
+def _declared_values(stored: StateEntry, declared: DeclaredState) -> Codec[Any] | None:
+    """Give the codec that reads stored values as what is declared; None where there is none."""
+    if declared.column.kind != stored.kind:
+        return None
+    try:
+        return lasting_codec(declared.column.evolved(stored.schemas).codec)
+    except SchemaRefusedError:
+        return None

@@ -4,6 +4,9 @@
     transform    what the user's fn gives  ┘ each key once        ──sort──>  of each key the first of these  ──> layer
     kept         what the base holds
 
+What is put or transformed gets the header of its schema's number last (codec/evolution.py): which number that is
+depends on what is left of the base. What is kept has its own.
+
 Timers lie in two entries each (state/timer_entries.py). Those by name are gathered and sorted by themselves first; what
 is left of them gives those by time.
 
@@ -22,7 +25,16 @@ from actorstream.evolve.sorting import EntrySorter
 from actorstream.model.key_groups import key_group_of
 from actorstream.operators.key_check import KeyCheck
 from actorstream.state.compaction import NewSlots
-from actorstream.state.entries import HEAD_BYTES, KIND, VALUE_TAG, head_of, take_apart, whole_parts
+from actorstream.state.entries import (
+    EXPIRING,
+    EXPIRY_END,
+    HEAD_BYTES,
+    KIND,
+    VALUE_TAG,
+    head_of,
+    take_apart,
+    whole_parts,
+)
 from actorstream.state.layer_builder import LayerBuilder
 from actorstream.state.live_rows import canonical_entry, first_slotted
 from actorstream.state.timer_entries import BY_TIME, time_bytes, time_in
@@ -94,24 +106,25 @@ class Rewritten:
         head = self._head(key_group_of(part, self._max_parallelism), state)
         (self._timers if timers else self._sorter).add((head + order + KEPT, value))
 
-    def write(self, path: str, items: Mapping[int, Items]) -> LayerFile | None:
+    def write(self, path: str, items: Mapping[int, Items], headers: Mapping[int, bytes]) -> LayerFile | None:
         """Write the layer `path`; None if there is nothing to write.
 
         Args:
             path: Where to.
             items: What reads each state's items, by its number: for messages.
+            headers: What stands before the codec bytes of new values, by the state's number.
 
         Raises:
             CodecError: A key was given twice.
             StoreError: The disk is full or fails.
         """
-        for key, value in self._resolved(self._timers, items):
+        for key, value in self._resolved(self._timers, items, {}):
             self._sorter.add((key + KEPT, value))
             self._sorter.add(_by_time(key, value))
         slots = NewSlots()
         entries = (
             entry if entry[1][0] <= KIND else (slots.renumbered(first_slotted(*entry), entry[1]), entry[1])
-            for entry in self._resolved(self._sorter, items)
+            for entry in self._resolved(self._sorter, items, headers)
         )
         first = next(entries, None)
         if first is None:
@@ -132,14 +145,17 @@ class Rewritten:
             head = self._heads[group, state] = head_of(self._number, group, state)
         return head
 
-    def _resolved(self, sorter: EntrySorter, items: Mapping[int, Items]) -> Iterator[Entry]:
+    def _resolved(
+        self, sorter: EntrySorter, items: Mapping[int, Items], headers: Mapping[int, bytes]
+    ) -> Iterator[Entry]:
         """Give of each key the entry that counts."""
         last, last_age = b"", 0
         for aged, value in sorter.entries():
             key = aged[:-1]
             if key != last:
                 last, last_age = key, aged[-1]
-                yield key, value
+                header = headers.get(int.from_bytes(key[_STATE_AT:HEAD_BYTES])) if headers else None
+                yield key, _headed(value, header) if header and aged[-1:] != KEPT else value
             elif aged[-1] == last_age:
                 of = items.get(int.from_bytes(key[_STATE_AT:HEAD_BYTES]))
                 if of is None:
@@ -152,6 +168,13 @@ class Rewritten:
 def _parts(key: bytes, value: bytes) -> bytes:
     """Give the whole parts of a canonical entry."""
     return key[HEAD_BYTES:] if value[0] <= KIND else whole_parts(first_slotted(key, value), value)
+
+
+def _headed(value: bytes, header: bytes) -> bytes:
+    """Put a header before the codec bytes of an entry's value."""
+    tagged = take_apart(value).tagged
+    at = len(value) - len(tagged) + (EXPIRY_END if tagged[0] == EXPIRING else len(VALUE_TAG))
+    return value[:at] + header + value[at:]
 
 
 def _by_time(key: bytes, value: bytes) -> Entry:

@@ -1,42 +1,35 @@
 """A savepoint's folder while it is written: there as a whole, or not at all.
 
-    <path>/WRITING              locked by the one who writes; goes at the end
+    <path>/writing              locked by the one who writes; goes at the end
            sorting/…            what does not fit memory; goes before the end
            layers/<layer>.lmdb  built here, linked or copied from the base
            manifest.json        last, by a link: from then on it is a savepoint
 
 A folder without `manifest.json` is no savepoint, whatever else is in it. What a crash has left is removed by the next
-one who writes there, and nothing else ever is: a folder with anything of somebody else's is refused.
+one who writes there, or by `savepoint delete`; never by a job. `writing` tells it from what others have put there, as
+`<n>.making` and `importing` do for a job and an import: without it, or with anything of somebody else's, a folder that
+is not empty is refused.
 """
 
 from __future__ import annotations
 
-import errno
 import re
 from contextlib import suppress
 from os.path import basename, dirname, join
 from typing import TYPE_CHECKING, Final
 
-from xxhash import xxh3_128
-
 from actorstream.checkpoints.manifest import attempt_of, seal
 from actorstream.checkpoints.put import PutUnknownError, disk_errors, names_in, put_if_absent
-from actorstream.checkpoints.view import MANIFEST
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST, SORTING, WRITING, link_or_copy
 from actorstream.errors import StoreError, StoreInUseError
-from actorstream.evolve.snapshot_places import LAYERS
 from actorstream.state.verified import RECORD
 
 if TYPE_CHECKING:
-    from actorstream.checkpoints.manifest import LayerEntry, Manifest
+    from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.world import FileLock, FileSystem
 
-_SORTING: Final = "sorting"
-_WRITING: Final = "WRITING"
 _RUN: Final = re.compile(r".*\.run")
 _DRAFT: Final = re.compile(r"manifest\.json\.[0-9]+\.draft")
-_UNLINKABLE: Final = frozenset(
-    {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-)
 
 
 class SavepointDraft:
@@ -50,7 +43,7 @@ class SavepointDraft:
     def __init__(self, files: FileSystem, path: str) -> None:
         """Touch nothing yet."""
         self.layers = join(path, LAYERS)
-        self.sorting = join(path, _SORTING)
+        self.sorting = join(path, SORTING)
         self._files = files
         self._path = path
         self._lock: FileLock | None = None
@@ -69,31 +62,31 @@ class SavepointDraft:
             if not self._made:
                 self._refuse_taken()
             files.make_dirs(path)
-            self._lock = files.lock(join(path, _WRITING))
+            self._lock = files.lock(join(path, WRITING))
             if self._lock is None:
                 raise StoreInUseError(f"{path} is being written by another process: let it end, or give another path")
             self._refuse_taken()
+            # What says that all of this is ours must be durable before any of it.
+            files.sync_dir(path)
             self._sweep()
             for folder in (self.layers, self.sorting):
                 files.make_dirs(folder)
 
-    def take(self, source: str, entry: LayerEntry) -> None:
+    def take(self, source: str, name: str) -> None:
         """Link a layer, or copy it where that cannot be.
 
         Raises:
             FileNotFoundError: It is gone.
-            StoreError: The copy is not what it should be, or the disk refuses.
+            StoreError: The disk refuses.
         """
-        target = join(self.layers, entry.name)
+        target = join(self.layers, name)
         try:
-            self._files.link(source, target)
+            link_or_copy(self._files, source, target)
         except FileNotFoundError:
             raise
-        except OSError as error:
-            if error.errno not in _UNLINKABLE:
-                with disk_errors(target, "linking"):
-                    raise
-            self._copy(source, target, entry)
+        except OSError:
+            with disk_errors(target, "linking"):
+                raise
 
     def clear(self) -> None:
         """Remove the layers that were taken."""
@@ -126,7 +119,7 @@ class SavepointDraft:
     def abandon(self, error: BaseException) -> None:
         """Leave nothing behind, unless the error leaves open whether it is finished."""
         if isinstance(error, PutUnknownError):
-            self._end()
+            self._let_go()  # if the manifest is lost after all, `writing` says whose the rest is
         elif self._lock is not None:
             with suppress(OSError, StoreError):
                 self._sweep()
@@ -141,7 +134,10 @@ class SavepointDraft:
 
     def _end(self) -> None:
         with suppress(OSError):
-            self._files.unlink(join(self._path, _WRITING))
+            self._files.unlink(join(self._path, WRITING))
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -150,12 +146,12 @@ class SavepointDraft:
         path = self._path
         if self._files.exists(join(path, MANIFEST)):
             raise StoreError(f"{path} is a savepoint already: give another path, or remove that folder first")
-        known = {LAYERS, LAYERS + RECORD, _SORTING, _WRITING}
-        strange = [name for name in names_in(self._files, path) if name not in known and not _DRAFT.fullmatch(name)]
+        names, known = names_in(self._files, path), {LAYERS, LAYERS + RECORD, SORTING, WRITING}
+        strange = [name for name in names if WRITING not in names or (name not in known and not _DRAFT.fullmatch(name))]
         for folder, mine in ((self.layers, _is_layer), (self.sorting, _is_run)):
             strange += [join(basename(folder), name) for name in names_in(self._files, folder) if not mine(name)]
         if strange:
-            raise StoreError(f"{path} holds {strange[0]!r}, which is of no savepoint: give a path of its own")
+            raise StoreError(f"{path} holds {strange[0]!r}, which nobody left who writes here: give a path of its own")
 
     def _sweep(self) -> None:
         """Remove what an unfinished savepoint consists of."""
@@ -172,21 +168,6 @@ class SavepointDraft:
             if what.fullmatch(name):
                 self._files.unlink(join(folder, name))
         self._files.unlink(folder)
-
-    def _copy(self, source: str, target: str, entry: LayerEntry) -> None:
-        digest = xxh3_128()
-        with disk_errors(target, "copying"):
-            chunks = self._files.chunks(source)
-            file = self._files.create(target)
-            try:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.sync()
-            finally:
-                file.close()
-        if digest.hexdigest() != entry.digest:
-            raise StoreError(f"{source} changed while it was copied: it is damaged; use an older snapshot")
 
 
 def _is_layer(name: str) -> bool:

@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from os.path import abspath, basename, dirname, join
+from os.path import abspath, join
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from actorstream.checkpoints.lease import Lease
-from actorstream.checkpoints.manifest import unseal
-from actorstream.checkpoints.put import disk_errors, read_file
-from actorstream.checkpoints.view import MANIFEST, StoreView
+from actorstream.checkpoints.put import disk_errors
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST, SnapshotPlace, find_snapshot, read_snapshot
+from actorstream.checkpoints.view import StoreView
 from actorstream.errors import PlanError, StoreError
-from actorstream.model.ids import CheckpointId
 from actorstream.protocol.recovery import Refuse, RestoreFrom, decide
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from actorstream.model.world import FileSystem
     from actorstream.state.layer import Layer
 
-LAYERS = "layers"
-_CHECKPOINTS = "checkpoints"
 _JOB = "JOB"
 _TRIES = 10
 
@@ -64,9 +61,9 @@ class OpenSnapshot:
     folder: str
     layers: list[Layer]
 
-    def path_of(self, layer: Layer) -> str:
+    def path_of(self, name: str) -> str:
         """Give where a layer lay when it was opened."""
-        return join(self.folder, layer.file.name)
+        return join(self.folder, name)
 
     def close(self) -> None:
         """Let go of the layers."""
@@ -97,76 +94,42 @@ def open_layers(
     tried = 0
     while True:
         tried += 1
-        manifest, folder, still_there = _find(files, path)
+        place = _find(files, path)
         try:
-            return _open(files, manifest, folder, tell)
+            return _open(files, place, tell)
         except StoreError:
-            if still_there() or tried == _TRIES:
-                raise
+            with disk_errors(path, "looking"):
+                if files.exists(join(place.folder, MANIFEST)) or tried == _TRIES:
+                    raise
 
 
-def _find(files: FileSystem, path: str) -> tuple[Manifest, str, Callable[[], bool]]:
-    """Give the manifest, the folder of its layers, and what tells whether it has not been deleted since."""
+def _find(files: FileSystem, path: str) -> SnapshotPlace:
+    root = None
     with disk_errors(path, "looking"):
         if not files.exists(path):
             raise StoreError(f"{path} is missing: expected a savepoint, a checkpoint, or a job's folder in a store")
-        root = dirname(dirname(path))
-        if basename(dirname(path)) == _CHECKPOINTS and files.exists(join(root, _JOB)):
-            return _checkpoint(files, root, basename(path))
-        if files.exists(join(path, MANIFEST)):
-            return _savepoint(files, path)
-        root = _job_in(files, path)
-    return _newest(files, root)
+        if not files.exists(join(path, MANIFEST)):
+            root = _job_in(files, path)
+    return find_snapshot(files, path) if root is None else _newest(files, root)
 
 
-def _savepoint(files: FileSystem, path: str) -> tuple[Manifest, str, Callable[[], bool]]:
-    place = join(path, MANIFEST)
-    return unseal(place, read_file(files, place)), join(path, LAYERS), lambda: True
-
-
-def _checkpoint(files: FileSystem, root: str, name: str) -> tuple[Manifest, str, Callable[[], bool]]:
-    if not name.isdecimal():
-        raise StoreError(f"{join(root, _CHECKPOINTS, name)} is no checkpoint: expected a number")
-    return _read(files, StoreView(files, root), root, CheckpointId(int(name)))
-
-
-def _newest(files: FileSystem, root: str) -> tuple[Manifest, str, Callable[[], bool]]:
+def _newest(files: FileSystem, root: str) -> SnapshotPlace:
     view = StoreView(files, root)
-    for tried in range(1, _TRIES + 1):
-        match decide(view.manifests(), Lease(files, root).claims()):
-            case RestoreFrom(checkpoint):
-                try:
-                    return _read(files, view, root, checkpoint)
-                except StoreError:
-                    if checkpoint in view.checkpoint_ids() or tried == _TRIES:
-                        raise
-            case Refuse(reason):
-                raise StoreError(f"{root}: {reason}")
-            case _:
-                break
-    raise StoreError(f"{root} holds no complete checkpoint: the job has not taken one yet")
+    match decide(view.manifests(), Lease(files, root).claims()):
+        case RestoreFrom(checkpoint):
+            return view.place(checkpoint)
+        case Refuse(reason):
+            raise StoreError(f"{root}: {reason}")
+        case _:
+            raise StoreError(f"{root} holds no complete checkpoint: the job has not taken one yet")
 
 
-def _read(
-    files: FileSystem, view: StoreView, root: str, checkpoint: CheckpointId
-) -> tuple[Manifest, str, Callable[[], bool]]:
-    place = join(root, _CHECKPOINTS, str(checkpoint), MANIFEST)
-
-    def still_there() -> bool:
-        with disk_errors(place, "looking"):
-            return files.exists(place)
-
-    return view.read(checkpoint), join(root, LAYERS), still_there
-
-
-def _job_in(files: FileSystem, path: str) -> str:
-    """Give the folder of a job: `path` itself, or the only one in it."""
+def _job_in(files: FileSystem, path: str) -> str | None:
+    """Give the folder of a job: `path` itself, or the only one in it; None where a savepoint was begun."""
     if files.exists(join(path, _JOB)):
         return path
     if files.exists(join(path, LAYERS)):
-        raise StoreError(
-            f"{path} has {LAYERS} and no {MANIFEST}: it is a savepoint that was not finished; write it again"
-        )
+        return None
     jobs = [name for name in files.list_dir(path) if files.exists(join(path, name, _JOB))]
     if len(jobs) != 1:
         found = f"the jobs {', '.join(jobs)}: name one of these folders" if jobs else "neither a snapshot nor a job"
@@ -174,11 +137,11 @@ def _job_in(files: FileSystem, path: str) -> str:
     return join(path, jobs[0])
 
 
-def _open(files: FileSystem, manifest: Manifest, folder: str, tell: Callable[[int, int], None]) -> OpenSnapshot:
-    opened = OpenSnapshot(manifest, folder, [])
+def _open(files: FileSystem, place: SnapshotPlace, tell: Callable[[int, int], None]) -> OpenSnapshot:
+    opened = OpenSnapshot(read_snapshot(files, place), place.layers, [])
     wanted = {
-        join(folder, entry.name): LayerFile(entry.name, entry.size, entry.digest, entry.entries)
-        for entry in manifest.layers
+        opened.path_of(entry.name): LayerFile(entry.name, entry.size, entry.digest, entry.entries)
+        for entry in opened.manifest.layers
     }
     try:
         prove(files, wanted, tell, remember=False)

@@ -215,8 +215,8 @@ def _take(files: FileSystem, draft: SavepointDraft, path: str, max_parallelism: 
         opened = open_layers(files, path)
         try:
             if opened.manifest.max_parallelism == max_parallelism:
-                for layer, entry in zip(opened.layers, opened.manifest.layers, strict=True):
-                    draft.take(opened.path_of(layer), entry)
+                for entry in opened.manifest.layers:
+                    draft.take(opened.path_of(entry.name), entry.name)
             return Snapshot(opened)
         except FileNotFoundError as error:
             draft.clear()

@@ -6,7 +6,8 @@
         for key, count in visits.items(start="a", stop="b"):  a range, in order
 
 Nothing is changed and no lock is taken, so the job may run meanwhile. Without its classes values are plain
-(codec/plain.py); with `pipeline=` they are of the types that it declares.
+(codec/plain.py), each by the schema that it was written with; with `pipeline=` they are of the types that it declares,
+renamed and migrated as a job would do it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from actorstream.codec.contract import Schema
-from actorstream.codec.plain import plain_codec
-from actorstream.codec.schema import difference
+from actorstream.codec.evolution import plain_evolved
 from actorstream.errors import PlanError, RestoreError, StoreError
 from actorstream.evolve.declared_states import declared_in, plan_of
 from actorstream.evolve.offline_state import OfflineState
@@ -25,6 +24,7 @@ from actorstream.evolve.stored_items import items_of
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MIN
+from actorstream.runtime.schema_check import evolved_column
 from actorstream.state.live_rows import Instants
 from actorstream.state.stack import LayerStack
 from actorstream.state.ttl import ExpiringCodec, stamp_of
@@ -93,10 +93,7 @@ class Snapshot:
             )
         declared = (self._declared or {}).get(operator, {}).get(name)
         where = f"{operator}.{name}"
-        if declared is None:
-            codec = plain_codec(Schema(state.fingerprint, state.shape))
-        else:
-            codec = declared_codec(where, state, declared)
+        codec = plain_values(state) if declared is None else _declared_values(operator, state, declared)
         lasting = declared is not None and declared.ttl is None
         return OfflineState(
             items_of(state.kind, where, codec),
@@ -135,21 +132,17 @@ class Snapshot:
         return entry
 
 
-def declared_codec(where: str, stored: StateEntry, declared: DeclaredState) -> Codec[Any]:
-    """Give the codec that reads stored values as the type that is declared.
+def plain_values(stored: StateEntry) -> Codec[Any]:
+    """Give the codec of a state's values without their classes: each is read by the schema that it was written with."""
+    newest, *older = reversed(stored.schemas)
+    return plain_evolved(newest, older)
 
-    Raises:
-        RestoreError: They cannot be read so.
-    """
-    column = declared.column
-    if column.kind != stored.kind:
-        raise RestoreError(
-            f"state {where} is a {stored.kind} state in this snapshot, the pipeline has a {column.kind} state"
-        )
-    problem = difference(Schema(stored.fingerprint, stored.shape), column.codec.schema)
-    if problem is not None:
-        raise RestoreError(f"state {where} is of another type in the pipeline: {problem}; read it without the pipeline")
-    return lasting_codec(column.codec)
+
+def _declared_values(operator: str, stored: StateEntry, declared: DeclaredState) -> Codec[Any]:
+    try:
+        return lasting_codec(evolved_column(operator, declared.column, stored).codec)
+    except RestoreError as error:
+        raise RestoreError(f"{error}; or read it without the pipeline") from error
 
 
 def lasting_codec(codec: Codec[Any]) -> Codec[Any]:
@@ -164,8 +157,9 @@ def open_snapshot(path: SnapshotPath, *, pipeline: Pipeline | None = None) -> It
     Args:
         path: A savepoint, or its folder; a checkpoint's folder, `<store>/<pipeline>/checkpoints/<id>`; or a job's,
             `<store>/<pipeline>`: its newest checkpoint.
-        pipeline: Values are of the types that it declares. Without it they are plain: a record is a dict of its
-            fields; Enums among keys need their module to be imported.
+        pipeline: Values are of the types that it declares, older ones renamed and migrated. Without it they are
+            plain: a record is a dict of the fields that it was written with; Enums among keys need their module to
+            be imported.
 
     Raises:
         StoreError: There is none, it is not finished, or a file of it is missing, damaged or of a newer format.

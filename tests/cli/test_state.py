@@ -13,6 +13,7 @@ from actorstream.cli.key_text import key_of_text
 from actorstream.cli.schema_text import schema_text
 from actorstream.errors import PlanError
 from actorstream.evolve import write_savepoint
+from tests.evolve.generations import run_all
 from tests.evolve.jobs import START, Outputs, contents, job_with_state, visits
 from tests.evolve.state_kinds import Color
 
@@ -44,9 +45,25 @@ def test_show_says_what_there_is_of_which_type_and_how_much(shell: Shell) -> Non
     table = [" ".join(row.split()) for row in rows]
     assert table[0].startswith("visits count value int 7 ")
     assert table[1].startswith("visits last value Seen(page, number) | None 7 ")
-    assert table[2].startswith("visits pages map int 21 ")
+    assert table[2].startswith("visits pages map str -> int 21 ")
     assert table[3].startswith("visits history value list[str] 7 ")
     assert table[4].startswith("visits (timers) timers any 7 ")
+
+
+def test_values_of_several_schemas_are_shown_each_by_its_own(shell: Shell) -> None:
+    """With none of the classes loaded, and renamed and migrated with them."""
+    job = str(asyncio.run(run_all(shell.folder)))
+    rows = [" ".join(row.split()) for row in shell("state", "show", job).out.splitlines()[3:]]
+    assert rows[0].startswith("ledger total value Cents(cents, notes), and 2 older 4 ")
+    assert any(row.startswith("ledger parts map str -> str, and 2 older 10 ") for row in rows)
+    lines = shell("state", "export", job, "--state", "total").out.splitlines()
+    assert {each["key"]: each["value"] for each in map(json.loads, lines) if len(each["key"]) == 3} == {
+        "ada": {"euros": 5, "lines": 1},
+        "bob": {"amount": 9.0, "lines": 1, "notes": ["second"]},
+        "cid": {"cents": 300, "notes": ["third"]},
+    }
+    got = shell("state", "get", job, "ledger", "total", "bob", "--pipeline", "tests.cli.newest:pipeline")
+    assert json.loads(got.out) == {"cents": 900, "notes": ["second"]}
 
 
 def test_show_of_one_operator(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that leave state behind, and the way back: a savepoint as the first checkpoint of a store."""
+"""Jobs that leave state behind, and go on from it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from actorstream import Context, EventLog, KeyedProcess, ListState, MapState, Pipeline, Timer, ValueState
-from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.manifest import Manifest, seal, unseal
-from actorstream.protocol.attempts import next_claim
-from actorstream.system.files import RealFiles
+from actorstream.evolve import open_snapshot
+from actorstream.evolve.snapshot_diff import differences
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from actorstream.evolve import SnapshotWriter
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -88,12 +91,12 @@ def records(first: int, end: int) -> list[Record]:
     return [(f"user-{at % 7}", f"page-{at % 3}", at) for at in range(first, end)]
 
 
-def visits(log: Path, into: Outputs, *, name: str = "visits", wide: int = 128) -> Pipeline:
+def visits(log: Path, into: Outputs, *, name: str = "visits", wide: int = 128, key: Any = itemgetter(0)) -> Pipeline:
     """Give a pipeline that counts what is in a log, and goes on for ever."""
     pipeline = Pipeline("t", max_parallelism=wide)
     read = pipeline.source(EventLog(tuple[str, str, int], log), name="in")
     timed = read.assign_timestamps(lambda record: START + timedelta(minutes=record[2]), name="times")
-    timed.key_by(lambda record: record[0]).process(Visits, name=name).sink(into.take, name="out")
+    timed.key_by(key).process(Visits, name=name).sink(into.take, name="out")
     return pipeline
 
 
@@ -125,19 +128,6 @@ async def job_with_state(folder: Path, **options: Any) -> Path:
     return folder / "store" / "t"
 
 
-def lay_out(savepoint: Path, store: Path, pipeline: str = "t") -> None:
-    """Make a savepoint the first checkpoint of a job in a store."""
-    files = RealFiles()
-    manifest = manifest_of(savepoint)
-    directory = CheckpointDirectory(files, str(store / pipeline))
-    directory.open(manifest.job)
-    claim = directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
-    for layer in manifest.layers:
-        files.link(str(savepoint / "layers" / layer.name), directory.layer_path(layer.name))
-    directory.publish(replace(manifest, attempt=claim.attempt, checkpoint=claim.first_checkpoint, digest=""))
-    directory.close()
-
-
 def manifest_of(savepoint: Path) -> Manifest:
     path = savepoint / "manifest.json"
     return unseal(str(path), path.read_bytes())
@@ -164,3 +154,17 @@ def move_on(job: Path, savepoint: Path) -> None:
 def numbered(item: Any, value: object) -> tuple[object, object]:
     """Make a key's text an int, wherever the key stands."""
     return ((int(item[0][5:]), *item[1:]), value) if isinstance(item, tuple) else (int(item[5:]), value)
+
+
+def number_all(writer: SnapshotWriter, states: Sequence[str]) -> None:
+    """Make every key of these states an int."""
+    for state in states:
+        writer.transform("visits", state, numbered)
+
+
+def same(a: Path, b: Path) -> bool:
+    """Tell whether two snapshots hold the same."""
+    with open_snapshot(a) as left, open_snapshot(b) as right:
+        found = list(differences(left, right))
+        assert found
+        return all(found)

@@ -163,7 +163,7 @@ def gathered_anew(shelf: Shelf, stack: LayerStack) -> LayerStack:
         for order, parts, value in state.rows():
             entries.keep(column.number, items.part_of(parts), order, value, timers=column.kind == "timers")
     path = f"{shelf.folder}/{shelf.name()}"
-    file = entries.write(path, {})
+    file = entries.write(path, {}, {})
     entries.close()
     assert not list(shelf.folder.glob("*.run"))
     return LayerStack([(WIDER, [] if file is None else [open_checked(shelf.files, path, file)])])

@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream import PlanError, StoreError
+from actorstream.checkpoints.archive import export_savepoint
+from actorstream.checkpoints.savepoints import (
+    SnapshotPlace,
+    delete_savepoint,
+    find_snapshot,
+    make_savepoint,
+    sweep_savepoints,
+)
+from actorstream.checkpoints.unpacking import import_savepoint
 from actorstream.errors import CodecError, StoreInUseError
 from actorstream.evolve import open_snapshot, write_savepoint
+from actorstream.model.ids import AttemptNumber
+from actorstream.system.files import RealFiles
 from tests.evolve.jobs import (
     START,
     Outputs,
     contents,
     job_with_state,
+    manifest_of,
     numbered,
     visits,
 )
@@ -140,6 +152,7 @@ def test_a_folder_with_anything_else_in_it_is_refused_and_left_as_it_is(tmp_path
         pass
     (tmp_path / "mine" / "layers").mkdir(parents=True)
     (tmp_path / "mine" / "layers" / "thesis.txt").write_text("years of work")
+    (tmp_path / "mine" / "writing").touch()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("years of work")
     before = contents(tmp_path)
@@ -147,6 +160,60 @@ def test_a_folder_with_anything_else_in_it_is_refused_and_left_as_it_is(tmp_path
         with pytest.raises(StoreError, match=said), write_savepoint(pipeline, tmp_path / name):
             raise AssertionError
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("mark", ["3.making", "importing", ""])
+def test_what_a_job_or_an_import_has_half_made_is_left_to_them(mark: str, tmp_path: Path) -> None:
+    """Also what says nothing: layers alone may be what is left of a deletion, or somebody's copy."""
+    half = tmp_path / "half"
+    (half / "layers").mkdir(parents=True)
+    (half / "layers" / "3-0-1.lmdb").write_bytes(b"half of it")
+    if mark:
+        (half / mark).touch()
+    before = contents(tmp_path)
+    with (
+        pytest.raises(StoreError, match="which nobody left who writes here"),
+        write_savepoint(visits(tmp_path / "log", Outputs()), half),
+    ):
+        raise AssertionError
+    assert contents(tmp_path) == before
+
+
+def half_written(folder: Path) -> Path:
+    """Leave what a crash leaves, of every kind; no layer yet where `layers` is empty."""
+    for name in ("writing", "layers/1-offline-1.lmdb", "sorting/1-1.run", "manifest.json.1.draft"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"half of it")
+    return folder
+
+
+def test_what_was_left_half_written_is_taken_over_by_who_writes_there(tmp_path: Path) -> None:
+    pipeline = visits(tmp_path / "log", Outputs())
+    with write_savepoint(pipeline, half_written(tmp_path / "new")) as writer:
+        writer.put("visits", "count", [("a", 1)])
+    assert sorted(os.listdir(tmp_path / "new")) == ["layers", "layers.verified", "manifest.json"]
+
+
+def test_what_was_left_half_written_is_no_savepoint_for_a_job_which_sweeps_nothing(tmp_path: Path) -> None:
+    """Only people delete it, by `savepoint delete`: in a store of the job, or anywhere."""
+    files, root = RealFiles(), tmp_path / "savepoints"
+    half = half_written(root / "half")
+    with write_savepoint(visits(tmp_path / "log", Outputs()), tmp_path / "whole"):
+        pass
+    manifest, before = manifest_of(tmp_path / "whole"), contents(half)
+    assert list(sweep_savepoints(files, str(root), AttemptNumber(99))) == []
+    whole = SnapshotPlace(str(tmp_path / "whole"), str(tmp_path / "whole" / "layers"))
+    with pytest.raises(StoreError, match="holds something that no job has made"):
+        make_savepoint(files, whole, str(half), manifest, lambda: None)
+    archive = tmp_path / "whole.tar"
+    export_savepoint(files, whole.folder, str(archive), token="t")
+    with pytest.raises(StoreError, match="is not what an import leaves"):
+        import_savepoint(files, str(archive), str(half))
+    with pytest.raises(StoreError, match="was not finished"):
+        find_snapshot(files, str(half))
+    assert contents(half) == before
+    delete_savepoint(files, str(half))
+    assert not half.exists()
 
 
 def test_a_folder_that_was_there_stays_when_writing_fails(tmp_path: Path) -> None:

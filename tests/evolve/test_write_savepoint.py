@@ -1,4 +1,4 @@
-"""Writing a savepoint, from nothing and from another one: a job goes on from it as if nothing had been done."""
+"""Writing a savepoint, from nothing and from another one: what is in it."""
 
 from __future__ import annotations
 
@@ -6,116 +6,32 @@ import errno
 import os
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from actorstream import EventLog, Pipeline, PlanError, RestoreError
 from actorstream.errors import CodecError
 from actorstream.evolve import open_snapshot, write_savepoint
-from actorstream.evolve.snapshot_diff import differences
 from actorstream.system.current import current_world, use_world
 from actorstream.system.files import RealFiles
 from tests.evolve.jobs import (
     START,
     Outputs,
-    Record,
     Seen,
     append,
     job_with_state,
-    lay_out,
     manifest_of,
     move_on,
-    numbered,
+    number_all,
     records,
-    run_until,
+    same,
     two_operators,
     visits,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-    from actorstream.evolve import SnapshotWriter
-
-
-async def go_on(folder: Path, savepoint: Path, more: list[Record], outputs: int, **options: Any) -> list[Any]:
-    """Run a job from a savepoint over more records; give what comes out."""
-    lay_out(savepoint, folder / "next")
-    await append(folder / "log", more)
-    into = Outputs()
-    wide = manifest_of(savepoint).max_parallelism
-    await run_until(visits(folder / "log", into, wide=wide), into, outputs, folder / "next", **options)
-    return sorted(into)
-
-
-async def uninterrupted(folder: Path, all_records: list[Record], outputs: int) -> list[Any]:
-    """Run a job over everything at once; give what comes out."""
-    await append(folder / "all", all_records)
-    into = Outputs()
-    await run_until(visits(folder / "all", into), into, outputs, folder / "alone")
-    return sorted(into)
-
-
-def same(a: Path, b: Path) -> bool:
-    with open_snapshot(a) as left, open_snapshot(b) as right:
-        found = list(differences(left, right))
-        assert found
-        return all(found)
-
-
-LATER = [*records(40, 60), ("user-0", "page-9", 40 + 300)]
-"""The last one makes everybody else's timer fire."""
-
-
-async def expected_later(folder: Path) -> list[Any]:
-    """Give what records 40 on give, with what was before: 21 counts, and six users who go."""
-    everything = await uninterrupted(folder, [*records(0, 40), *LATER], 40 + 21 + 6)
-    first = Outputs()
-    await run_until(visits(folder / "log", first), first, 40, folder / "again")
-    for value in first:
-        everything.remove(value)
-    return everything
-
-
-async def test_a_job_begins_with_state_that_was_put_from_an_iterable(tmp_path: Path) -> None:
-    pipeline = visits(tmp_path / "log", Outputs())
-    with write_savepoint(pipeline, tmp_path / "seed") as writer:
-        writer.put("visits", "count", ((f"user-{at}", 100 * at) for at in reversed(range(7))))
-        writer.put("visits", "last", [("user-1", Seen("home", 7))])
-        writer.put("visits", "pages", [(("user-1", "page-1"), 50), (("user-1", "home"), 1)])
-        writer.put("visits", "history", [("user-1", ["home"])])
-        writer.put("visits", "(timers)", [(("user-1", "event", "idle"), START - timedelta(days=1))])
-
-    with open_snapshot(tmp_path / "seed", pipeline=pipeline) as snapshot:
-        assert snapshot.state("visits", "count").get("user-3") == 300
-        assert snapshot.state("visits", "last").get("user-1") == Seen("home", 7)
-
-    came = await go_on(tmp_path, tmp_path / "seed", records(0, 7), 7 + 1)
-    assert came == sorted([*[(f"user-{at}", 100 * at + 1) for at in range(7)], ("user-1 went", 100)])
-    with open_snapshot(tmp_path / "next" / "t") as snapshot:
-        assert snapshot.state("visits", "pages").get("user-1") == {"home": 1, "page-1": 51}
-        assert snapshot.state("visits", "history").get("user-1") == ["home", "page-1"]
-
-
-@pytest.mark.parametrize("wide", [128, 60, 1, 500])
-async def test_a_job_goes_on_from_a_copy_as_if_nothing_had_been_done(wide: int, tmp_path: Path) -> None:
-    """T123: a restore refuses another max_parallelism; this is what changes it, with positions, times and timers."""
-    job = await job_with_state(tmp_path, parallelism=2)
-    pipeline = visits(tmp_path / "log", Outputs(), wide=wide)
-    expected = await expected_later(tmp_path)
-
-    with write_savepoint(pipeline, tmp_path / "copy", base=job):
-        pass
-
-    assert same(job, tmp_path / "copy")
-    manifest = manifest_of(tmp_path / "copy")
-    assert manifest.max_parallelism == wide
-    linked = {os.stat(path).st_ino for path in (tmp_path / "copy" / "layers").iterdir()}
-    assert linked == {os.stat(path).st_ino for path in (job / "layers").iterdir()} or wide != 128
-    assert sorted(os.listdir(tmp_path / "copy" / "layers")) == sorted(layer.name for layer in manifest.layers)
-    assert await go_on(tmp_path, tmp_path / "copy", LATER, len(expected), parallelism=min(wide, 3)) == expected
 
 
 async def test_max_parallelism_may_be_said_beside_the_pipeline(tmp_path: Path) -> None:
@@ -153,11 +69,6 @@ async def test_transform_gives_new_values_and_leaves_out(tmp_path: Path) -> None
         assert snapshot.state("visits", "pages").get("user-1") == {"PAGE-0": 2, "PAGE-1": 2, "PAGE-2": 2}
         assert snapshot.state("visits", "last").get("user-5") == Seen("user-5", 5)
         assert snapshot.state("visits", "history").get("user-5") == ["page-2", "page-0", "page-1", "page-2", "page-0"]
-
-
-def number_all(writer: SnapshotWriter, states: Sequence[str]) -> None:
-    for state in states:
-        writer.transform("visits", state, numbered)
 
 
 async def test_keys_of_another_type_need_every_state_and_timer_of_the_operator(tmp_path: Path) -> None:

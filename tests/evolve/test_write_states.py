@@ -14,7 +14,7 @@ from actorstream.evolve import open_snapshot, write_savepoint
 from actorstream.evolve.snapshot_diff import differences
 from actorstream.state.entries import BORDER
 from actorstream.system.current import current_world, use_world
-from tests.evolve.jobs import START, Outputs, Record, append, lay_out, manifest_of, records, run_until
+from tests.evolve.jobs import START, Outputs, Record, append, manifest_of, records, run_until
 from tests.evolve.state_kinds import (
     Aged,
     Aging,
@@ -263,7 +263,6 @@ async def test_windows_go_on_in_other_key_groups(define: Any, wide: int, tmp_pat
     with open_snapshot(tmp_path / "new") as snapshot, open_snapshot(tmp_path / "store") as before:
         assert all(differences(before, snapshot))
         assert sum(1 for state in snapshot.states("op") for _ in snapshot.state("op", state).items()) > 5
-    lay_out(tmp_path / "new", tmp_path / "next")
     await append(tmp_path / "log", more)
     later_on = Outputs()
     await run_until(
@@ -271,6 +270,7 @@ async def test_windows_go_on_in_other_key_groups(define: Any, wide: int, tmp_pat
         later_on,
         len(expected) - len(first),
         tmp_path / "next",
+        restore=tmp_path / "new",
         parallelism=2,
     )
     assert sorted([*map(text_of, into), *map(text_of, later_on)]) == sorted(expected)
