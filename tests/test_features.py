@@ -90,6 +90,7 @@ ROWS = {
     "State": [
         "State TTL",
         "Schema evolution",
+        "State Processor API",
     ],
     "Checkpoints": [
         "interval (off) / timeout (10 min) / min pause (0) / max concurrent (1) / tolerable failures (0) / num retained (1)",
@@ -119,6 +120,7 @@ ROWS = {
         "failure in stop-with-savepoint",
         "restore: unmatched state",
         "rescale via key groups",
+        "change max parallelism",
         "live rescale (adaptive/reactive, resource-requirements REST)",
         "blue/green, A/B, fork",
     ],

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 LAYERS = "layers"
+WRITING = "writing"
+"""Instead of `<n>.making` where one is made without a job (evolve/savepoint_draft.py)."""
+SORTING = "sorting"
+"""Beside `WRITING`: a folder of files that are of no use afterwards."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAKING = re.compile(r"([1-9][0-9]{0,17})\.making")
 _NOT_LINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -186,7 +190,7 @@ def delete_savepoint(files: FileSystem, folder: str) -> None:
     """
     with disk_errors(folder, "deleting"):
         names = files.list_dir(folder)
-        if names and not {MANIFEST, LAYERS}.intersection(names) and not any(map(_MAKING.fullmatch, names)):
+        if names and not {MANIFEST, LAYERS}.intersection(names) and not any(map(_is_mark, names)):
             raise StoreError(f"{folder} is no savepoint: nothing was deleted")
         files.unlink(join(folder, MANIFEST))
         # Were it to come back after a power cut, it would list layers that have gone.
@@ -262,8 +266,14 @@ def _sweep_quietly(files: FileSystem, folder: str, below: int) -> None:
 
 def _remove(files: FileSystem, folder: str) -> None:
     """Remove a folder without a manifest; what says that it is unfinished goes last."""
-    for name in files.list_dir(join(folder, LAYERS)):
-        files.unlink(join(folder, LAYERS, name))
-    for name in sorted(files.list_dir(folder), key=lambda name: bool(_MAKING.fullmatch(name))):
+    for inner in (LAYERS, SORTING):
+        for name in files.list_dir(join(folder, inner)):
+            files.unlink(join(folder, inner, name))
+    for name in sorted(files.list_dir(folder), key=_is_mark):
         files.unlink(join(folder, name))
     files.unlink(folder)
+
+
+def _is_mark(name: str) -> bool:
+    """Tell whether it says that a savepoint is unfinished."""
+    return name == WRITING or _MAKING.fullmatch(name) is not None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actorstream.cli import checkpoints, compare, describe, log, promote, run, savepoint
+from actorstream.cli import checkpoints, compare, describe, log, promote, run, savepoint, state
 from actorstream.cli.demo import command
 from actorstream.cli.running import log_to_stderr
 
@@ -25,6 +25,7 @@ app.command("demo")(command.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(savepoint.app, name="savepoint")
 app.add_typer(log.app, name="log")
+app.add_typer(state.app, name="state")
 
 _debugging = [False]
 

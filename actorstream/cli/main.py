@@ -3,6 +3,7 @@
     run describe        a pipeline, named as module:attribute
     checkpoints         a store, read only
     savepoint           snapshots that are yours
+    state               the state in a checkpoint or savepoint, read only
     log                 an event log, in JSON lines
     compare promote     two event logs: what differs; let one take the other's place
     demo                the main job

@@ -308,6 +308,19 @@ def plain_reader(known: Iterable[KnownSchema]) -> Callable[[bytes], tuple[int, A
     return read
 
 
+def plain_evolved(newest: KnownSchema, others: Iterable[KnownSchema]) -> Codec[Any]:
+    """Give the codec of plain values: it reads those of each schema as what that says, and writes the newest.
+
+    Raises:
+        CodecError: This version does not know a schema's shape: a newer one wrote it.
+    """
+    codec = plain_codec(newest.schema)
+    readers = {each.number: plain_codec(each.schema).decode for each in others}
+    if not readers:
+        return codec
+    return EvolvedCodec(codec, newest.number, {**readers, newest.number: codec.decode}, _unknown)
+
+
 def _unknown(number: int) -> Reader:
     raise CodecError(
         f"it is of schema {number}, which is not among those that are known: it is damaged, or a newer program wrote it"

@@ -40,7 +40,7 @@ def check_states(operator: str, entry: OperatorEntry, columns: Sequence[Column])
                 f"operator {operator!r} had a state {state!r}, which its class does not declare any more: "
                 f"keep the declaration, or give it up (allow_dropped=['{operator}.{state}'])"
             )
-        _evolved(operator, present[state], stored)
+        evolved_column(operator, present[state], stored)
 
 
 def evolved_columns(manifest: Manifest, columns: Mapping[str, Sequence[Column]]) -> dict[str, Sequence[Column]]:
@@ -54,9 +54,36 @@ def evolved_columns(manifest: Manifest, columns: Mapping[str, Sequence[Column]])
         entry = manifest.operators.get(operator)
         stored = {} if entry is None else entry.states
         found[operator] = [
-            _evolved(operator, column, stored[column.name]) if column.name in stored else column for column in declared
+            evolved_column(operator, column, stored[column.name]) if column.name in stored else column
+            for column in declared
         ]
     return found
+
+
+def evolved_column(operator: str, column: Column, stored: StateEntry) -> Column:
+    """Give a column as it reads the values of a stored state.
+
+    Raises:
+        RestoreError: As `check_states`.
+    """
+    if column.kind != stored.kind:
+        raise RestoreError(
+            f"state {operator}.{column.name} was a {stored.kind} state and is now a {column.kind} state: "
+            "give the new state a new name"
+        )
+    if column.map_key is not None and stored.map_key is not None and not _same_keys(stored.map_key, column.map_key):
+        raise RestoreError(
+            f"state {operator}.{column.name} had {spoken(stored.map_key)} as its map keys and has "
+            f"{spoken(column.map_key.shape)} now, under which no stored entry would be found: keys keep their type; "
+            "keep the declaration, and give the new type a new name beside it"
+        )
+    try:
+        return column.evolved(stored.schemas)
+    except SchemaRefusedError as error:
+        raise RestoreError(
+            f"state {operator}.{column.name} changed its type: {error}; "
+            "or keep the declaration, and give the new type a new name beside it"
+        ) from error
 
 
 def entry_of(column: Column, number: int) -> StateEntry:
@@ -80,24 +107,3 @@ def _same_keys(stored: object, declared: Schema) -> bool:
         return upgrade(Schema("", stored), declared, {}) is None
     except DifferenceError:
         return False
-
-
-def _evolved(operator: str, column: Column, stored: StateEntry) -> Column:
-    if column.kind != stored.kind:
-        raise RestoreError(
-            f"state {operator}.{column.name} was a {stored.kind} state and is now a {column.kind} state: "
-            "give the new state a new name"
-        )
-    if column.map_key is not None and stored.map_key is not None and not _same_keys(stored.map_key, column.map_key):
-        raise RestoreError(
-            f"state {operator}.{column.name} had {spoken(stored.map_key)} as its map keys and has "
-            f"{spoken(column.map_key.shape)} now, under which no stored entry would be found: keys keep their type; "
-            "keep the declaration, and give the new type a new name beside it"
-        )
-    try:
-        return column.evolved(stored.schemas)
-    except SchemaRefusedError as error:
-        raise RestoreError(
-            f"state {operator}.{column.name} changed its type: {error}; "
-            "or keep the declaration, and give the new type a new name beside it"
-        ) from error

@@ -75,7 +75,7 @@ _STATE = slice(HEAD_BYTES - 2, HEAD_BYTES)
 _KEY_SLOT = HEAD_BYTES + STEM_BYTES
 _VALUES = frozenset({VALUE, EXPIRING})
 _KNOWN = _VALUES | {TOMBSTONE, CLEAR_MARK, SLICE_MARK}
-_Row: TypeAlias = "tuple[bytes, int, bytes, bytes]"  # canonical key, age of the layer, key and value as they are in it
+Row: TypeAlias = "tuple[bytes, int, bytes, bytes]"  # canonical key, age of the layer, key and value as they are in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
     """Give what a piece still needs of its layers, in the order of the new keys."""
-    slots = _NewSlots()
+    slots = NewSlots()
     clock_of = piece.clocks.get
     last = mark = kept = b""
     mark_age = 0
@@ -197,13 +197,13 @@ def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
             yield (key if value[0] <= KIND else slots.renumbered(key, value)), stays
 
 
-def _rows(piece: Piece, layer: Layer, age: int) -> Iterator[_Row]:
+def _rows(piece: Piece, layer: Layer, age: int) -> Iterator[Row]:
     """Give a piece's entries of one layer, in the order of their canonical keys."""
     start, stop = piece.start.to_bytes(2), piece.end.to_bytes(2)
-    return _canonical(layer, layer.scan(piece.operator.to_bytes(2), start, stop), age)
+    return canonical_rows(layer, layer.scan(piece.operator.to_bytes(2), start, stop), age)
 
 
-def _canonical(layer: Layer, entries: Iterable[Entry], age: int, alone: bytes | None = None) -> Iterator[_Row]:
+def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: bytes | None = None) -> Iterator[Row]:
     """Put entries of one layer into canonical order, which is another one only where parts share a digest.
 
     `alone` is the stem of a long key that need not be asked for others of its digest.
@@ -224,7 +224,7 @@ def _canonical(layer: Layer, entries: Iterable[Entry], age: int, alone: bytes | 
                 if len(slots) > 1:
                     passed = stem
                     for slot in slots:
-                        yield from _canonical(layer, layer.scan(stem + slot), age, stem)
+                        yield from canonical_rows(layer, layer.scan(stem + slot), age, stem)
                     continue
                 alone = stem
             canonical = stem + wholes.key + key[_KEY_SLOT + 1 :]
@@ -251,7 +251,7 @@ def _slots_under(layer: Layer, stem: bytes) -> list[bytes]:
     return [each for _, each in sorted(found)]
 
 
-class _NewSlots:
+class NewSlots:
     """Gives slots in a new file: keys come in canonical order, so those with one stem come in a row."""
 
     def __init__(self) -> None:
@@ -259,6 +259,7 @@ class _NewSlots:
         self._map_keys = _Numbering()
 
     def renumbered(self, key: bytes, value: bytes) -> bytes:
+        """Give the key of an entry with something long in it, with the slots of the new file."""
         wholes = take_apart(value)
         if wholes.key is not None:
             stem = key[:_KEY_SLOT]

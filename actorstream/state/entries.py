@@ -45,7 +45,7 @@ STEM_BYTES = PART_BYTES_MAX + 16
 
 VALUE, TOMBSTONE, CLEAR_MARK, EXPIRING = 0, 1, 2, 3
 VALUE_TAG, TOMBSTONE_TAG, CLEAR_TAG, EXPIRING_TAG = b"\x00", b"\x01", b"\x02", b"\x03"
-_LONG_KEY, _LONG_MAP_KEY = 0x40, 0x80
+LONG_KEY, LONG_MAP_KEY = 0x40, 0x80
 KIND = 0x3F
 """Masks a tag's kind; a larger tag says that something is shortened."""
 
@@ -58,7 +58,8 @@ BORDER = 1 << 61
 _expiry = Struct(">q")
 
 SLOTS = 256
-_BEHIND = b"\xff" * 18  # after every digest and slot
+BEHIND = b"\xff" * 18
+"""After every digest and slot."""
 
 
 def digest_of(part: bytes) -> bytes:
@@ -84,17 +85,17 @@ class Slots:
             return head + key + map_key, tagged
         tag, whole = tagged[0], b""
         if len(key) > PART_BYTES_MAX:
-            tag |= _LONG_KEY
+            tag |= LONG_KEY
             whole += len(key).to_bytes(4) + key
             key = self._shorten(key)
         if len(map_key) > PART_BYTES_MAX:
-            tag |= _LONG_MAP_KEY
+            tag |= LONG_MAP_KEY
             whole += len(map_key).to_bytes(4) + map_key
             map_key = self._shorten(map_key)
         return head + key + map_key, bytes((tag,)) + whole + tagged[1:]
 
     def _shorten(self, part: bytes) -> bytes:
-        short = _stem(part)
+        short = stem_of(part)
         parts = self._parts.setdefault(short, [])
         if part not in parts:
             if len(parts) == SLOTS:
@@ -128,10 +129,10 @@ def take_apart(value: bytes) -> Wholes:
         return Wholes(None, None, value)
     key = map_key = None
     at = 1
-    if tag & _LONG_KEY:
+    if tag & LONG_KEY:
         end = at + 4 + int.from_bytes(value[at : at + 4])
         key, at = value[at + 4 : end], end
-    if tag & _LONG_MAP_KEY:
+    if tag & LONG_MAP_KEY:
         end = at + 4 + int.from_bytes(value[at : at + 4])
         map_key, at = value[at + 4 : end], end
     return Wholes(key, map_key, bytes((tag & KIND,)) + value[at:])
@@ -198,7 +199,7 @@ def map_entries(
     """
     cut = len(prefix)
     lower = start[:PART_BYTES_MAX] if start is not None else b"\x00"
-    upper = stop if stop is None or len(stop) <= PART_BYTES_MAX else stop[:PART_BYTES_MAX] + _BEHIND
+    upper = stop if stop is None or len(stop) <= PART_BYTES_MAX else stop[:PART_BYTES_MAX] + BEHIND
     rows = layer.scan(prefix, lower, upper, reverse=reverse)
     for stem, run in groupby(rows, lambda row: row[0][cut : cut + PART_BYTES_MAX]):
         parts: list[tuple[bytes, bytes]] = []
@@ -220,12 +221,13 @@ def newer_format(where: str, kind: int) -> StoreError:
     )
 
 
-def _stem(part: bytes) -> bytes:
+def stem_of(part: bytes) -> bytes:
+    """Give what a long part is shortened to, without its slot."""
     return part[:PART_BYTES_MAX] + digest_of(part)
 
 
 def _slot_in(layer: Layer, before: bytes, part: bytes, *, of_map: bool) -> bytes | None:
-    stem = before + _stem(part)
+    stem = before + stem_of(part)
     cut = len(stem)
     slot = 0
     while slot < SLOTS:

@@ -49,6 +49,8 @@ def prove(
     files: FileSystem,
     wanted: Mapping[str, LayerFile],
     tell: Callable[[int, int], None] = lambda done_bytes, total_bytes: None,
+    *,
+    remember: bool = True,
 ) -> None:
     """Make sure that layer files are what was written; blocking, for a thread.
 
@@ -57,6 +59,7 @@ def prove(
         wanted: By path, what a manifest says about a file. They are in one folder, with the record.
         tell: Called with the bytes read so far and to be read, from one thread at a time; not at all where
             nothing is. What it raises ends the reading.
+        remember: Note what was proved. Who only looks leaves the folder as it is.
 
     Raises:
         StoreError: A file is missing or damaged.
@@ -75,7 +78,8 @@ def prove(
         return
     reading = _Reading(sum(wanted[path].size for path in unproved), tell)
     files.read_each(lambda path: prove_file(files, path, wanted[path], reading.on_read), unproved)
-    note(files, folder, [(wanted[path], identities[path]) for path in unproved])
+    if remember:
+        note(files, folder, [(wanted[path], identities[path]) for path in unproved])
 
 
 def identity_of(files: FileSystem, path: str) -> str:

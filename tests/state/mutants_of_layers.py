@@ -123,7 +123,7 @@ def _last_left_out() -> Sequence[AbstractContextManager[object]]:
 @mutant("of long keys with one digest the first is taken for all (T130)", OneDigest)
 def _digest_is_enough() -> Sequence[AbstractContextManager[object]]:
     def slot_in(layer: Layer, before: bytes, part: bytes, *, of_map: bool) -> bytes | None:
-        stem = before + entries._stem(part)
+        stem = before + entries.stem_of(part)
         found = next(layer.scan(stem), None)
         return None if found is None else found[0][: len(stem) + 1]
 
@@ -165,7 +165,7 @@ def _mark_not_heeded() -> Sequence[AbstractContextManager[object]]:
 @mutant("a merge takes in key groups that are another's (T134)", Rows)
 def _other_groups_merged() -> Sequence[AbstractContextManager[object]]:
     def rows(piece: Piece, layer: Layer, age: int) -> Iterator[Any]:
-        return compaction._canonical(layer, layer.scan(piece.operator.to_bytes(2)), age)
+        return compaction.canonical_rows(layer, layer.scan(piece.operator.to_bytes(2)), age)
 
     return [patch.object(compaction, "_rows", rows)]
 
@@ -182,7 +182,7 @@ def _replaced_everywhere() -> Sequence[AbstractContextManager[object]]:
 
 @mutant("long keys keep their slots in a merged layer (T130)", OneDigest)
 def _slots_kept() -> Sequence[AbstractContextManager[object]]:
-    return [patch.object(compaction._NewSlots, "renumbered", lambda self, key, value: key)]
+    return [patch.object(compaction.NewSlots, "renumbered", lambda self, key, value: key)]
 
 
 @mutant("a merge forgets expiry", Expiring)
