@@ -93,7 +93,8 @@ ROWS = {
         "State Processor API",
     ],
     "Checkpoints": [
-        "interval (off) / timeout (10 min) / min pause (0) / max concurrent (1) / tolerable failures (0) / num retained (1)",
+        "interval (off) / timeout (10 min) / min pause (0) / max concurrent (1) / tolerable failures (0) / "
+        "num retained (1)",
         "exactly-once vs at-least-once mode",
         "aligned",
         "unaligned + aligned timeout (0 = always unaligned)",
