@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import JobId, LayerName
     from actorstream.model.world import FileSystem
     from actorstream.protocol.attempts import Claim
+    from actorstream.protocol.recovery import ManifestFact
 
 _DRAFT = re.compile(r"manifest\.json\.([1-9][0-9]*)\.draft")
 
@@ -52,6 +53,7 @@ class CheckpointDirectory(StoreView):
         """Touch nothing yet; `root` is the job's own folder, absolute."""
         super().__init__(files, root)
         self._lease = Lease(files, root)
+        self._first_attempt: AttemptNumber | None = None
         self._durable: CheckpointId | None = None
         self._known: dict[CheckpointId, Published] = {}
         self._listed_before: frozenset[LayerName] = frozenset()
@@ -103,7 +105,13 @@ class CheckpointDirectory(StoreView):
             StoreError: The claim of a published checkpoint is missing; or the disk refuses: start again.
         """
         self._refuse_lost_claims()
-        return self._lease.claim(proposed, self._sweep_drafts)
+        claim = self._lease.claim(proposed, self._sweep_drafts)
+        self._first_attempt = self._first_attempt or claim.attempt
+        return claim
+
+    def is_of_this_run(self, fact: ManifestFact) -> bool:
+        """Tell whether a manifest was published since this object's first claim, also one that may not be durable."""
+        return fact.attempt is not None and self._first_attempt is not None and fact.attempt >= self._first_attempt
 
     def load(self, checkpoint: CheckpointId) -> Manifest:
         """Give the manifest to restore from, after making sure that a power cut cannot take it back.
@@ -176,6 +184,10 @@ class CheckpointDirectory(StoreView):
             StoreError: There is none of this name now, or was one before; or whether there is one is unknown.
         """
         place = SnapshotPlace(join(self._savepoints, check_name(name)), self._layers)
+        self._lease.check()
+        with disk_errors(self._root, "taking its number"):
+            # The savepoint may be moved away: this keeps its number from being given again.
+            self._files.make_dirs(self._folder(CheckpointId(manifest.checkpoint)))
         make_savepoint(self._files, place, place.folder, manifest, lambda: self._last_look(manifest))
         return SnapshotPlace(place.folder, join(place.folder, LAYERS))
 

@@ -125,32 +125,36 @@ class LogTransaction:
     def _oldest(self) -> int:
         return int.from_bytes(own_row(self.path, self.txn, OLDEST), "big")
 
-    def refuse_older(self, job: str, operator: str, attempt: int) -> None:
-        """Refuse an attempt below the highest that has opened a writer for this operator.
+    def refuse_older(self, job: str, attempt: int) -> None:
+        """Refuse an attempt below the highest of the job that has opened a writer, for whichever operator.
 
         Raises:
             FencedError: A newer attempt has taken over.
         """
-        fence = self.document(name_key(FENCES, job, operator), Fence)
-        if fence is not None and fence.attempt > attempt:
-            raise FencedError(
-                f"{self.path}: attempt {fence.attempt} of job {job} writes here for operator {operator!r}, this is"
-                f" attempt {attempt}: a newer deployment has taken over, so this one must stop"
-            )
+        for fence in self._fences_of(job):
+            if fence.attempt > attempt:
+                raise FencedError(
+                    f"{self.path}: attempt {fence.attempt} of job {job} writes here for operator {fence.operator!r},"
+                    f" this is attempt {attempt}: a newer deployment has taken over, so this one must stop"
+                )
 
-    def refuse_another(self, job: str, operator: str, attempt: int, holder: str) -> None:
+    def refuse_another(self, job: str, attempt: int, holder: str) -> None:
         """Refuse a second one with the same attempt number: both go on from one savepoint, or one from a copy.
 
         Raises:
             FencedError: The number is another's.
         """
-        fence = self.document(name_key(FENCES, job, operator), Fence)
-        if fence is not None and fence.attempt == attempt and fence.holder not in {"", holder}:
-            raise FencedError(
-                f"{self.path}: another instance of job {job}, with attempt {attempt} too, writes here for operator"
-                f" {operator!r}: both go on from one savepoint or a copy of one store; stop one, or run one of them as"
-                " a fork"
-            )
+        for fence in self._fences_of(job):
+            if fence.attempt == attempt and fence.holder not in {"", holder}:
+                raise FencedError(
+                    f"{self.path}: another instance of job {job}, with attempt {attempt} too, writes here for operator"
+                    f" {fence.operator!r}: both go on from one savepoint or a copy of one store; stop one, or run one"
+                    " of them as a fork"
+                )
+
+    def _fences_of(self, job: str) -> Iterator[Fence]:
+        # Of all operators: the job may have been moved, and this one renamed on the way.
+        return (fence for fence in self.each_document(FENCES, Fence) if fence.job == job)
 
     def finish(self) -> None:
         """Write what all appends share; call it last."""
@@ -172,7 +176,7 @@ class Append:
 
 @dataclass(frozen=True)
 class RaiseFence:
-    """From now on nobody with a lower attempt writes for this operator.
+    """From now on nobody with a lower attempt of the job writes here.
 
     Refuses a writer whose job goes on from an older checkpoint than the one it has committed here: it
     would write everything between the two once more.
@@ -188,13 +192,15 @@ class RaiseFence:
 
     def apply(self, txn: LogTransaction, /) -> None:
         """Store the attempt if it is the highest."""
-        txn.refuse_older(self.job, self.operator, self.attempt)
-        txn.refuse_another(self.job, self.operator, self.attempt, self.holder)
-        last = txn.document(name_key(COMMITTED, self.job, self.operator, self.subtask), Committed)
+        txn.refuse_older(self.job, self.attempt)
+        txn.refuse_another(self.job, self.attempt, self.holder)
+        # The mark may be another subtask's, or under an older name of the operator: the job has come so far.
+        marks = [mark for mark in txn.each_document(COMMITTED, Committed) if mark.job == self.job]
+        last = max(marks, key=lambda mark: mark.checkpoint, default=None)
         if last is not None and last.checkpoint > self.restored:
             found = f"checkpoint {self.restored}" if self.restored else "no checkpoint"
             raise RestoreError(
-                f"{txn.path} holds the output of checkpoint {last.checkpoint} of operator {self.operator!r}, but "
+                f"{txn.path} holds the output of checkpoint {last.checkpoint} of operator {last.operator!r}, but "
                 f"the job goes on from {found}: what lies between would be written twice; put the newest folder of "
                 "checkpoints/ back from a copy, or write to another log"
             )
@@ -221,7 +227,7 @@ class CommitOnce:
         """Check the fence, then the mark, then write records and mark."""
         mark = self.mark
         if self.attempt is not None:
-            txn.refuse_older(mark.job, mark.operator, self.attempt)
+            txn.refuse_older(mark.job, self.attempt)
         key = name_key(COMMITTED, mark.job, mark.operator, mark.subtask)
         last = txn.document(key, Committed)
         if last is not None and last.checkpoint >= mark.checkpoint:

@@ -14,7 +14,7 @@ savepoint goes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from os.path import isabs, join
+from os.path import basename, dirname, isabs, join
 from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.lease import Origin
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.world import FileSystem
+
+_OF_A_STORE = frozenset({"savepoints", "checkpoints"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,13 @@ class Beginning:
             StoreError: A layer is missing, or the disk refuses.
         """
         layers = []
+        with disk_errors(self.place.folder, "syncing"):
+            root = dirname(self.place.folder)
+            if basename(root) in _OF_A_STORE:
+                # Its maker may have died between link and sync: were a power cut to take it back, nobody could go on
+                # from what is committed of it now.
+                files.sync_dir(self.place.folder)
+                files.sync_dir(root)
         with disk_errors(self.place.folder, "linking its layers into the store"):
             for number, entry in enumerate(self.manifest.layers, start=1):
                 name = LayerName(f"{attempt}-restored-{number}.lmdb")

@@ -66,7 +66,7 @@ def _decide(
     context: JobContext, manifests: Sequence[ManifestFact], claims: Sequence[Claim]
 ) -> Decision | RestoreSavepoint:
     settings, beginning = context.settings, context.beginning
-    if context.statistics.checkpoints:
+    if context.statistics.checkpoints or any(map(context.directory.is_of_this_run, manifests)):
         # What a person asked for is where the run begins; once it has a checkpoint of its own, that is the newest.
         return decide(manifests, claims, accept_duplicates=settings.accept_duplicates)
     if beginning is None:

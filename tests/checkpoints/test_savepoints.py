@@ -318,6 +318,17 @@ def test_ids_go_on_above_those_of_savepoints_t81(tmp_path: Path) -> None:
     assert claim.first_checkpoint == 8
 
 
+def test_the_number_of_a_savepoint_that_was_moved_away_is_not_given_again_t81(tmp_path: Path) -> None:
+    """T81: restored here later, it would pass for the checkpoint that had its number."""
+    store = Store(tmp_path)
+    place = store.make(checkpoint=7)
+    store.directory.close()
+    shutil.move(place.folder, tmp_path / "usb stick")
+
+    _, claim = start(tmp_path)
+    assert claim.first_checkpoint == 8
+
+
 def test_a_damaged_savepoint_does_not_keep_the_job_from_starting(tmp_path: Path) -> None:
     """Whoever restores it is told."""
     store = Store(tmp_path)

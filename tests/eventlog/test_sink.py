@@ -258,3 +258,38 @@ async def test_two_jobs_restored_from_one_savepoint_do_not_both_write(tmp_path: 
         with pytest.raises(FencedError, match="a newer deployment"):
             async with log.writer(Identity(attempt=3)):
                 pass
+
+
+async def test_t109_t111_whatever_subtask_or_name_the_output_has_come_from_it_is_not_written_again(
+    tmp_path: Path,
+) -> None:
+    """A job moved from a savepoint may have fewer subtasks, and its sink another name: the log still knows better."""
+    log = EventLog(Click, tmp_path / "log")
+    async with log.writer(Identity(subtask=1, restored=0)) as writer:
+        await writer.write(clicks(0, 3))
+        token = await writer.pre_commit(7)
+        assert token is not None
+        await writer.commit(token)
+
+    for moved in (Identity(attempt=2, restored=6), Identity(attempt=2, restored=6, operator="renamed")):
+        with pytest.raises(RestoreError, match=r"holds the output of checkpoint 7 of operator 'alerts'"):
+            async with log.writer(moved):
+                pass
+    async with log.writer(Identity(attempt=2, restored=6, job="job-1@fork")):
+        assert await values_of(log) == clicks(0, 3)
+
+
+async def test_t105_a_zombie_is_refused_by_a_job_whose_sink_was_renamed(tmp_path: Path) -> None:
+    """The old process does not know the new name, and the new one not every old name."""
+    log = EventLog(Click, tmp_path / "log")
+    async with log.writer(Identity(attempt=2)) as zombie:
+        await zombie.write(clicks(0, 3))
+        token = await zombie.pre_commit(1)
+        assert token is not None
+        with pytest.raises(FencedError, match="another instance"):
+            async with log.writer(Identity(attempt=2, operator="renamed", holder="other")):
+                pass
+        async with log.writer(Identity(attempt=3, operator="renamed", holder="other")):
+            with pytest.raises(FencedError, match="a newer deployment"):
+                await zombie.commit(token)
+    assert await values_of(log) == []

@@ -63,13 +63,19 @@ class Output:
 
 @dataclass(frozen=True)
 class SimulatedJob:
-    """A pipeline, and what must be true of it."""
+    """A pipeline, and what must be true of it. `droppable`: stages that it can do without, as nothing follows them.
+
+    `alone`: operators that can be rescaled alone. Between two of different parallelism that no key lies between, the
+    order of lanes is lost.
+    """
 
     name: str
     build: Callable[[Pipeline, Mapping[str, Stream[Event]], Mapping[str, Sink[Result]]], None]
     stages: Mapping[str, Stage]
     outputs: Mapping[str, Output]
     sources: tuple[str, ...] = ("a",)
+    droppable: frozenset[str] = frozenset()
+    alone: tuple[str, ...] = ()
 
     def pipeline(self, sources: Mapping[str, Source[Event, int]], sinks: Mapping[str, Sink[Result]]) -> Pipeline:
         """Build the pipeline on these ends."""
@@ -171,14 +177,15 @@ JOBS: Mapping[str, SimulatedJob] = {
             {"way": Stage(NoModel, stateful=False)},
             {"out": Output("way", lambda result: result.event.amount >= 10)},
         ),
-        SimulatedJob("keyed", _keyed, {"tally": Stage(TallyModel)}, _OUT),
+        SimulatedJob("keyed", _keyed, {"tally": Stage(TallyModel)}, _OUT, alone=("in-a",)),
         SimulatedJob(
             "exchanges",
             _exchanges,
             {"first": Stage(TallyModel), "second": Stage(TallyModel, by_amount)},
             {"out": Output("second")},
+            alone=("in-a",),
         ),
-        SimulatedJob("union", _union, {"tally": Stage(TallyModel)}, _OUT, ("a", "b")),
+        SimulatedJob("union", _union, {"tally": Stage(TallyModel)}, _OUT, ("a", "b"), alone=("in-b",)),
         SimulatedJob(
             "diamond",
             _diamond,
@@ -194,6 +201,8 @@ JOBS: Mapping[str, SimulatedJob] = {
             _in_place,
             {"notebook": Stage(NotebookModel), "diary": Stage(DiaryModel)},
             {"out": Output("notebook")},
+            droppable=frozenset({"diary"}),
+            alone=("in-a",),
         ),
         SimulatedJob(
             "around",
@@ -202,7 +211,12 @@ JOBS: Mapping[str, SimulatedJob] = {
             {"before": Output("way"), "behind": Output("tally"), "beside": Output("way", odd)},
         ),
         SimulatedJob(
-            "aggregates", _aggregates, {"sums": Stage(FoldModel), "latest": Stage(LatestModel)}, {"out": Output("sums")}
+            "aggregates",
+            _aggregates,
+            {"sums": Stage(FoldModel), "latest": Stage(LatestModel)},
+            {"out": Output("sums")},
+            droppable=frozenset({"latest"}),
+            alone=("in-a",),
         ),
     )
 }

@@ -15,7 +15,7 @@ from actorstream.eventlog.transaction import LogTransaction
 from actorstream.protocol import recovery
 from actorstream.protocol.attempts import is_void
 from actorstream.protocol.coordinator import Coordinator
-from actorstream.runtime import building
+from actorstream.runtime import opening
 from actorstream.runtime.messages import AbortCheckpoint, SnapshotReport
 from actorstream.runtime.restoring import ManifestWriter
 from actorstream.runtime.sinks import SinkPort
@@ -132,7 +132,7 @@ def _older() -> Sequence[AbstractContextManager[object]]:
         valid = [fact for fact in manifests if not is_void(fact.attempt, fact.checkpoint, attempts)]  # type: ignore[arg-type]
         return real(valid[:-1] or valid, attempts)
 
-    return [patch.object(building, "decide", decide)]
+    return [patch.object(opening, "decide", decide)]
 
 
 @mutant("retention deletes layers that a kept checkpoint lists", retained=2)

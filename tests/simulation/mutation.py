@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from tests.simulation.evolution import run_evolution
 from tests.simulation.running import Plan, Session, draw, run_plan
 from tests.simulation.zombies import draw_zombie, run_zombie
+
+if TYPE_CHECKING:
+    from tests.simulation.evolution_plans import Evolution
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Mutant:
         plan: Draws the plan, where chance would take too long.
         zombie: It shows where two processes run the job.
         disk_fails: It shows where the disk fails often.
+        evolve: Draws what people do, where it shows in that.
     """
 
     name: str
@@ -33,9 +38,13 @@ class Mutant:
     plan: Callable[[int], Plan] | None = None
     zombie: bool = False
     disk_fails: bool = False
+    evolve: Callable[[int], Evolution] | None = None
 
     def run(self, seed: int) -> None:
         """Run one seed with the bug at work; BrokenPromiseError if it shows."""
+        if self.evolve is not None:
+            run_evolution(self.evolve(seed), self.apply)
+            return
         if self.zombie:
             run_zombie(replace(draw_zombie(seed), **self.fixed), self.apply)  # type: ignore[arg-type]
             return
@@ -69,12 +78,13 @@ def mutant(
     plan: Callable[[int], Plan] | None = None,
     zombie: bool = False,
     disk_fails: bool = False,
+    evolve: Callable[[int], Evolution] | None = None,
     **fixed: object,
 ) -> Callable[[Patches], Patches]:
     """Enter a function that gives patches under `name`."""
 
     def enter(patches: Patches) -> Patches:
-        MUTANTS.append(Mutant(name, at_work(patches), fixed, plan, zombie, disk_fails))
+        MUTANTS.append(Mutant(name, at_work(patches), fixed, plan, zombie, disk_fails, evolve))
         return patches
 
     return enter

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from actorstream.checkpoints.directory import CheckpointDirectory
@@ -37,15 +38,14 @@ from tests.simulation.jobs import MAX_PARALLELISM
 from tests.simulation.stages import STATE_KEYS, Event, Result, settled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.operators.columns import Column
-    from actorstream.protocol.attempts import Claim
     from actorstream.protocol.recovery import ManifestFact
     from actorstream.runtime.restoring import Restored
     from actorstream.testing.disk import SimulatedDisk
-    from tests.simulation.jobs import SimulatedJob, Stage
+    from tests.simulation.jobs import Output, SimulatedJob, Stage
     from tests.simulation.stages import Model
 
 Lane: TypeAlias = tuple[str, str]
@@ -71,20 +71,15 @@ class Oracles:
     def __init__(self, disk: SimulatedDisk, job: SimulatedJob, inputs: Partitions) -> None:
         self._disk = disk
         self._job = job
-        self._inputs = inputs
         self._root = f"{disk.root}/store/{job.name}"
         self._seen: dict[tuple[int, int], str] = {}
-        self._committed: dict[str, Counter[Lane]] = {sink: Counter() for sink in job.outputs}
-        self._columns = _columns(job)
+        self._cuts = Cuts(disk, job, inputs)
+        self._outputs = Outputs(disk, job, inputs, {sink: f"{disk.root}/{sink}" for sink in job.outputs})
         self.cuts = 0
 
     def check(self, *, at_the_end: bool = False) -> None:
         """Look at everything; raise BrokenPromiseError."""
-        covered = self._check_manifests()
-        for sink in self._job.outputs:
-            self._check_output(sink, covered, at_the_end=at_the_end)
-
-    # ---- checkpoints
+        self._outputs.check([self._check_manifests()], at_the_end=at_the_end)
 
     def _check_manifests(self) -> dict[str, list[Event]]:
         """Check every manifest; give the events that the newest valid one covers, by stage."""
@@ -93,9 +88,7 @@ class Oracles:
             return covered
         directory = CheckpointDirectory(self._disk, self._root)
         try:
-            claims = directory.claims()
-            facts = [fact for fact in directory.manifests() if not _is_void(fact, claims)]
-            for fact in facts:
+            for fact in facts_that_count(directory):
                 covered = self._check_manifest(directory, fact)
         except StoreError as error:
             raise BrokenPromiseError("readable", str(error)) from error
@@ -110,22 +103,55 @@ class Oracles:
             raise BrokenPromiseError("immutable", f"checkpoint {fact.checkpoint} is another one than before")
         if problems := directory.verify(manifest):
             raise BrokenPromiseError("immutable", f"checkpoint {fact.checkpoint}: {problems}")
+        self.cuts += 1
+        return self._cuts.check(manifest, directory)
+
+
+class Cuts:
+    """Compares what a snapshot holds with what the models remember at its positions.
+
+    `plain` gives the name that an operator of a snapshot has in the job: it may have been renamed since.
+    """
+
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        job: SimulatedJob,
+        inputs: Partitions,
+        plain: Callable[[str], str] = lambda name: name,
+    ) -> None:
+        self._disk = disk
+        self._job = job
+        self._inputs = inputs
+        self._plain = plain
+        self._columns = _columns(job)
+
+    def check(
+        self,
+        manifest: Manifest,
+        directory: CheckpointDirectory,
+        unseen: Mapping[str, Sequence[Event]] = MappingProxyType({}),
+    ) -> dict[str, list[Event]]:
+        """Give the events that a snapshot covers, by stage. `unseen`: what an operator began after."""
         restored = restore(self._disk, directory, manifest)
         try:
-            covered = self._covered(restored)
+            covered = self.covered(restored)
             for stage, events in covered.items():
-                if self._job.stages[stage].stateful:
-                    self._check_cut(manifest, restored, stage, events)
+                if not self._job.stages[stage].stateful:
+                    continue
+                before = Counter(unseen.get(stage, ()))
+                known = [event for event in events if not _take(before, event)]
+                self._check_cut(manifest, restored, stage, known)
         finally:
             restored.close()
-        self.cuts += 1
         return covered
 
-    def _covered(self, restored: Restored) -> dict[str, list[Event]]:
-        """Give what each stage had been fed with at the positions of a checkpoint."""
+    def covered(self, restored: Restored) -> dict[str, list[Event]]:
+        """Give what each stage had been fed with at the positions of a snapshot."""
         raw: list[Event] = []
+        splits = {self._plain(source): positions for source, positions in restored.splits.items()}
         for source in self._job.sources:
-            for split, place in restored.splits.get(f"in-{source}", {}).items():
+            for split, place in splits.get(f"in-{source}", {}).items():
                 taken = place.position + 1 if isinstance(place.position, int) else 0
                 events = self._inputs[source][int(split)]
                 if place.finished and taken != len(events):
@@ -137,23 +163,28 @@ class Oracles:
 
     def _check_cut(self, manifest: Manifest, restored: Restored, name: str, events: Sequence[Event]) -> None:
         stage = self._job.stages[name]
+        operator = next((each for each in manifest.operators if self._plain(each) == name), None)
+        if operator is None:
+            if name in self._job.droppable:
+                return
+            raise BrokenPromiseError("cut", f"checkpoint {manifest.checkpoint} holds nothing of {name}")
         models: dict[str, Model] = {}
         for event in events:
             models.setdefault(stage.key(event), stage.model()).step(stage.key(event), event)
-        reader = self._read_state(manifest, restored, name)
+        reader = self._read_state(manifest, restored, name, operator)
         for key in STATE_KEYS:
             right = {state: settled(state, value) for state, value in models.get(key, stage.model()).states().items()}
             there = {state: settled(state, value) for state, value in reader.read(key).items()}
             if any(right[state] != there.get(state) for state in right):
                 raise BrokenPromiseError(
                     "cut",
-                    f"checkpoint {manifest.checkpoint} of attempt {manifest.attempt}, {name}[{key}]: the layers hold "
-                    f"{there}, the input up to its positions gives {right}",
+                    f"checkpoint {manifest.checkpoint} of attempt {manifest.attempt}, {operator}[{key}]: the layers "
+                    f"hold {there}, the input up to its positions gives {right}",
                 )
         reader.close()
 
-    def _read_state(self, manifest: Manifest, restored: Restored, stage: str) -> _StateReader:
-        entry = manifest.operators[stage]
+    def _read_state(self, manifest: Manifest, restored: Restored, stage: str, operator: str) -> _StateReader:
+        entry = manifest.operators[operator]
         columns = [
             StateColumn(StateNumber(entry.states[column.name].number), column.name, column.kind, column.codec)
             for column in self._columns[stage]
@@ -164,56 +195,105 @@ class Oracles:
             columns=columns,
             key_groups=everything,
             max_parallelism=MAX_PARALLELISM,
-            stack=LayerStack.covering(everything, restored.stacks.get(stage, ())),
-            name=stage,
+            stack=LayerStack.covering(everything, restored.stacks.get(operator, ())),
+            name=operator,
         )
         return _StateReader(state, columns)
 
-    # ---- output
 
-    def _check_output(  # noqa: C901  (one walk along the output, and what may be wrong at each record)
-        self, sink: str, covered: Mapping[str, list[Event]], *, at_the_end: bool
+class Outputs:
+    """Follows the logs of one job: what is committed there, and what was to come.
+
+    `before`: what the job did not see of the input, by stage: a fork begins behind it.
+    """
+
+    def __init__(
+        self,
+        disk: SimulatedDisk,
+        job: SimulatedJob,
+        inputs: Partitions,
+        folders: Mapping[str, str],
+        before: Mapping[str, Sequence[Event]] = MappingProxyType({}),
     ) -> None:
+        self._disk = disk
+        self._job = job
+        self._inputs = inputs
+        self._folders = folders
+        self._before = before
+        self.committed: dict[str, Counter[Lane]] = {sink: Counter() for sink in folders}
+
+    def check(self, covered: Sequence[Mapping[str, Sequence[Event]]], *, at_the_end: bool) -> None:
+        """Look at all logs. `covered`: by stage, what each snapshot covers whose output may be committed."""
+        for sink in self._folders:
+            self._check_output(sink, covered, at_the_end=at_the_end)
+
+    def _check_output(self, sink: str, covered: Sequence[Mapping[str, Sequence[Event]]], *, at_the_end: bool) -> None:
         output = self._job.outputs[sink]
         stage = self._job.stages[output.stage]
-        models: dict[str, Model] = {}
-        everything = [event for parts in self._inputs.values() for part in parts for event in part]
-        left = {
-            lane: iter(events)
-            for lane, events in _lanes(stage, [fed for event in everything for fed in stage.feeds(event)]).items()
-        }
-        allowed = Counter(_lane(stage, event) for event in covered[output.stage])
-        fed: Counter[Lane] = Counter()
+        expected = self._expected(output.stage, output)
+        allowed: Counter[Lane] = Counter()
+        for each in covered:
+            allowed |= Counter(_lane(stage, event) for event in each.get(output.stage, ()))
         committed: Counter[Lane] = Counter()
-
-        def next_of(lane: Lane) -> Result | None:
-            """Feed the model with the lane until the sink gets something."""
-            for event in left.get(lane, ()):
-                fed[lane] += 1
-                result = models.setdefault(lane[0], stage.model()).step(lane[0], event)
-                if output.passes(result):
-                    return result
-            return None
-
         try:
-            results = read_results(self._disk, f"{self._disk.root}/{sink}")
+            results = read_results(self._disk, self._folders[sink])
         except StoreError as error:
             raise BrokenPromiseError("readable", str(error)) from error
         for result in results:
             lane = (result.key, result.event.lane)
-            expected = next_of(lane)
-            if result != expected:
-                raise BrokenPromiseError("prefix", f"{sink} holds {result}, {expected} was to come")
+            was_to_come = expected.next_of(lane)
+            if result != was_to_come:
+                raise BrokenPromiseError("prefix", f"{sink} holds {result}, {was_to_come} was to come")
             committed[lane] += 1
-            if fed[lane] > allowed[lane]:
+            if expected.fed[lane] > allowed[lane]:
                 raise BrokenPromiseError("commit", f"{sink} holds {result}, which no complete checkpoint covers")
-        if lost := self._committed[sink] - committed:
+        if lost := self.committed[sink] - committed:
             raise BrokenPromiseError("kept", f"{sink}: committed output is gone: {lost}")
-        self._committed[sink] = committed
-        if at_the_end:
-            for lane in left:
-                if (missing := next_of(lane)) is not None:
-                    raise BrokenPromiseError("complete", f"{sink} lacks {missing} and what follows in {lane}")
+        self.committed[sink] = committed
+        for lane in expected.lanes() if at_the_end else ():
+            if (missing := expected.next_of(lane)) is not None:
+                raise BrokenPromiseError("complete", f"{sink} lacks {missing} and what follows in {lane}")
+
+    def _expected(self, name: str, output: Output) -> _Expected:
+        stage = self._job.stages[name]
+        everything = [event for parts in self._inputs.values() for part in parts for event in part]
+        expected = _Expected(stage, output, [fed for event in everything for fed in stage.feeds(event)])
+        expected.skip(self._before.get(name, ()))
+        return expected
+
+
+class _Expected:
+    """What a sink is to get, lane after lane, in whichever order the log has the lanes."""
+
+    def __init__(self, stage: Stage, output: Output, events: Sequence[Event]) -> None:
+        self._stage = stage
+        self._output = output
+        self._left = {lane: iter(events) for lane, events in _lanes(stage, events).items()}
+        self._models: dict[str, Model] = {}
+        self.fed: Counter[Lane] = Counter()
+
+    def lanes(self) -> list[Lane]:
+        """Give every lane that there is."""
+        return list(self._left)
+
+    def skip(self, events: Sequence[Event]) -> None:
+        """Remember what came before, and expect nothing of it."""
+        for event in events:
+            self._step(_lane(self._stage, event))
+
+    def next_of(self, lane: Lane) -> Result | None:
+        """Feed the model with the lane until the sink gets something."""
+        while (result := self._step(lane)) is not None:
+            if self._output.passes(result):
+                return result
+        return None
+
+    def _step(self, lane: Lane) -> Result | None:
+        event = next(self._left.get(lane, iter(())), None)
+        if event is None:
+            return None
+        self.fed[lane] += 1
+        return self._models.setdefault(lane[0], self._stage.model()).step(lane[0], event)
 
 
 class _StateReader:
@@ -257,8 +337,22 @@ def read_results(disk: SimulatedDisk, folder: str) -> list[Result]:
     return results
 
 
-def _is_void(fact: ManifestFact, claims: Sequence[Claim]) -> bool:
-    return fact.attempt is not None and is_void(fact.attempt, fact.checkpoint, claims)
+def facts_that_count(directory: CheckpointDirectory) -> list[ManifestFact]:
+    """Give every manifest of a store that is not void, oldest first."""
+    claims = directory.claims()
+    return [
+        fact
+        for fact in directory.manifests()
+        if fact.attempt is None or not is_void(fact.attempt, fact.checkpoint, claims)
+    ]
+
+
+def _take(counts: Counter[Event], event: Event) -> bool:
+    """Take one of an event, if there is one."""
+    if counts[event] == 0:
+        return False
+    counts[event] -= 1
+    return True
 
 
 def _lane(stage: Stage, event: Event) -> Lane:

@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from actorstream.api.job import Job
+    from actorstream.api.options import RunOptions
+    from actorstream.api.settings import SettingValues
+    from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.connect import Source
     from actorstream.model.world import Clock, FileSystem
     from actorstream.testing.faults import CallKind
@@ -284,10 +287,10 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
             beside = []
             if plan.early_freezes:
                 beside.append(
-                    loop.create_task(_freeze_early(job, plan.early_freezes, loop.environment), name="memory pressure")
+                    loop.create_task(freeze_early(job, plan.early_freezes, loop.environment), name="memory pressure")
                 )
             if plan.live:
-                feeds = (_feed(plan, source, root) for source in JOBS[plan.job].sources)
+                feeds = (feed(plan, source, root) for source in JOBS[plan.job].sources)
                 beside += [loop.create_task(feed, name="feed") for feed in feeds]
             try:
                 if session.stop_after is None:
@@ -300,8 +303,16 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
     return "stopped"
 
 
-def make_run(plan: Plan, parallelism: int, root: str) -> Run:
-    """Make the job's run over the logs below `root`."""
+def make_run(
+    plan: Plan,
+    parallelism: int,
+    root: str,
+    *,
+    change: Callable[[LogicalGraph], LogicalGraph] = lambda graph: graph,
+    settings: SettingValues | None = None,
+    options: RunOptions | None = None,
+) -> Run:
+    """Make the job's run over the logs below `root`; `change` edits its graph, the rest goes on top of the plan's."""
     job = JOBS[plan.job]
     sources: dict[str, Source[Event, int]] = {}
     for source in job.sources:
@@ -314,19 +325,22 @@ def make_run(plan: Plan, parallelism: int, root: str) -> Run:
         sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
         for sink in job.outputs
     }
-    return Run(
-        job.pipeline(sources, sinks).draft.graph(),
-        {
-            "store": f"{root}/store",
-            "parallelism": parallelism,
-            "checkpoint_interval": plan.interval,
-            "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
-            "settings": Settings(
-                burst=0.0001, retained=plan.retained, checkpoint_timeout=plan.timeout, tolerated_failures=-1
-            ),
-        },
-        wire=plan.wire,
-    )
+    values: SettingValues = {
+        "burst": 0.0001,
+        "retained": plan.retained,
+        "checkpoint_timeout": plan.timeout,
+        "tolerated_failures": -1,
+    }
+    values.update(settings or {})
+    usual: RunOptions = {
+        "store": f"{root}/store",
+        "parallelism": parallelism,
+        "checkpoint_interval": plan.interval,
+        "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
+        "settings": Settings(**values),
+    }
+    usual.update(options or {})
+    return Run(change(job.pipeline(sources, sinks).draft.graph()), usual, wire=plan.wire)
 
 
 class _TickingClock:
@@ -344,7 +358,7 @@ class _TickingClock:
         return self._loop._now
 
 
-async def _freeze_early(job: Job, period: float, rng: random.Random) -> None:
+async def freeze_early(job: Job, period: float, rng: random.Random) -> None:
     """Freeze subtasks' state between checkpoints, as the budget for state will do.
 
     The acknowledgement is of checkpoint 0, which no coordinator knows and every one ignores (T74).
@@ -359,7 +373,7 @@ async def _freeze_early(job: Job, period: float, rng: random.Random) -> None:
             task.snapshots.submit(CheckpointId(0), task.state.freeze(), task.report())
 
 
-async def _feed(plan: Plan, source: str, root: str) -> None:
+async def feed(plan: Plan, source: str, root: str) -> None:
     """Append what is not in the log yet, as a service does while its job runs."""
     rng = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
     events = events_of(source, plan.shape)
