@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +23,7 @@ from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.errors import ActorstreamError, InvariantError, PlanError, RestoreError, StoreError, StoreInUseError
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import CheckpointId
+from actorstream.model.world import World
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.beginning import check_store, look_up
 from actorstream.runtime.building import JobContext
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import JobId
     from actorstream.model.world import Offload
     from actorstream.runtime.beginning import Beginning
+    from actorstream.runtime.replay_order import Replaying
 
 
 class Run:
@@ -62,17 +63,21 @@ class Run:
     What is found before the job is up is raised as it is: PlanError, RestoreError, StoreError.
     """
 
-    def __init__(self, graph: LogicalGraph, options: RunOptions, *, wire: bool = False) -> None:
+    def __init__(
+        self, graph: LogicalGraph, options: RunOptions, *, wire: bool = False, replaying: Replaying | None = None
+    ) -> None:
         """Plan the graph; nothing runs yet.
 
         Args:
             graph: The pipeline.
             options: As given to `Pipeline.run`.
             wire: Send every channel item through the codec of the wire: a test's switch.
+            replaying: Makes it a replay: actors take turns, and the graph's own sinks are written to, no fork's.
 
         Raises:
             PlanError: The pipeline cannot run.
         """
+        self._replaying = replaying
         store = options.get("store")
         self._store = None if store is None else os.path.abspath(os.fspath(store))
         self._plan = plan_graph(graph, parallelism=options.get("parallelism", 1), has_store=store is not None)
@@ -178,10 +183,11 @@ class Run:
             temporary = world.files.temporary(f"actorstream-{world.random.token()}")
             documents = InlineOffload()
             scratch = ScratchFiles(world.files, temporary, os.path.join(temporary, name, "layers"))
-            world = replace(world, files=scratch)
+            # Not `replace`: a simulated process's world is made in a way of its own.
+            world = World(world.clock, scratch, offload, world.random, processes=world.processes)
         root = os.path.join(self._store or temporary, name)
         directory = CheckpointDirectory(world.files, root)
-        forked = fork_sinks(self._plan.graph, self._fork)
+        forked = fork_sinks(self._plan.graph, self._fork if self._replaying is None else "")
         try:
             beginning = await documents.run(self._look_up, root)
             job = await documents.run(
@@ -203,6 +209,7 @@ class Run:
                     beginning=beginning,
                     fork=self._fork,
                     forked=forked,
+                    replaying=self._replaying,
                 )
             )
         finally:

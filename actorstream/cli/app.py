@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from actorstream.cli import checkpoints, compare, describe, log, promote, run, savepoint, state
+from actorstream.cli import ab, checkpoints, compare, describe, log, promote, replay, run, savepoint, state
 from actorstream.cli.demo import command
 from actorstream.cli.running import log_to_stderr
 
@@ -21,6 +21,8 @@ app.command("run")(run.run)
 app.command("describe")(describe.describe)
 app.command("compare")(compare.compare)
 app.command("promote")(promote.promote)
+app.command("replay")(replay.replay)
+app.command("ab")(ab.ab)
 app.command("demo")(command.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(savepoint.app, name="savepoint")

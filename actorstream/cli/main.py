@@ -6,6 +6,7 @@
     state               the state in a checkpoint or savepoint, read only
     log                 an event log, in JSON lines
     compare promote     two event logs: what differs; let one take the other's place
+    replay ab           a pipeline over what was recorded, once more; two of them, compared
     demo                the main job
 
 Typer and rich come with the extra `cli`; the library itself does without them.

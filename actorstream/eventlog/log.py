@@ -166,8 +166,7 @@ class EventLog(Generic[T]):
         positions = Positions()
         source = iter(values)
         while piece := await self._next_piece(log, encoder, source):
-            firsts = await self._append(log, piece)
-            positions.add(piece.partitions, firsts)
+            positions.add(piece.partitions, await self._append(log, piece))
         return positions
 
     def view(self, *, start: LogStart = "earliest", stop: LogStop | None = None) -> LogView[T]:
@@ -189,12 +188,20 @@ class EventLog(Generic[T]):
         """
         return self._everything.read(split, after)
 
+    def recorded(self) -> LogView[T]:
+        """Give all of it, for a replay to take a part of."""
+        return self._everything
+
     def forked(self, name: str, /) -> EventLog[T]:
         """Give the log beside this one, `<path>@<name>`, that a fork of this name writes to."""
+        return self.at(f"{self.path}@{name}")
+
+    def at(self, path: StrPath, *, partitions: int | None = None) -> EventLog[T]:
+        """Give a log of the same records in another folder, by default with the partitions said of this one."""
         return EventLog(
             cast("type[T]", self._type),
-            f"{self.path}@{name}",
-            partitions=self._partitions,
+            path,
+            partitions=self._partitions if partitions is None else partitions,
             key=self._key,
             timestamp=self._timestamp,
             settings=self._settings,

@@ -24,7 +24,7 @@ from actorstream.eventlog.instants import Time, instant, instant_us
 from actorstream.eventlog.positions import LogPosition, LogRecord
 from actorstream.eventlog.reading import FETCH_RECORDS, PartitionReader, Records
 from actorstream.eventlog.registering import register_consumer
-from actorstream.model.connect import Fetched
+from actorstream.model.connect import Fetched, Stretch
 from actorstream.system.log import log as _log
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class LogView(Generic[T]):
         """Check what can be checked without opening the log."""
         self.path = log.path
         self.release = log.release
+        self._part = log.view
         self._opened = opened
         self._schemas = schemas
         self._start = _checked(start, ("earliest", "latest"), "start")
@@ -131,6 +132,26 @@ class LogView(Generic[T]):
             known = cast("int | None", position)
             offsets[partition] = None if known is None else log.generation.next_offset(known, partition) - 1
         await register_consumer(log, job, store, offsets)
+
+    def recorded(self) -> LogView[T]:
+        """Give itself: a replay may take a part of it."""
+        return self
+
+    async def stretch(self, start_us: int | None, stop_us: int | None, /) -> Stretch:
+        """Give the offsets of what is in the view now, from a time on and before another.
+
+        A view that follows the tail from "latest" on is taken from the earliest record: what is recorded is wanted.
+        """
+        log = await self._opened()
+        start = "earliest" if self._start == "latest" else self._start
+        return await log.world.offload.run(_stretch, log, (start, self._stop), (start_us, stop_us))
+
+    def over(self, stretch: Stretch, /) -> LogView[T]:
+        """Give the view of that part of the log alone."""
+        starts, ends = (
+            [LogPosition(*place) for place in enumerate(offsets)] for offsets in (stretch.starts, stretch.ends)
+        )
+        return self._part(start=starts, stop=ends)
 
     async def records(self) -> AsyncIterator[LogRecord[T]]:
         """Yield all records: in order within a partition, the partitions in turn."""
@@ -294,6 +315,22 @@ def _resolve(log: OpenLog, start: object, stop: object) -> _Bounds:
     if isinstance(stop, list):
         return _Bounds(starts, _offsets(log, stop, "stop"), None, number)
     return _Bounds(starts, None, stop if isinstance(stop, int) else None, number)
+
+
+def _stretch(log: OpenLog, view: tuple[object, object], times_us: tuple[int | None, int | None]) -> Stretch:
+    """Give what is both in a view and between two times. Blocking."""
+    starts, known = log.row.first_offsets(), log.row.newest().ends()
+    ends = known
+    for start, stop in (view, times_us):
+        bounds = _resolve(log, "earliest" if start is None else start, None if isinstance(stop, int) else stop)
+        if bounds.starts is not None:
+            starts = list(map(max, starts, bounds.starts))
+        if bounds.ends is not None:
+            ends = list(map(min, ends, bounds.ends))
+        if isinstance(stop, int):
+            first = log.row.first_at(stop)
+            ends = [end if at is None else min(at, end) for at, end in zip(first, ends, strict=True)]
+    return Stretch(log.folder, starts, list(map(max, starts, ends)), known)
 
 
 def _offsets(log: OpenLog, positions: list[LogPosition], what: str) -> list[int]:

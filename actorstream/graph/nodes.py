@@ -148,6 +148,11 @@ class Timed(Protocol):
         return self.event_time
 
     @property
+    def asks_clock(self) -> bool:
+        """Whether results may depend on processing time."""
+        return not self.event_time
+
+    @property
     def delay_us(self) -> int:
         """How far results may lie behind the watermark that made them due: an outer join's lonely rows do."""
         return 0

@@ -21,6 +21,7 @@ from actorstream.graph.nodes import (
     TimedSpec,
     kind_of,
 )
+from actorstream.graph.replaying import replay_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,7 @@ def sink_guarantee(spec: SinkSpec | CallSpec) -> Guarantee:
 def _text(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
     yield f"pipeline {plan.graph.name}, max parallelism {plan.graph.max_parallelism}"
     yield _DURABILITY[store]
+    yield from replay_lines(plan.graph)
     for warning in warnings_of(plan):
         yield f"warning: {warning}"
     for chain in plan.chains:

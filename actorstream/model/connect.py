@@ -65,6 +65,39 @@ class InMemorySource(Protocol[T_co, Pos]):
         ...
 
 
+class Stretch(NamedTuple):
+    """A part of what was recorded: `starts` and `ends` are offsets, half-open, one of each a split.
+
+    Sources with one `place` have the same records; `known` says where those ended when somebody looked.
+    """
+
+    place: str
+    starts: list[int]
+    ends: list[int]
+    known: list[int]
+
+
+class Recording(Protocol[T_co, Pos]):
+    """Records with the times at which they came. Splits are "0", "1", ..., positions offsets; `read` yields times."""
+
+    async def stretch(self, start_us: int | None, stop_us: int | None, /) -> Stretch:
+        """Give what is there now from a time on (None: from the first record) and before another (None: all)."""
+        ...
+
+    def over(self, stretch: Stretch, /) -> Source[T_co, Pos]:
+        """Give a source of that part alone."""
+        ...
+
+
+@runtime_checkable
+class RecordedSource(Protocol[T_co, Pos]):
+    """A source that keeps its records with the times at which they came, so that a replay can take them in order."""
+
+    def recorded(self) -> Recording[T_co, Pos]:
+        """Give what it keeps."""
+        ...
+
+
 @runtime_checkable
 class RetainingSource(Protocol):
     """A source that deletes old records, but none that a job may still have to read again."""

@@ -70,6 +70,8 @@ class Attempt:
                 for subtask in built.subtasks.values():
                     if isinstance(subtask, SourceSubtask):
                         await self._read(subtask)
+                if built.order is not None:
+                    self._start("order of the replay", built.order.run, _as_it_is)
                 self._start("compactor", built.compactor.run, _as_it_is)
                 self._start("coordinator", self._coordinate, _as_it_is)
                 if self._meanwhile is not None:

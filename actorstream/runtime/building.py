@@ -30,11 +30,13 @@ from actorstream.runtime.gate import Gate
 from actorstream.runtime.opening import claim_attempt, open_restored
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
+from actorstream.runtime.replay_order import ReplayOrder
 from actorstream.runtime.restoring import ManifestWriter, Restored
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
+from actorstream.runtime.turns import InTurns
 from actorstream.state.budget import Budget
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.beginning import Beginning
     from actorstream.runtime.job_settings import JobSettings
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport, SplitPosition
+    from actorstream.runtime.replay_order import Replaying
     from actorstream.runtime.statistics import JobStatistics
     from actorstream.state.layer import Layer
 
@@ -68,7 +71,8 @@ class JobContext:
     """What every attempt of one run has in common.
 
     `documents` carries out what touches documents of the store only. `durable`: the store stays when the process ends.
-    `beginning` is a savepoint to begin from; `fork` names a job beside its origin, with the sinks `forked`.
+    `beginning` is a savepoint to begin from; `fork` names a job beside its origin, with the sinks `forked`. `replaying`
+    makes it a replay, whose actors take turns.
     """
 
     plan: Plan
@@ -84,6 +88,7 @@ class JobContext:
     durable: bool = True
     beginning: Beginning | None = None
     fork: str = ""
+    replaying: Replaying | None = None
     forked: Mapping[str, Sink[object]] = field(default_factory=dict)
 
 
@@ -97,6 +102,7 @@ class Built:
     compactor: Compactor
     deployment: Deployment
     subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
+    order: ReplayOrder | None = None
 
     async def prove_layers(self) -> None:
         """Read, in threads, those layers that the next attempt would have to read first; few, or none, as a rule.
@@ -202,6 +208,7 @@ class _Builder:
         self._silent: frozenset[SubtaskId] = frozenset()
         self._layer_numbers = count(1)
         world, settings = context.world, context.settings
+        self._order = None if context.replaying is None else ReplayOrder(context.replaying, world.clock)
         self._deployment = Deployment(
             world=world,
             pace=Pace(world.clock, world.offload, settings.burst_us / 1e6),
@@ -235,6 +242,7 @@ class _Builder:
         self._built = Built(
             self._claim, self._restored.checkpoint, self._coordinator, self._compactor, self._deployment, self._subtasks
         )
+        self._built.order = self._order
         return self._built
 
     def _told(self, sender: Chain, subtask: int, exchange: Exchange) -> Told | None:
@@ -269,10 +277,12 @@ class _Builder:
 
     def _subtask(self, chain: Chain, identity: SubtaskId, splits: Mapping[str, SplitPosition] | None) -> Subtask:
         state, process = self._state(chain, identity), self._processes.get(identity)
+        order = self._order
+        source, other = (SourceSubtask, Subtask) if order is None else (order.source, order.subtask)
         if splits is not None:
-            return SourceSubtask(self._deployment, chain, identity, state, splits, process)
+            return source(self._deployment, chain, identity, state, splits, process)
         channels = sum(map(self._context.plan.channels_of, chain.inputs))
-        return Subtask(self._deployment, chain, identity, state, channels, process)
+        return other(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
         if chain.stateful is None:
@@ -321,7 +331,8 @@ class _Builder:
         if chain.needs_timestamps or chain.assigns:
             channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
             parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
-            time = EventTime(chain, parts, self._context.world.clock, source=isinstance(subtask, SourceSubtask))
+            clock = subtask.period_clock if isinstance(subtask, InTurns) else self._context.world.clock
+            time = EventTime(chain, parts, clock, source=isinstance(subtask, SourceSubtask))
             told_by = [self._told(plan.chain_of[exchange.sender], sender, exchange) for exchange, sender in senders]
             reached = self._restored.reached_by(chain, identity.subtask)
             own_groups = range_of(identity.subtask, chain.parallelism, plan.graph.max_parallelism)

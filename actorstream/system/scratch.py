@@ -164,7 +164,8 @@ class ScratchFiles:
         return _Held()
 
     def _is_layer(self, path: str) -> bool:
-        return path.startswith(self._layers) and path != self._layers
+        """Tell whether a path is a real file's: a layer here, or one of a savepoint somewhere else."""
+        return path != self._layers and (path.startswith(self._layers) or not path.startswith(self._temporary))
 
     def _document(self, path: str) -> bytes:
         try:

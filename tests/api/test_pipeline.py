@@ -117,6 +117,7 @@ def test_a_pipeline_knows_its_name() -> None:
 WORD_COUNT = """\
 pipeline word-count, max parallelism 128
 not durable unless run with store=...
+replay: deterministic; nothing goes to sink-3: no EventLog
 
 chain source-0, 1 subtask
   source-0: source SequenceSource: replayable

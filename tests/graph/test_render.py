@@ -43,6 +43,7 @@ def example() -> Plan:
 TEXT = """\
 pipeline test, max parallelism 128
 durable: state and positions are in the store
+replay: not possible: socket (IterableSource) gives its records once: write them to an EventLog, and read that
 
 chain orders, 2 subtasks
   orders: source SequenceSource: replayable
@@ -149,7 +150,7 @@ def test_a_chain_of_thousands_of_operators_can_be_drawn() -> None:
     building = Building().add("m0", SOURCE)
     for n in range(1, 1_500):
         building.add(f"m{n}", MAP, f"m{n - 1}")
-    assert len(describe(plan_graph(building.graph, has_store=False), store=None).splitlines()) == 1_504
+    assert len(describe(plan_graph(building.graph, has_store=False), store=None).splitlines()) == 1_505
 
 
 def test_guarantees_of_sinks() -> None:

@@ -112,6 +112,12 @@ class WindowDefinition(TimedDefinition):
         )
 
     @property
+    def asks_clock(self) -> bool:
+        """Whether windows go by it, or somebody is shown it: a trigger, or the user's own class."""
+        by_clock = self.assigner.ends and self.assigner.domain != "event"
+        return by_clock or bool(self.custom_trigger) or self.process is not None
+
+    @property
     def emits_aside(self) -> bool:
         """Whether the user's own class may give to side outputs."""
         return self.process is not None

@@ -1,0 +1,143 @@
+"""Pipelines over two recorded logs, replayed in different manners, and what came out, as digests.
+
+Run as a program it replays one case in a process of its own: `python -m tests.evolve.replays ROOT CASE INTO`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from actorstream import EventLog, Pipeline
+from actorstream.eventlog import reading
+from actorstream.evolve import ReplayProgress, content_digest, replay
+from actorstream.runtime import chain_runner, replay_order, replay_source
+from tests.firing import fired_at_once
+from tests.time.cases import CASES
+from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Event
+
+EPOCH = 1_700_000_000
+REPLAY = import_module("actorstream.evolve.replay")
+"""The module: as an attribute of the room, its name is the function's."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a replay is run; no result may depend on it.
+
+    Attributes:
+        fetch: How many records are read from a log at once.
+        ahead: How many wait in a source's lane.
+        piece: How many records of a batch the first piece has.
+        fired: How many results one round of firing gives at most.
+        parallelism: Of each operator, as the pipeline says it.
+        checkpoint: Seconds between checkpoints.
+    """
+
+    fetch: int = 512
+    ahead: int = 1_024
+    piece: int = 16
+    fired: int = 256
+    parallelism: int = 1
+    checkpoint: float = 1.0
+
+
+MANNERS = (
+    Manner(fetch=7, piece=3, fired=1, parallelism=2, checkpoint=0.001),
+    Manner(fetch=1, ahead=1, piece=1, fired=2, parallelism=3),
+    Manner(fetch=100, piece=512, fired=3),
+)
+
+
+def arrived(event: Event) -> float:
+    """When a record came into its log: about when it happened, some came at once, and some clocks went back."""
+    return EPOCH + event.at + (event.number % 5) / 2
+
+
+def log_of(root: Path, side: str) -> EventLog[Event]:
+    return EventLog(Event, root / side, partitions=2, key=lambda event: event.key, timestamp=arrived)
+
+
+async def record(root: Path, seed: int, count: int = 150) -> None:
+    """Write the two logs: records out of order, some of them late, of few keys."""
+    rng, front = Random(seed), 20
+    events: dict[str, list[Event]] = {side: [] for side in SIDES}
+    for number in range(count):
+        at = max(0, front + rng.choice((-25, -9, -4, -3, -2, -1, 0, 0, 1, 1, 2, 5)))
+        front = max(front, at)
+        events[rng.choice(SIDES)].append(Event(rng.choice("aaabbc"), rng.randint(0, 11), at, number))
+    for side, some in events.items():
+        async with log_of(root, side) as log:
+            await log.extend(some)
+
+
+def pipeline_of(root: Path, case: str, parallelism: int = 1) -> tuple[Pipeline, list[str]]:
+    """Give the pipeline, and the names of its outputs."""
+    pipeline = Pipeline("time", max_parallelism=8)
+    readers = min(parallelism, 2)
+    left, right = (
+        pipeline.source(log_of(root, side), name=side, parallelism=readers).assign_timestamps(
+            lambda event: EPOCH + event.at,
+            out_of_orderness=OUT_OF_ORDERNESS,
+            name=f"time-of-{side}",
+            parallelism=readers,
+        )
+        for side in SIDES
+    )
+    streams = CASES[case](left, right)
+    for name, stream in streams.items():
+        stream.map(repr, parallelism=parallelism).sink(EventLog(str, root / "out" / name), name=f"{name}-log")
+    # The cases leave names to us; with a store, whoever keeps state must be named.
+    pipeline.draft.nodes[:] = [replace(node, named=True) for node in pipeline.draft.nodes]
+    return pipeline, sorted(streams)
+
+
+async def replay_in(manner: Manner, root: Path, case: str, into: Path, start: Any = "earliest") -> dict[str, str]:
+    """Replay a case, and give the digest of each of its logs."""
+    pipeline, names = pipeline_of(root, case, manner.parallelism)
+    with ExitStack() as stack:
+        stack.enter_context(fired_at_once(manner.fired))
+        stack.enter_context(patch.object(chain_runner, "SLICE_RECORDS_FIRST", manner.piece))
+        stack.enter_context(patch.object(reading, "FETCH_RECORDS", manner.fetch))
+        stack.enter_context(patch.object(replay_source, "FETCH_AHEAD_RECORDS", manner.ahead))
+        stack.enter_context(patch.object(REPLAY, "CHECKPOINT_SECONDS", manner.checkpoint))
+        await replay(pipeline, start=start, until="now", into=into)
+    return await digests_in(into, names)
+
+
+async def digests_in(into: Path, names: list[str]) -> dict[str, str]:
+    digests = {}
+    for name in names:
+        async with EventLog(str, into / name) as log:
+            digests[name] = await content_digest(log)
+    return digests
+
+
+async def values_in(path: Path) -> list[str]:
+    async with EventLog(str, path) as log:
+        return [record.value async for record in log.records(stop="now")]
+
+
+def _say(progress: ReplayProgress) -> None:
+    """Say that records are being read, and read no more for a while: the parent has something in mind."""
+    del progress
+    sys.stdout.write("reading\n")
+    sys.stdout.flush()
+    signal.pause()
+
+
+if __name__ == "__main__":
+    _root, _case, _into, *_words = sys.argv[1:]
+    if _words:
+        _pipeline, _ = pipeline_of(Path(_root), _case)
+        replay_order._TELL_SECONDS = 0
+        asyncio.run(replay(_pipeline, start="earliest", until="now", into=_into, progress=_say))
+    sys.stdout.write(f"{asyncio.run(replay_in(Manner(), Path(_root), _case, Path(_into)))}\n")
