@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from contextlib import contextmanager
 from os.path import abspath
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,17 +12,23 @@ from rich.console import Console
 from actorstream.api.script import loop_factory
 from actorstream.cli.demo.display import Display
 from actorstream.cli.demo.drill import Drill, Order
+from actorstream.cli.demo.evolve.command import evolve
+from actorstream.cli.demo.folder import demo_folder, leave
 from actorstream.cli.demo.report import facts, findings
 from actorstream.cli.demo.verdict import Note, judge, keep_note, read_note
 from actorstream.cli.running import calm_collector
-from actorstream.errors import ActorstreamError, PlanError
-from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 
-def demo(
+app = typer.Typer(help="Kill a job under load; or `evolve`: mend one in flight.", invoke_without_command=True)
+app.command("evolve")(evolve)
+
+
+@app.callback()
+def demo(  # noqa: PLR0913  (the options of a command)
+    ctx: typer.Context,
     *,
     rate: Annotated[int, typer.Option(min=1, help="Payments a second.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long payments come.")] = 12.0,
@@ -37,18 +40,17 @@ def demo(
     ] = None,
 ) -> None:
     """Kill a job under load and compare every output record with a plain loop."""
+    if ctx.invoked_subcommand is not None:
+        return
     calm_collector()
     console = Console(soft_wrap=True)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         if check is not None:
             right = runner.run(_check(console, abspath(check)))
         else:
-            with _folder(keep) as folder:
+            with demo_folder(keep) as folder:
                 right = runner.run(_demo(console, Order(folder, rate, seconds, kills, seed)))
-            if not right:
-                _print(console, [f"logs and store are kept in {folder}: look again with --check {folder}"])
-            elif keep is None:
-                shutil.rmtree(folder, ignore_errors=True)
+            leave(console, folder, kept=keep is not None, right=right, again=f": look again with --check {folder}")
     raise typer.Exit(0 if right else 1)
 
 
@@ -82,24 +84,3 @@ async def _judge(console: Console, folder: str, note: Note) -> bool:
 def _print(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False)
-
-
-@contextmanager
-def _folder(keep: str | None) -> Iterator[str]:
-    """Give the folder asked for, which must be new or empty, or a temporary one that goes when all was well."""
-    if keep is not None:
-        folder, files = abspath(keep), current_world().files
-        if files.list_dir(folder):
-            raise PlanError(f"--keep {keep}: the folder is not empty; name a new one")
-        files.make_dirs(folder)
-        yield folder
-        return
-    folder = tempfile.mkdtemp(prefix="actorstream-demo-")
-    try:
-        yield folder
-    except ActorstreamError as error:
-        error.add_note(f"logs and store were kept in {folder}")
-        raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise

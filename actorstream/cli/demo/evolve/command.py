@@ -34,3 +34,4 @@ def evolve(
         f"lost {verdict.lost}, doubled {verdict.doubled}, wrong {verdict.wrong}",
     )
     leave(console, folder, kept=keep is not None, right=verdict.right)
+    raise typer.Exit(0 if verdict.right else 1)

@@ -103,7 +103,7 @@ class Story:
                 store=store, restore=restore, parallelism=parallelism, settings=settings, checkpoint_interval=0.2
             )
         async with run as job, statements_log(self.folder) as told:
-            while (await told.summary()).records < len(self.booked):
+            while (await told.summary()).records < len(self.booked):  # noqa: ASYNC110  (of files, as others see them)
                 await anyio.sleep(_POLL_SECONDS)
             return await job.stop(savepoint=name)
 
