@@ -232,8 +232,8 @@ def _by_reference() -> Sequence[AbstractContextManager[object]]:
 @mutant(
     "a value of a waiting snapshot is handed out uncopied (T135)",
     job="exchanges",
-    call_delay=0.05,
-    early_freezes=0.004,
+    call_delay=0.1,
+    early_freezes=0.02,
     timeout=60.0,
 )
 def _uncopied() -> Sequence[AbstractContextManager[object]]:

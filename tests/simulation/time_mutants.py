@@ -151,7 +151,7 @@ def _no_floors_of_timers() -> Sequence[AbstractContextManager[object]]:
     return _floors(lambda runs: [])
 
 
-@mutant("key groups get the floors of others (T33)", job="flickering-timers", **_MOVED)
+@mutant("key groups get the floors of others (T33)", job="flickering-slices", **_MOVED)
 def _floors_of_others() -> Sequence[AbstractContextManager[object]]:
     # As if the first key group were the last one.
     return _floors(lambda runs: sorted(FloorRun(8 - end, 8 - start, watermark) for start, end, watermark in runs))
