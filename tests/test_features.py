@@ -124,6 +124,8 @@ ROWS = {
         "change max parallelism",
         "live rescale (adaptive/reactive, resource-requirements REST)",
         "blue/green, A/B, fork",
+        "repair/replay",
+        "savepoint from other version",
     ],
 }
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream.checkpoints.manifest import unseal
+from actorstream.checkpoints.savepoints import find_snapshot, read_snapshot, verify_snapshot
 from actorstream.codec.evolution import split_header
 from actorstream.errors import RestoreError, StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.untyped import open_untyped
+from actorstream.system.files import RealFiles
 from tests.eventlog.setting import values_of
 from tests.golden import changed, first
 from tests.golden.changed import Cents, NamedClick, Second, Third, shown_by_second, shown_by_third
@@ -77,6 +79,16 @@ async def test_store_is_restored_by_classes_with_functions(tmp_path: Path, name:
         assert shown[key] == shown_by_third(key, number)
     again = await look(store, name, Third)
     assert again == {}, "its splits have been read"
+
+
+async def test_a_kept_savepoint_is_restored_by_classes_with_functions(tmp_path: Path) -> None:
+    """Into an empty store; the savepoint itself stays as it is kept."""
+    splits = splits_of(TWO_SCHEMAS, ("ada", 0), ("bob", 0), (LONG_KEY, 0))
+    shown, _ = await run(tmp_path / "store", Third, splits, start=0.0, savepoint=HERE / "savepoint")
+    kept = await look(copied(tmp_path, TWO_SCHEMAS) / "store", TWO_SCHEMAS, Third)
+    assert {each["key"]: each for each in shown} == kept
+    place = find_snapshot(RealFiles(), str(HERE / "savepoint"))
+    assert verify_snapshot(RealFiles(), place, read_snapshot(RealFiles(), place)) == []
 
 
 async def test_values_of_two_generations_are_read_side_by_side(tmp_path: Path) -> None:

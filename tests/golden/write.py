@@ -1,6 +1,7 @@
 """Writes a store and logs of this version, to be kept: `python -m tests.golden.write NAME`, on purpose only.
 
 What is there is never written again: a later version adds a folder of its own, and reads all of them for ever.
+`savepoint` is `actorstream savepoint create` of the newest checkpoint in `two-schemas`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,20 @@ SMALL = LogSettings(segment_bytes=1 << 16)
 
 
 async def run(
-    store: Path, owner: Callable[[], Any], splits: dict[str, Sequence[Event]], *, start: float = 0
+    store: Path,
+    owner: Callable[[], Any],
+    splits: dict[str, Sequence[Event]],
+    *,
+    start: float = 0,
+    savepoint: Path | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """Run the program over a store to the end of its splits; give what the ledger shows, and the last sums."""
     seen: list[Any] = []
     made = pipeline(owner, Splits(splits), seen.append, start=start)
-    await made.run(store=store, restart=Restart.never(), settings=Settings())
+    if savepoint is None:
+        await made.run(store=store, restart=Restart.never(), settings=Settings())
+    else:
+        await made.run(store=store, restore=savepoint, restart=Restart.never(), settings=Settings())
     shown = [each for each in seen if isinstance(each, dict)]
     return shown, {each[0]: each[2] for each in seen if isinstance(each, tuple)}
 
