@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "0"))
 
 
-def stride(usual: int) -> int:
-    """Give the distance between two places of a sweep: every one is taken where there is time."""
-    return 1 if SECONDS else usual
+def stride(usual: int, in_time: int = 1) -> int:
+    """Give the distance between two places of a sweep: every `in_time`-th is taken where there is time."""
+    return in_time if SECONDS else usual
 
 
 def seeds(usual: int, share: float) -> Iterator[int]:
