@@ -118,8 +118,16 @@ class People:
     def as_said(self, place: Place, part: Part) -> Place:
         """Give a place with what it was begun from, where people say that again and still have it."""
         said = part.again or not os.path.exists(f"{self.folder_of(place)}/JOB")
-        there = said and os.path.exists(f"{place.restore}/{MANIFEST}")
+        there = said and os.path.exists(f"{place.restore}/{MANIFEST}") and self._is_its_own(place)
         return place if there else Place(place.store, place.fork)
+
+    def _is_its_own(self, place: Place) -> bool:
+        """Tell whether a fork's savepoint is the one that it was begun from, not a later one of the same name."""
+        origin = self.origin(place) if place.fork else None
+        if origin is None:
+            return True
+        asked = read_snapshot(self.files, self.place_of(place.restore))
+        return origin == Origin(asked.job, asked.checkpoint, asked.digest)
 
     # ---- what a store would say
 
