@@ -248,7 +248,8 @@ class Supervisor:
             return
         self._stop_requested = True
         self._hurry.set()
-        if self.status == "running" and self.attempt is not None:
+        if self.attempt is not None and self._up.is_set():
+            # Also while another end is tried for: that may fail, and then this one insists.
             self.status = "stopping"
             self.attempt.built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
 
