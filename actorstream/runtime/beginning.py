@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.lease import Origin
 from actorstream.checkpoints.put import disk_errors
-from actorstream.checkpoints.savepoints import SnapshotPlace, find_snapshot, link_or_copy, read_snapshot
+from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, find_snapshot, link_or_copy, read_snapshot
 from actorstream.errors import RestoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId, LayerName
 from actorstream.protocol.attempts import Claim
@@ -54,6 +54,11 @@ class Beginning:
     def checkpoint(self) -> CheckpointId:
         """Its id."""
         return CheckpointId(self.manifest.checkpoint)
+
+    @property
+    def is_savepoint(self) -> bool:
+        """Tell whether it is a person's, with layers of its own, and not a checkpoint that a store still uses."""
+        return self.place.layers == join(self.place.folder, LAYERS)
 
     def adopt(self, files: FileSystem, layers_folder: str, attempt: AttemptNumber) -> Manifest:
         """Link its layers into a store, under names of the attempt; give the manifest that lists these.

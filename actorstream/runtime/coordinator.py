@@ -27,6 +27,7 @@ from actorstream.runtime.messages import (
     Declined,
     DrainSource,
     Finished,
+    Kept,
     ResumeReading,
     TriggerCheckpoint,
 )
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from actorstream.protocol.coordinator import Coordinator
     from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.restoring import ManifestWriter
-    from actorstream.runtime.retaining import Retaining
+    from actorstream.runtime.retaining import ClaimedSavepoint, Retaining
     from actorstream.runtime.statistics import JobStatistics
 
 
@@ -70,7 +71,7 @@ class CoordinatorActor:
         retained: int,
         statistics: JobStatistics,
         durable: bool,
-        claimed: str | None = None,
+        claimed: ClaimedSavepoint | None = None,
     ) -> None:
         """Take the protocol and everything that its effects reach; `claimed`: a savepoint to delete."""
         self._world = world
@@ -144,6 +145,8 @@ class CoordinatorActor:
                 return protocol.on_finished(now, subtask)
             case Committed(subtask, checkpoint):
                 return protocol.on_committed(now, subtask, checkpoint)
+            case Kept(problem):
+                return protocol.on_kept(now, problem)
             case CheckpointRequest():
                 return self._on_request(message)
 
@@ -192,8 +195,7 @@ class CoordinatorActor:
             case decide.PublishSavepoint(checkpoint, reports, name):
                 await self._publish_savepoint(checkpoint, reports, name)
             case decide.Keep(checkpoint, name):
-                problem = await self._keep(checkpoint, name)
-                await self._carry_out(self._protocol.on_kept(self._now_us(), problem))
+                self.tell(Kept(await self._keep(checkpoint, name)))
             case decide.Drain():
                 self._drained = True
                 self._tell_all(DrainSource())
@@ -224,13 +226,29 @@ class CoordinatorActor:
     async def _make_savepoint(self, manifest: Manifest, name: str) -> str | None:
         try:
             place = await self._world.offload.run(self._directory.publish_savepoint, manifest, name)
-            await self._retaining.on_savepoint(place.folder, positions_in(manifest))
         except FencedError:
             raise
         except (OSError, StoreError) as error:
             return f"{type(error).__name__}: {error}"
+        try:
+            await self._retaining.on_savepoint(place.folder, positions_in(manifest))
+        except FencedError:
+            raise
+        except (OSError, StoreError) as error:
+            return f"{type(error).__name__}: {error}{await self._take_back(place.folder)}"
         log.info("savepoint made", savepoint=place.folder, checkpoint=manifest.checkpoint)
         return None
+
+    async def _take_back(self, folder: str) -> str:
+        """Delete a savepoint whose records nobody would keep. Say what is left if that fails too."""
+        try:
+            await self._world.offload.run(delete_savepoint, self._world.files, folder)
+            await self._retaining.forget(self._retaining.consumers_of(folder))
+        except FencedError:
+            raise
+        except (OSError, StoreError) as error:
+            return f"; {folder} could not be deleted either ({error}): delete it yourself"
+        return ""
 
     def _assemble(
         self, checkpoint: CheckpointId, reports: Mapping[SubtaskId, SnapshotReport], *, final: bool
@@ -292,7 +310,8 @@ class CoordinatorActor:
                 await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
             if self._claimed is not None:
-                await self._world.offload.run(delete_savepoint, self._world.files, self._claimed)
+                await self._world.offload.run(delete_savepoint, self._world.files, self._claimed.folder)
+                await self._retaining.forget(self._claimed.consumers)
                 self._claimed = None
         except FencedError:
             raise

@@ -139,4 +139,11 @@ class CheckpointRequest:
     hand_over: bool = False
 
 
-CoordinatorMessage: TypeAlias = Acked | Declined | Finished | Committed | CheckpointRequest
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The coordinator to itself: the final checkpoint is a savepoint too, or what is the problem."""
+
+    problem: str | None
+
+
+CoordinatorMessage: TypeAlias = Acked | Declined | Finished | Committed | CheckpointRequest | Kept

@@ -17,6 +17,7 @@ from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
 from actorstream.runtime.adapting import adapt
 from actorstream.runtime.restoring import Restored, check_restorable, positions_in, restore
+from actorstream.runtime.retaining import ClaimedSavepoint, consumer_of
 from actorstream.runtime.schema_check import evolved_columns
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
     from actorstream.protocol.recovery import Decision, ManifestFact
+    from actorstream.runtime.beginning import Beginning
     from actorstream.runtime.building import JobContext
 
 
@@ -109,8 +111,17 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
     restored = restore(context.world.files, context.directory, linked)
     restored.in_doubt = names_in_doubt(context.plan.graph, linked.graph)
     restored.kept, restored.columns = [positions_in(linked)], evolved
-    restored.claimed = beginning.place.folder if context.settings.claim else None
+    if context.settings.claim and beginning.is_savepoint:
+        restored.claimed = _claimed(context, beginning)
     return restored
+
+
+def _claimed(context: JobContext, beginning: Beginning) -> ClaimedSavepoint:
+    """Say what is to go once the job has a checkpoint of its own: sources may have had other names in the savepoint."""
+    before = {new: old for old, new in context.settings.restore_as.items()}
+    job, folder = beginning.manifest.job, beginning.place.folder
+    sources = positions_in(beginning.manifest)
+    return ClaimedSavepoint(folder, {name: consumer_of(job, before.get(name, name), folder) for name in sources})
 
 
 def _adapted(context: JobContext, manifest: Manifest) -> Manifest:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from actorstream.model.world import FileSystem
     from actorstream.operators.columns import Column
     from actorstream.runtime.messages import SnapshotReport
+    from actorstream.runtime.retaining import ClaimedSavepoint
     from actorstream.state.layer import Layer
 
 
@@ -72,7 +73,7 @@ class Restored:
     layers: list[Layer] = field(default_factory=list)
     kept: list[dict[str, dict[str, SplitPosition]]] = field(default_factory=list)
     times: dict[str, dict[int, TimeReport]] = field(default_factory=dict)
-    claimed: str | None = None
+    claimed: ClaimedSavepoint | None = None
     columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
     floors: dict[str, list[Floor]] = field(default_factory=dict)
     in_doubt: frozenset[str] = frozenset()

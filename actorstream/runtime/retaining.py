@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from os.path import basename
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actorstream.graph.nodes import SourceSpec
 from actorstream.model.connect import ReleasingSource, RetainingSource
@@ -33,6 +33,13 @@ async def release(plan: Plan, job: str) -> None:
 def consumer_of(job: str, source: str, savepoint: str) -> str:
     """Name a savepoint among those that a log keeps records for; `savepoint` is its folder."""
     return f"{job}/{source}@{basename(savepoint)}"
+
+
+class ClaimedSavepoint(NamedTuple):
+    """A savepoint that is the job's to delete; `consumers` says under which name each source keeps records for it."""
+
+    folder: str
+    consumers: Mapping[str, str]
 
 
 class Retaining:
@@ -68,9 +75,19 @@ class Retaining:
 
     async def on_savepoint(self, folder: str, positions: Positions) -> None:
         """Keep what a savepoint needs until somebody says that it is gone: the job does not follow it."""
-        for name, source in self._sources.items():
+        for name, consumer in self.consumers_of(folder).items():
             read = {split: place.position for split, place in positions.get(name, {}).items()}
-            await source.keep_for(consumer_of(self._job, name, folder), folder, read)
+            await self._sources[name].keep_for(consumer, folder, read)
+
+    def consumers_of(self, folder: str) -> dict[str, str]:
+        """Give the names under which the sources keep what the savepoint in `folder` needs."""
+        return {name: consumer_of(self._job, name, folder) for name in self._sources}
+
+    async def forget(self, consumers: Mapping[str, str]) -> None:
+        """Let each source forget a savepoint that is gone, by these names."""
+        for name, source in self._sources.items():
+            if name in consumers and isinstance(source, ReleasingSource):
+                await source.release(consumers[name])
 
     async def _tell(self, name: str, *, force: bool) -> None:
         oldest = self._kept[0].get(name, {}) if self._kept else {}

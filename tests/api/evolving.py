@@ -21,10 +21,12 @@ def numbers(allowed: int | None = None) -> Splits[int]:
     return Splits(RECORDS, allowed=allowed, ended=False)
 
 
-def sums(source: Splits[int], sink: Any, *, name: str = "sum", sink_name: str = "out") -> Pipeline:
+def sums(
+    source: Splits[int], sink: Any, *, name: str = "sum", sink_name: str = "out", source_name: str = "in"
+) -> Pipeline:
     """Sum by key, and tell each sum as it becomes."""
     pipeline = Pipeline("sums")
-    keyed = pipeline.source(source, name="in").key_by(lambda value: value % KEYS)
+    keyed = pipeline.source(source, name=source_name).key_by(lambda value: value % KEYS)
     added = keyed.map_with_state(0, lambda total, value: (total + value, (value % KEYS, total + value)), name=name)
     added.sink(sink, name=sink_name)
     return pipeline

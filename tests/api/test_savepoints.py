@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -18,11 +19,13 @@ from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
 from actorstream.system.current import current_world, use_world
 from actorstream.system.files import RealFiles
-from tests.api.evolving import check, has_read, numbers, sums
+from tests.api.evolving import RECORDS, check, has_read, numbers, sums
 from tests.checkpoints.stepped_files import SteppedFiles, Switch, fail_at, nothing
 from tests.runtime.doubles import Splits, Target, until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actorstream.checkpoints.manifest import Manifest
 
 
@@ -157,6 +160,18 @@ async def test_a_stop_whose_checkpoint_fails_leaves_the_job_running(tmp_path: Pa
             source.allow(20)
             await has_read(job, 80)
     check(out.committed, 20)
+
+
+async def test_as_many_savepoints_as_like_are_made_of_the_final_checkpoint(tmp_path: Path) -> None:
+    """One after the other, however many wait when the job ends."""
+    source, out = numbers(10), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        asked = [asyncio.ensure_future(job.savepoint(f"s{number}")) for number in range(520)]
+        await asyncio.sleep(0)
+        await job.stop()
+    made = await asyncio.gather(*asked)
+    assert len({manifest_at(savepoint).checkpoint for savepoint in made}) <= 2
 
 
 async def test_a_job_that_has_ended_by_itself_makes_no_savepoint_any_more(tmp_path: Path) -> None:
@@ -304,8 +319,68 @@ async def test_a_checkpoint_of_another_store_can_be_gone_on_from(tmp_path: Path)
     folder = tmp_path / "one/sums/checkpoints" / str(number)
     async with sums(source, out).run(store=tmp_path / "two", restore=folder, settings=Settings(claim=True)) as job:
         await has_read(job, 40)
-        assert folder.exists(), "what is the store's is not claimed"
+        await job.checkpoint()
+        await job.checkpoint()
+    assert (folder / "manifest.json").exists(), "what is a store's is not claimed"
     check(out.committed, 40)
+
+
+class Kept(Splits[int]):
+    """A source that deletes old records, and forgets those it keeps them for; it may refuse a savepoint."""
+
+    refused: bool = False
+
+    def __init__(self) -> None:
+        """Keep everything, for nobody yet."""
+        super().__init__(RECORDS, allowed=10, ended=False)
+        self.kept_for: set[str] = set()
+
+    async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
+        """Note who needs records."""
+        if self.refused and "@" in job:
+            raise StoreError("the register cannot be written: No space left on device")
+        self.kept_for.add(job)
+
+    async def release(self, job: str, /) -> None:
+        """Forget somebody."""
+        self.kept_for.discard(job)
+
+
+@pytest.mark.parametrize("restore_as", [{}, {"in": "input"}], ids=["the same", "renamed"])
+async def test_nothing_is_kept_for_a_claimed_savepoint_that_is_gone(tmp_path: Path, restore_as: dict[str, str]) -> None:
+    """A log would keep its records for ever."""
+    source, out = Kept(), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        savepoint = await job.stop(savepoint="last")
+    assert any("@last" in name for name in source.kept_for)
+    settings = Settings(claim=True, restore_as=restore_as)
+    name = restore_as.get("in", "in")
+    again = sums(source, out, source_name=name).run(store=tmp_path, restore=savepoint, settings=settings)
+    async with again as job:
+        await job.checkpoint()
+        await until(lambda: not any("@last" in name for name in source.kept_for))
+    assert not (tmp_path / "sums/savepoints/last").exists()
+    assert any(kept.endswith(f"/{name}") for kept in source.kept_for)
+
+
+@pytest.mark.parametrize("stop", [False, True], ids=["savepoint", "stop with savepoint"])
+async def test_a_savepoint_whose_records_nobody_keeps_is_taken_back(tmp_path: Path, *, stop: bool) -> None:
+    """The error says that there is none; and then there is none, and the name is free."""
+    source, out = Kept(), Target()
+    async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        source.refused = True
+        with pytest.raises(StoreError, match="No space left on device"):
+            await (job.stop(savepoint="last") if stop else job.savepoint("last"))
+        assert job.status == "running"
+        assert not (tmp_path / "sums/savepoints/last").exists()
+        source.refused = False
+        source.allow(20)
+        await has_read(job, 80)
+        await job.savepoint("last")
+        assert any("@last" in name for name in source.kept_for)
+    check(out.committed, 20)
 
 
 async def test_a_damaged_savepoint_makes_no_store(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def stop_and_fail(step: str, name: str, stop: Callable[[], None]) -> Callable[[s
             return
         passed.append(path)
         told = threading.Event()
-        loop.call_soon_threadsafe(lambda: (stop(), told.set()))
+        loop.call_soon_threadsafe(stop)
+        loop.call_soon_threadsafe(told.set)
         assert told.wait(30)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
