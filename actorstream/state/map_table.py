@@ -172,8 +172,8 @@ class MapTable(Epochs[MapEpoch]):
     ) -> Iterator[tuple[bytes, object] | None]:
         """Move what is still valid of a failed change into the newer one, which hides it until it is there."""
         hidden = newer.cleared
-        change.order = None
         while change.entries:
+            change.order = None  # each time: a scan may have made it again since the last slice
             map_key, value = change.entries.popitem()
             failed.entries -= 1
             if hidden or map_key in newer.entries:

@@ -154,6 +154,23 @@ def test_failures_in_a_row_do_not_pile_up(shelf: Shelf) -> None:
     assert again.maps["pages"].peek("k") == [(3, 3), (4, 4), ("hot", 4)]
 
 
+def test_scans_between_the_slices_of_what_failed_see_all_of_it(shelf: Shelf) -> None:
+    """A scan sorts the map keys of a failed change, of which the next slice takes more away."""
+    state = state_over()
+    pages = state.maps["pages"]
+    for number in range(5):
+        pages.set("k", number, number)
+    failed = state.freeze()
+    assert failed is not None
+    state.on_write_failed(failed)
+    pages.set("other", 1, "new")
+    generation = state.freeze()
+    assert generation is not None
+    while not generation.encoded:
+        generation.encode(1)
+        assert pages.peek("k") == [(number, number) for number in range(5)]
+
+
 def test_clear_that_failed_stays_one_while_it_goes_out_again(shelf: Shelf) -> None:
     """Moved into the newest part, it still hides what the layers hold."""
     state = state_over()
