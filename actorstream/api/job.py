@@ -62,8 +62,6 @@ class Job:
         """Look at a supervised run; made by `Run`. `root`: the job's folder, if it outlives the process."""
         self._first_plan = plan
         self._root = root
-        self._parallelism = plan.parallelism
-        self._of_operators: dict[str, int] = {}
         self._supervisor = supervisor
         self._statistics = statistics
         self._world = world
@@ -119,7 +117,6 @@ class Job:
             self._raise_if_failed()
             return None
         made = await self._make_savepoint(savepoint, stop=True, drain=drain)
-        self.release_subscriptions()
         await self._supervisor.ended.wait()
         self._raise_if_failed()
         return made
@@ -161,8 +158,16 @@ class Job:
         if self._world.files.exists(os.path.join(path, MANIFEST)):
             raise StoreError(f"{path} is a savepoint already: give the new one another name, or delete that one")
         future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
+        if stop:
+            self.release_subscriptions()
         self._supervisor.request(future, CheckpointRequest(0, stop=stop, savepoint=name, drain=drain))
-        await future
+        try:
+            await future
+        except StoreError:
+            if self.status != "stopping":
+                for _, subscription in self._subscriptions:
+                    subscription.hold()
+            raise
         return Savepoint(name, path)
 
     async def rescale(self, parallelism: int, *, operator: str | None = None) -> None:
@@ -179,8 +184,8 @@ class Job:
 
         Raises:
             PlanError: There is no such operator, or it cannot have this parallelism; nothing has happened.
-            StoreError: The checkpoint failed, a layer is damaged, or the job cannot be rescaled now; it goes on as it
-                was.
+            StoreError: The checkpoint failed, a layer is damaged, or the job cannot be rescaled now: it goes on as it
+                was. Or the job failed when it had been handed over: then it restarts with the new parallelism.
         """
         self._raise_if_failed()
         plan = self._plan_with(parallelism, operator)
@@ -189,17 +194,13 @@ class Job:
         future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
         self._supervisor.request_rescale(future, plan)
         await future
-        if operator is None:
-            self._parallelism = parallelism
-        else:
-            self._of_operators[operator] = parallelism
 
     def _plan_with(self, parallelism: int, operator: str | None) -> Plan:
-        graph = self._plan.graph
+        graph, degree, of_operators = self._plan.graph, self._plan.parallelism, self._plan.of_operators
         if operator is None:
-            degree, of_operators = parallelism, self._of_operators
+            degree = parallelism
         else:
-            degree, of_operators = self._parallelism, {**self._of_operators, operator: parallelism}
+            of_operators = {**of_operators, operator: parallelism}
         if operator is not None and all(node.name != operator for node in graph.nodes):
             names = sorted(node.name for node in graph.nodes)
             raise PlanError(f"there is no operator {operator!r} to rescale: the job has {names}")

@@ -67,7 +67,7 @@ class RunOptions(TypedDict, total=False):
 
     store: StrPath | None
     take_over: bool
-    restore: Savepoint | StrPath | int
+    restore: Savepoint | StrPath | int | None
     fork: str | None
     accept_duplicates: bool
     checkpoint_interval: Duration | None
@@ -126,8 +126,10 @@ def check_run_options(options: RunOptions) -> None:
 
 
 def _check_restore(what: str, options: RunOptions) -> None:
-    restore: object = options.get("restore", 1)
-    if isinstance(restore, int):
+    restore: object = options.get("restore")
+    if restore is None:
+        pass
+    elif isinstance(restore, int):
         _check_count(what, "restore", restore)
     elif not isinstance(restore, str | PathLike | Savepoint):
         raise _wrong(what, "restore", restore, "a Savepoint, its folder or name, or the id of a checkpoint")

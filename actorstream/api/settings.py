@@ -92,7 +92,7 @@ class Settings:
 
     def __hash__(self) -> int:
         """Agree with equality."""
-        return hash(frozenset(map(repr, self._given.items())))
+        return hash(frozenset(self._given))  # the values may be lists and dicts
 
     def resolved(self, environ: Mapping[str, str] | None = None, folder: str | None = None) -> ResolvedSettings:
         """Add what environment and file say.
@@ -177,8 +177,9 @@ def _renames(where: str, name: str, value: object) -> dict[str, str]:
 
 
 def _flag(where: str, name: str, value: object) -> bool:
-    if value in {0, 1, "true", "false"}:
-        return value in {1, "true"}
+    # Not among a set: a value that cannot be hashed would raise TypeError.
+    if value in (0, 1, "true", "false"):
+        return value in (1, "true")
     raise PlanError(f"{where}: {name} is {value!r}, expected true or false")
 
 

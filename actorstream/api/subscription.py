@@ -75,6 +75,10 @@ class Subscription(Generic[T_co]):
         self._released = True
         self._wake_room()
 
+    def hold(self) -> None:
+        """Take `release` back: the job goes on after all."""
+        self._released = False
+
     def finish(self) -> None:
         """The job has ended: what is buffered can still be read."""
         self._arrival.wake()

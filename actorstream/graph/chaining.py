@@ -70,7 +70,8 @@ def plan_graph(
     Raises:
         PlanError: The graph cannot run: see `graph/checks.py`.
     """
-    said = [_saying(node, of_operators or {}) for node in graph.nodes]
+    of_operators = of_operators or {}
+    said = [_saying(node, of_operators) for node in graph.nodes]
     check_graph(replace(graph, nodes=said), parallelism=parallelism, has_store=has_store)
     degrees = {node.id: node.parallelism or parallelism for node in said}
     heads = _heads(graph, degrees)
@@ -113,7 +114,7 @@ def plan_graph(
                     f"pipeline {graph.name!r}: {node.name!r} aligns watermarks, but is not in the actor of a source: "
                     "say assign_timestamps(..., alignment=...) right behind pipeline.source(...)"
                 )
-    return Plan(graph, parallelism, chains, {node.id: chain for chain in chains for node in chain.nodes})
+    return Plan(graph, parallelism, of_operators, chains, {node.id: chain for chain in chains for node in chain.nodes})
 
 
 def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, NodeId]:

@@ -83,10 +83,14 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Every chain, senders before receivers."""
+    """Every chain, senders before receivers.
+
+    `parallelism` is of operators that do not say their own; `of_operators` counts instead of what they say.
+    """
 
     graph: LogicalGraph
     parallelism: int
+    of_operators: Mapping[str, int]
     chains: tuple[Chain, ...]
     chain_of: Mapping[NodeId, Chain]
 

@@ -139,6 +139,30 @@ async def test_a_job_that_fails_while_it_is_rescaled_restarts_by_the_old_plan_an
     check(out.committed, 30)
 
 
+async def test_a_job_that_fails_when_it_was_handed_over_restarts_by_the_new_plan(tmp_path: Path) -> None:
+    """And a later rescale of one operator begins from that."""
+    source, out = numbers(10), Target()
+    failures = [ValueError("not today")]
+
+    def refuse_once(built: Built) -> None:
+        if len(built.subtasks) > 1 and failures:
+            raise failures.pop()
+
+    restart = Restart.fixed_delay(5, delay=0)
+    async with sums(source, out).run(store=tmp_path, restart=restart) as job:
+        await has_read(job, 40)
+        job._supervisor.on_built = refuse_once
+        with pytest.raises(StoreError, match="not today"):
+            await job.rescale(3)
+        await until(lambda: job.status == "running")
+        await job.rescale(2, operator="out")
+        source.allow(20)
+        await has_read(job, 80)
+        parts = {name.rsplit(".", 1)[0] for name in job.metrics() if not name.startswith("job")}
+        assert parts == {"in.0", "in.1", "in.2", "sum.0", "sum.1", "sum.2", "out.0", "out.1"}
+    check(out.committed, 20)
+
+
 async def test_a_stop_that_comes_during_a_rescale_is_kept(tmp_path: Path) -> None:
     """Leaving the block while a rescale is under way ends the job, in good order."""
     source, out = numbers(10), Target()

@@ -425,6 +425,16 @@ def test_wrong_options_say_what_is_expected(options: dict[str, object], found: s
         sums(numbers(), Target()).run(**options)  # type: ignore[arg-type,unused-awaitable]
 
 
+async def test_nothing_to_restore_may_be_said(tmp_path: Path) -> None:
+    """A service that takes it from its configuration need not leave the option out."""
+    source, out = numbers(5), Target()
+    async with sums(source, out).run(store=tmp_path, restore=None) as job:
+        await has_read(job, 20)
+    async with sums(source, out).run(restore=None):
+        pass
+    check(out.committed[:20], 5)
+
+
 async def test_a_name_that_is_none_says_so(tmp_path: Path) -> None:
     """Neither a folder nor a savepoint of the store."""
     with pytest.raises(StoreError, match="nowhere is not there: expected the folder of a savepoint"):

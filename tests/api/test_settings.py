@@ -95,6 +95,9 @@ def test_settings_are_frozen_values() -> None:
     settings = Settings(retained=2, burst=timedelta(milliseconds=1))
     assert settings == Settings(burst=timedelta(milliseconds=1), retained=2)
     assert hash(settings) == hash(Settings(burst=timedelta(milliseconds=1), retained=2))
+    one, other = Settings(restore_as={"a": "b", "c": "d"}), Settings(restore_as={"c": "d", "a": "b"})
+    assert one == other
+    assert hash(one) == hash(other)
     assert settings != Settings(retained=3)
     assert repr(Settings(retained=2)) == "Settings(retained=2)"
     with pytest.raises(AttributeError, match="frozen"):
@@ -142,6 +145,7 @@ def test_what_fits_a_snapshot_to_new_code_may_come_from_the_environment(
         ({"allow_dropped": [1]}, "allow_dropped is \\[1\\], expected names of operators"),
         ({"restore_as": ["a"]}, "restore_as is \\['a'\\], expected names of operators"),
         ({"restore_as": {"a": ""}}, "restore_as is"),
+        ({"claim": []}, r"claim is \[\], expected true or false"),
         ({"claim": "maybe"}, "claim is 'maybe', expected true or false"),
     ],
 )

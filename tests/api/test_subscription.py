@@ -168,6 +168,24 @@ async def test_stop_does_not_wait_for_a_subscriber_that_does_not_read() -> None:
     assert [element async for element in updates] == made.target.committed
 
 
+async def test_stop_with_savepoint_does_not_wait_for_a_subscriber_that_does_not_read(tmp_path: Path) -> None:
+    """The one who follows is the one who stops. Where that fails the job goes on, and waits for readers again."""
+    made = Following()
+    made.source.ended = False
+    async with made.pipeline.run(store=tmp_path) as job, job.subscribe(made.doubled, buffer=2) as updates:
+        made.source.allow(None)
+        await until(lambda: len(updates._elements) == 2)
+        (tmp_path / "t/savepoints").mkdir()
+        (tmp_path / "t/savepoints/a").write_text("in the way")
+        async with asyncio.timeout(30):
+            with pytest.raises(StoreError):
+                await job.stop(savepoint="a")
+        assert not updates._released
+        async with asyncio.timeout(30):
+            await job.stop(savepoint="b")
+        assert [element async for element in updates] == [v * 2 for v in range(50)]
+
+
 async def test_subscription_outlives_a_restart(tmp_path: Path) -> None:
     """Elements since the last checkpoint come again."""
     made = Following(records=20)
