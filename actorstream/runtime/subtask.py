@@ -171,7 +171,7 @@ class Subtask(OperatorLife):
                 runner.turn_ends = clock() + pace.share()
 
     async def _fire(self) -> None:
-        """Do a round of what is due; a barrier need not wait for the end of it: what is left is snapshot (T24)."""
+        """Do a round of what is due. A barrier need not wait for its end: what is due then is snapshot too (T24)."""
         await self.runner.fire()
         if self.runner.is_due:
             await self._let_a_barrier_through()
