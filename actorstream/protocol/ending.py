@@ -71,10 +71,9 @@ class Ending:
         return self.draining or any(request.then == "end" for request in self.requests)
 
     def give_up(self) -> list[int]:
-        """Take back the requests that only asked: the final checkpoint they hoped for has failed."""
-        asked = [request.request for request in self.requests if request.then != "end"]
-        self.requests = [request for request in self.requests if request.then == "end"]
-        return asked
+        """Take all requests back, none of which insists: the final checkpoint they hoped for has failed."""
+        asked, self.requests = self.requests, []
+        return [request.request for request in asked]
 
     def close(self) -> list[int]:
         """The final checkpoint is durable: give those whom that is enough, turn savepoints into what is to be kept."""
@@ -116,6 +115,5 @@ class Ending:
         return [request.request for request in self.requests if request.then == "hand over"]
 
     def go_on(self) -> None:
-        """Forget everything: the job goes on."""
+        """Forget who asked: the job goes on."""
         self.requests = []
-        self._kept = False

@@ -73,7 +73,6 @@ def decide(
     *,
     restore: CheckpointId | None = None,
     accept_duplicates: bool = False,
-    newest_committed: CheckpointId | None = None,
 ) -> Decision:
     """Decide what to start from.
 
@@ -81,20 +80,17 @@ def decide(
         manifests: Every manifest found, in any order.
         attempts: Every claim found.
         restore: The checkpoint that a person asks for; None: the newest.
-        accept_duplicates: A person accepts that output is written twice.
-        newest_committed: The newest checkpoint of which a sink is known to have committed. None: not
-            known, then every newer manifest counts as committed; 0: nothing was ever committed.
+        accept_duplicates: A person accepts that output is written twice: every newer manifest counts as committed.
     """
     valid = {fact.checkpoint: fact for fact in manifests if not _is_void(fact, attempts)}
-    newest = max(valid, default=None)
-    chosen = newest if restore is None else restore
     if restore is not None and restore not in valid:
         return _refuse_absent(restore, manifests, sorted(valid))
-    committed = newest if newest_committed is None else newest_committed
-    if committed is not None and (chosen is None or chosen < committed) and not accept_duplicates and committed > 0:
-        return _refuse_duplicates(chosen, committed, valid)
-    if chosen is None:
+    newest = max(valid, default=None)
+    if newest is None:
         return StartEmpty()
+    chosen = newest if restore is None else restore
+    if chosen < newest and not accept_duplicates:
+        return _refuse_duplicates(chosen, newest, valid)
     problem = valid[chosen].problem
     return RestoreFrom(chosen) if problem is None else _refuse_unreadable(chosen, problem, valid)
 
@@ -147,15 +143,12 @@ def _listed(checkpoint: CheckpointId, manifests: Sequence[ManifestFact]) -> bool
     return any(fact.checkpoint == checkpoint for fact in manifests)
 
 
-def _refuse_duplicates(
-    chosen: CheckpointId | None, committed: CheckpointId, valid: dict[CheckpointId, ManifestFact]
-) -> Refuse:
-    start = "from the beginning" if chosen is None else f"from checkpoint {chosen}"
-    usable = committed in valid and valid[committed].problem is None
-    remedy = f"restore checkpoint {committed}" if usable else f"bring checkpoint {committed} back from a copy"
+def _refuse_duplicates(chosen: CheckpointId, newest: CheckpointId, valid: dict[CheckpointId, ManifestFact]) -> Refuse:
+    usable = valid[newest].problem is None
+    remedy = f"restore checkpoint {newest}" if usable else f"bring checkpoint {newest} back from a copy"
     return Refuse(
-        f"output up to checkpoint {committed} may be committed already, so a start {start} would write some of it "
-        f"twice; {remedy}, or pass --accept-duplicates (accept_duplicates=True)"
+        f"output up to checkpoint {newest} may be committed already, so a start from checkpoint {chosen} would write "
+        f"some of it twice; {remedy}, or pass --accept-duplicates (accept_duplicates=True)"
     )
 
 

@@ -19,7 +19,7 @@ from actorstream.protocol.coordinator_effects import (
     Resume,
 )
 from actorstream.protocol.ending import SAVEPOINTS_MAX
-from tests.protocol.test_coordinator import (
+from tests.protocol.coordinating import (
     ALL,
     COUNT,
     ONE,
@@ -229,6 +229,20 @@ def test_an_end_of_input_during_a_stop_with_savepoint_ends_the_job_though_the_sa
     assert it.on_kept(0, "disk full") == [Answer(5, None, "disk full"), Finish()]
 
 
+def test_a_savepoint_beside_a_stop_with_one_that_fails_ends_nothing() -> None:
+    """It was asked for alone, before or after the final checkpoint; that it is made of that one is no wish to end."""
+    it = started()
+    it.on_stop(0, 5, savepoint="last")
+    it.on_savepoint(0, 6, "beside")
+    complete(it, 0, ONE)
+    commit_all(it, 0, ONE)
+    assert it.on_savepoint(0, 7, "later") == []
+
+    assert it.on_kept(0, "disk full") == [Answer(5, None, "disk full"), Keep(ONE, "beside")]
+    assert it.on_kept(0, None) == [Answer(6, ONE, None), Keep(ONE, "later")]
+    assert it.on_kept(0, None) == [Answer(7, ONE, None), Resume()]
+
+
 # ------------------------------------------------------------------------------------------- drain
 
 
@@ -303,6 +317,21 @@ def test_a_stop_beside_a_hand_over_wins() -> None:
 
     assert complete(it, 0, ONE) == [Complete(ONE), Answer(6, ONE, None)]
     assert commit_all(it, 0, ONE) == [
+        Answer(5, None, "the job ends with checkpoint 1: no later one will start"),
+        Finish(),
+    ]
+
+
+def test_a_stop_with_savepoint_that_comes_late_wins_over_a_hand_over_too() -> None:
+    """The final checkpoint is complete, its output not yet committed."""
+    it = started()
+    it.on_hand_over(0, 5)
+    complete(it, 0, ONE)
+
+    assert it.on_stop(0, 6, savepoint="last") == []
+    assert commit_all(it, 0, ONE) == [Keep(ONE, "last")]
+    assert it.on_kept(0, None) == [
+        Answer(6, ONE, None),
         Answer(5, None, "the job ends with checkpoint 1: no later one will start"),
         Finish(),
     ]

@@ -106,14 +106,46 @@ def test_failures_without_a_place_are_never_the_same_place() -> None:
         (lambda: Restart.fixed_delay(delay=-1), "delay is -1, expected a duration of 0 s or more"),
         (lambda: Restart.fixed_delay(delay=float("nan")), "delay is nan"),
         (lambda: Restart.exponential(jitter=2), "jitter is 2, expected a share from 0 to 1"),
+        (lambda: Restart.exponential(jitter=-0.1), "jitter is -0.1"),
         (lambda: Restart.exponential(initial=5, maximum=1), "below initial"),
-        (lambda: Restart.failure_rate(1, per=0), "per is 0"),
+        (lambda: Restart.exponential(initial=-1), "Restart: initial is -1"),
+        (lambda: Restart.exponential(maximum=-1), "Restart: maximum is -1"),
+        (lambda: Restart.exponential(reset_after=-1), "Restart: reset_after is -1"),
+        (lambda: Restart.exponential(attempts=-1), "Restart: attempts is -1"),
+        (lambda: Restart.failure_rate(1, per=0), "^Restart: per is 0, expected a duration above 0 s"),
+        (lambda: Restart.failure_rate(1, per=-1), "Restart: per is -1"),
+        (lambda: Restart.failure_rate(-1, per=1), "Restart: failures is -1"),
+        (lambda: Restart.failure_rate(1, per=1, delay=-1), "Restart: delay is -1"),
     ],
 )
 def test_impossible_settings_are_refused(make: Callable[[], Restart], message: str) -> None:
     """At once, where they are written."""
     with pytest.raises(PlanError, match=message):
         make()
+
+
+def test_what_is_not_said_and_the_bounds_of_what_may_be() -> None:
+    """The defaults are promised in the docstrings; the least and the greatest are allowed."""
+    assert Restart.fixed_delay() == Restart.fixed_delay(3, delay=1)
+    assert Restart.exponential() == Restart.exponential(
+        initial=0.1, maximum=60, jitter=0.1, reset_after=600, attempts=None
+    )
+    assert Restart.failure_rate(2, per=1) == Restart.failure_rate(2, per=1, delay=1)
+    assert delays(Restart.exponential(initial=0, maximum=0, jitter=0, attempts=0), 0) == [None]
+    assert delays(Restart.exponential(initial=1, maximum=1, jitter=1), 0) == [SECOND]
+
+
+def test_a_limit_of_restarts_says_so() -> None:
+    """The reason is what a person reads."""
+    for restart in (Restart.fixed_delay(1), Restart.exponential(attempts=1)):
+        assert decisions(restart, 0, 1)[1] == GiveUp("1 restarts are used up")
+
+
+def test_the_first_failure_anywhere_is_the_first_at_that_place() -> None:
+    """The third one gives up, whatever the place is called."""
+    state = RestartState(Restart.fixed_delay(9))
+    effects = [state.on_failure(0, "", MIDDLE) for _ in range(3)]
+    assert [type(effect) for effect in effects] == [RestartAfter, RestartAfter, GiveUp]
 
 
 STRATEGIES = st.sampled_from(

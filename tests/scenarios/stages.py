@@ -157,7 +157,6 @@ class RecoveryStage:
                     self.claims,
                     restore=given.get("restore"),
                     accept_duplicates="accept_duplicates" in given,
-                    newest_committed=given.get("newest_committed"),
                 )
                 return [decision]
             case _:
