@@ -299,6 +299,20 @@ def test_input_added_idle_is_waited_for_when_it_wakes() -> None:
     assert combiner.on_watermark(second, 4) == (Advance(4),)
 
 
+def test_a_restored_combiner_knows_who_is_idle_and_who_has_ended_t47() -> None:
+    """T47: so the last active input that falls silent makes the output idle, and one that comes back active."""
+    combiner = WatermarkCombiner(3)
+    combiner.on_idle(0)
+    combiner.on_end(1)
+    restored = WatermarkCombiner(0)
+    restored.restore(combiner.snapshot())
+
+    assert not restored.idle
+    assert restored.on_idle(2) == (BecameIdle(),)
+    assert restored.idle
+    assert restored.on_active(0) == (BecameActive(),)
+
+
 def test_snapshot_is_not_changed_by_what_follows() -> None:
     """It is encoded later, between batches."""
     combiner = combined(10, 20)
