@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from actorstream.errors import CodecError, PlanError, StoreError
-from actorstream.evolve.assembly import assemble
+from actorstream.evolve.assembly import assemble, blank
 from actorstream.evolve.carried import Carried
 from actorstream.evolve.declared_states import declared_in, plan_of
 from actorstream.evolve.gathered import Gathered
@@ -111,7 +111,7 @@ class SnapshotWriter:
         self._half_done = ""
 
     def rename(self, operator: str, to: str) -> None:
-        """Give an operator of the base, or a source, the name that it has in the pipeline.
+        """Give an operator of the base, a source or a sink the name that it has in the pipeline.
 
         Raises:
             PlanError: There is none, or the new name is taken.
@@ -119,7 +119,9 @@ class SnapshotWriter:
         self.gathered().carried.rename(operator, to)
 
     def drop(self, operator: str, name: str | None = None) -> None:
-        """Leave out an operator's state, or one state of it; of a source, its positions: it is read from the start.
+        """Leave out an operator's state, or one state of it.
+
+        Of a source its positions: it is read from the start. Of a sink its output that is not known to be committed.
 
         Raises:
             PlanError: There is none.
@@ -192,7 +194,8 @@ def write_savepoint(
         if base is not None:
             snapshot = _take(world.files, draft, path_of(base), max_parallelism)
         other = snapshot is not None and snapshot.manifest.max_parallelism != max_parallelism
-        carried = Carried(None if snapshot is None else snapshot.manifest, rewritten=other)
+        base_manifest = blank(world, plan.graph.name, max_parallelism) if snapshot is None else snapshot.manifest
+        carried = Carried(base_manifest, rewritten=other)
         gathered = Gathered(world, declared, draft, snapshot, carried, max_parallelism, sorted_at_once)
         writer = SnapshotWriter(gathered)
         try:

@@ -95,10 +95,10 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "rename what is not there": (
         lambda w: w.rename("a", "b"),
         PlanError,
-        r"no operator or source 'a' .*\['in', 'visits'",
+        r"no operator, source or sink 'a' .*\['in', 'visits'",
     ),
     "rename to what is there": (lambda w: w.rename("visits", "in"), PlanError, "which is there too"),
-    "drop what is not there": (lambda w: w.drop("a"), PlanError, "no operator or source 'a' to drop"),
+    "drop what is not there": (lambda w: w.drop("a"), PlanError, "no operator, source or sink 'a' to drop"),
     "drop a state that is not there": (lambda w: w.drop("visits", "n"), PlanError, "no state 'n'"),
     "drop what was written": (
         lambda w: (w.put("visits", "count", [("a", 1)]), w.drop("visits", "count")),

@@ -271,7 +271,7 @@ async def test_savepoints_of_savepoints_keep_their_layers_apart(tmp_path: Path) 
 
 
 async def test_output_that_is_not_known_to_be_committed_goes_along(tmp_path: Path) -> None:
-    """T101: a restore commits it; without it, it would be lost. Its sink cannot be left out."""
+    """T101: a restore commits it; without it, it would be lost. So its sink is renamed, or given up on purpose."""
     await append(tmp_path / "log", records(0, 7))
 
     def pipeline_to(name: str) -> Pipeline:
@@ -292,3 +292,9 @@ async def test_output_that_is_not_known_to_be_committed_goes_along(tmp_path: Pat
         write_savepoint(pipeline_to("elsewhere"), tmp_path / "lost", base=tmp_path / "store"),
     ):
         pass
+    with write_savepoint(pipeline_to("elsewhere"), tmp_path / "renamed", base=tmp_path / "store") as writer:
+        writer.rename("out", "elsewhere")
+    assert [token.operator for token in manifest_of(tmp_path / "renamed").sinks] == ["elsewhere"]
+    with write_savepoint(pipeline_to("elsewhere"), tmp_path / "dropped", base=tmp_path / "store") as writer:
+        writer.drop("out")
+    assert manifest_of(tmp_path / "dropped").sinks == []
