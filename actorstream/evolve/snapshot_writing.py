@@ -23,6 +23,7 @@ from actorstream.evolve.assembly import assemble, blank
 from actorstream.evolve.carried import Carried
 from actorstream.evolve.declared_states import declared_in, plan_of
 from actorstream.evolve.gathered import Gathered
+from actorstream.evolve.registering import register_written
 from actorstream.evolve.rewritten import PUT, TRANSFORMED
 from actorstream.evolve.savepoint_draft import SavepointDraft
 from actorstream.evolve.snapshot_places import open_layers, path_of
@@ -179,7 +180,8 @@ def write_savepoint(
         PlanError: The pipeline cannot run, or max_parallelism is out of range.
         RestoreError: At the end: the pipeline could not start from it.
         CodecError: At the end: an item was given twice.
-        StoreError: The base cannot be read, the folder is taken, or the disk is full or fails. Nothing is left behind.
+        StoreError: The base cannot be read, the folder is taken, the disk is full or fails, or a log that the pipeline
+            reads cannot be told to keep what is behind the base's positions. Nothing is left behind.
     """
     plan = plan_of(pipeline)
     if max_parallelism is None:
@@ -204,6 +206,8 @@ def write_savepoint(
         finally:
             writer.close()
         draft.publish(manifest)
+        if snapshot is not None:
+            register_written(path_of(path), manifest)
     except BaseException as error:
         draft.abandon(error)
         raise
