@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actorstream.checkpoints.archive import export_savepoint
+from actorstream.checkpoints.finding import find_store
 from actorstream.checkpoints.keeping import keep_checkpoint
 from actorstream.checkpoints.savepoints import (
     MANIFEST,
@@ -27,7 +28,6 @@ from actorstream.checkpoints.savepoints import (
 from actorstream.checkpoints.unpacking import import_savepoint
 from actorstream.checkpoints.view import StoreView
 from actorstream.cli.manifest_text import instant_text, manifest_lines
-from actorstream.cli.stores import find_store
 from actorstream.cli.tables import print_table
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
