@@ -198,6 +198,7 @@ def _begin(files: FileSystem, folder: str, number: int) -> FileLock:
         try:
             try:
                 _refuse_taken(files, folder, number)  # once more: it may have been finished between look and lock
+                _refuse_busy(files, folder, number)
             except StoreError:
                 discard(files, _marker(folder, number))
                 raise
@@ -218,14 +219,18 @@ def _refuse_taken(files: FileSystem, folder: str, number: int) -> None:
         raise StoreError(f"{folder} holds something that no job has made: choose another name, or delete that")
 
 
-def _take_over(files: FileSystem, folder: str, number: int) -> None:
-    """Remove what others have left half made, up to this number."""
+def _refuse_busy(files: FileSystem, folder: str, number: int) -> None:
+    """Refuse what somebody of a lower number is at: it is too late for that one, which will find out."""
     for maker in _makers(files.list_dir(folder)):
         if maker != number:
             other = files.lock(_marker(folder, maker))
             if other is None:
                 raise StoreInUseError(f"{folder} is being made at this moment: let that end, or choose another name")
             other.release()
+
+
+def _take_over(files: FileSystem, folder: str, number: int) -> None:
+    """Remove what others have left half made."""
     if not _keep_from_finishing(files, folder):
         raise StoreError(f"{folder} is a savepoint already: somebody made it at this moment")
     _empty(files, folder, but=basename(_marker(folder, number)))

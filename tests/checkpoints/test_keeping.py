@@ -189,6 +189,7 @@ def test_one_that_is_being_made_is_said_to_be_so(tmp_path: Path) -> None:
     later, _ = start(tmp_path)
     with pytest.raises(StoreInUseError, match="is being made at this moment"):
         keep_checkpoint(FILES, StoreView(FILES, str(tmp_path)), "x")
+    assert os.listdir(tmp_path / "savepoints" / "x") == ["1.making"]
     marker.release()
     assert keep(tmp_path)
     assert is_whole(tmp_path)
