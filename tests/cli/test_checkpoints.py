@@ -100,7 +100,7 @@ def test_verify_finds_a_flipped_bit(shell: Shell) -> None:
     layer.write_bytes(data)
     bad = shell("checkpoints", "verify", str(job))
     assert bad.status == 1
-    assert f"checkpoint 1: {layer} has digest " in bad.out
+    assert f"checkpoint 1: {layer} has {len(data)} bytes with digest " in bad.out
 
 
 def test_a_damaged_manifest_is_a_row_and_not_the_end_of_the_list(shell: Shell) -> None:
