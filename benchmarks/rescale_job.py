@@ -122,6 +122,8 @@ class Outputs:
         self._check.take(visit)
 
     def take_longest(self) -> float:
-        """Give the longest time, in seconds, without a record since this was asked before."""
-        longest, self._longest = self._longest, 0.0
+        """Give the longest time, in seconds, without a record since this was asked before; it may still go on."""
+        now = time.monotonic()
+        longest, self._longest = max(self._longest, now - self._last), 0.0
+        self._last = now
         return longest

@@ -28,7 +28,7 @@ from actorstream.checkpoints.archive_member import END, head, padding
 from actorstream.checkpoints.archive_stream import ArchiveWriter
 from actorstream.checkpoints.manifest import Manifest, unseal
 from actorstream.checkpoints.put import chunks_of, discard, disk_errors, link_if_absent, names_in, read_file
-from actorstream.checkpoints.view import MANIFEST
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
 from actorstream.errors import StoreError, StoreInUseError
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.manifest import LayerEntry
     from actorstream.model.world import FileSystem
 
-LAYERS = "layers"
 _REMEDY = "put it back from a copy; nothing was exported"
 
 

@@ -21,8 +21,15 @@ from actorstream.checkpoints.manifest import Manifest, seal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
 from actorstream.checkpoints.removal import finish_removal, remove_store
 from actorstream.checkpoints.retention import Holdings, Published, Retirement, choose
-from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, check_name, make_savepoint, sweep_savepoints
-from actorstream.checkpoints.view import COMPLETED, MANIFEST, StoreView
+from actorstream.checkpoints.savepoints import (
+    LAYERS,
+    MANIFEST,
+    SnapshotPlace,
+    check_name,
+    make_savepoint,
+    sweep_savepoints,
+)
+from actorstream.checkpoints.view import COMPLETED, StoreView
 from actorstream.errors import FencedError, InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId
 from actorstream.protocol.attempts import is_void

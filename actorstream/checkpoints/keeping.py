@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, make_savepoint
-from actorstream.errors import StoreError
+from actorstream.errors import FencedError, StoreError
 from actorstream.protocol.attempts import is_void
 
 if TYPE_CHECKING:
@@ -23,24 +24,37 @@ def keep_checkpoint(
 ) -> tuple[SnapshotPlace, Manifest]:
     """Make a savepoint of a checkpoint, the newest one if none is named; blocking.
 
-    A running job may delete the checkpoint meanwhile: then the next newest is taken.
+    A running job may delete the checkpoint meanwhile: then the next newest is taken. It may also be started again, and
+    sweep away what is unfinished: then it is made again.
 
     Raises:
         StoreError: There is no such checkpoint, or none that is good; or a savepoint of this name; or the disk refuses.
     """
-    folder = view.savepoint_folder(name)
-    for attempt in range(1, _TRIES + 1):
+    folder, lease = view.savepoint_folder(name), Lease(files, view.root)
+    for tried in range(1, _TRIES + 1):
+        highest = max(lease.numbers(), default=None)
         chosen = checkpoint if checkpoint is not None else newest_of(files, view)
         manifest = view.read(chosen)
+        last_look = partial(_refuse_newer, lease, highest)
         try:
-            make_savepoint(files, view.place(chosen), folder, manifest, lambda: None)
+            make_savepoint(files, view.place(chosen), folder, manifest, last_look, attempt=highest)
+        except FencedError:
+            if tried == _TRIES:
+                raise
         except StoreError:
             gone = checkpoint is None and newest_of(files, view) != chosen
-            if not gone or attempt == _TRIES:
+            if not gone or tried == _TRIES:
                 raise
-            continue
-        return SnapshotPlace(folder, f"{folder}/{LAYERS}"), manifest
+        else:
+            return SnapshotPlace(folder, f"{folder}/{LAYERS}"), manifest
     raise AssertionError  # the last try returns or raises
+
+
+def _refuse_newer(lease: Lease, highest: int | None) -> None:
+    """See to it that no attempt has begun since, which has swept or will sweep what is made here."""
+    newest = max(lease.numbers(), default=None)
+    if newest is not None and newest > (highest or 0):
+        raise FencedError(f"the job was started again meanwhile, as attempt {newest}: make the savepoint again")
 
 
 def newest_of(files: FileSystem, view: StoreView) -> CheckpointId:

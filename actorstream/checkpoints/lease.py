@@ -138,7 +138,7 @@ class Lease:
         with disk_errors(path, "locking"):
             self._lock = self._files.lock(path)
         if self._lock is None:
-            newest = max(self._numbers(), default=0)
+            newest = max(self.numbers(), default=0)
             raise StoreInUseError(
                 f"{path} is held by another live process (the newest attempt is {newest}): stop that process "
                 f"(`fuser -v {path}` names it), or use another store; "
@@ -151,7 +151,14 @@ class Lease:
         Raises:
             StoreError: A claim is damaged.
         """
-        return [self._read_claim(number) for number, fence in sorted(self._numbers().items()) if not fence]
+        return [self._read_claim(number) for number, fence in sorted(self.numbers().items()) if not fence]
+
+    def numbers(self) -> dict[int, bool]:
+        """Give each attempt number there is, and whether it is only a fence yet."""
+        names = names_in(self._files, self._attempts)
+        found = [match for name in names if (match := _NUMBER.fullmatch(name))]
+        claimed = {int(match[1]) for match in found if not match[2]}
+        return {int(match[1]): int(match[1]) not in claimed for match in found}
 
     def claim(self, proposed: Claim, sweep: Callable[[AttemptNumber], CheckpointId]) -> Claim:
         """Take the next attempt: from the moment of the fence no lower one publishes anything.
@@ -190,7 +197,7 @@ class Lease:
         claim, note = self._claimed
         if self._read_note() != self._note:
             raise StoreError(f"{self._root} was replaced by another job's store while in use: put the folder back")
-        newest = max(self._numbers(), default=0)
+        newest = max(self.numbers(), default=0)
         if newest > claim.attempt:
             raise FencedError(f"{self._root}: attempt {newest} has taken over from {claim.attempt}: this one must stop")
         path = join(self._attempts, str(claim.attempt))
@@ -227,7 +234,7 @@ class Lease:
 
     def _fence(self, attempt: int) -> AttemptNumber:
         while True:
-            numbers = self._numbers()
+            numbers = self.numbers()
             claimed = [number for number, fence in numbers.items() if not fence and number >= attempt]
             if claimed:
                 raise FencedError(f"{self._attempts}: attempt {max(claimed)} was claimed before {attempt}: start again")
@@ -237,13 +244,6 @@ class Lease:
             with disk_errors(path, "fencing"), suppress(FileExistsError):
                 self._files.create(path).close()
                 return AttemptNumber(attempt)
-
-    def _numbers(self) -> dict[int, bool]:
-        """Give each attempt number there is, and whether it is only a fence yet."""
-        names = names_in(self._files, self._attempts)
-        found = [match for name in names if (match := _NUMBER.fullmatch(name))]
-        claimed = {int(match[1]) for match in found if not match[2]}
-        return {int(match[1]): int(match[1]) not in claimed for match in found}
 
     def _read_claim(self, number: int) -> Claim:
         path = join(self._attempts, str(number))

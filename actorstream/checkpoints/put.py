@@ -28,6 +28,7 @@ _CERTAIN = frozenset(
 )
 _REMEDIES = {
     errno.ENOENT: "it was removed or moved: put it back from a copy, or start with an empty store",
+    errno.ENOTDIR: "there is a file where a folder should be: name a folder",
     errno.ENOSPC: "the disk is full: free some space",
     errno.EDQUOT: "the quota is used up: free some space",
     errno.EROFS: "mount the disk for writing",

@@ -2,17 +2,20 @@
 
     savepoints/<name>/manifest.json    as of a checkpoint; its digest covers it
                       layers/<layer>   the files it lists, linked from the store's, copied where that cannot be
-                      <n>.making       only while attempt n makes it
+                      <n>.making       only while it is made, in the time of attempt n; locked by the one who makes it
 
 It exists from the moment when manifest.json is linked, which is last, and until that
-name goes, which is first when it is deleted. The job deletes none. What a job that
-died has half made carries the number of its attempt: the next one sweeps it away.
+name goes, which is first when it is deleted. The job deletes none. What somebody who
+died has half made carries the number of the attempt then: the next one sweeps it away,
+and before that whoever finds it unlocked and makes one of the same name. Between two
+attempts their numbers decide, also against a lock; within one the lock does.
 """
 
 from __future__ import annotations
 
 import errno
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from os.path import basename, dirname, join
 from typing import TYPE_CHECKING
@@ -21,14 +24,14 @@ from xxhash import xxh3_128
 
 from actorstream.checkpoints.manifest import Manifest, seal, unseal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent, read_file
-from actorstream.errors import PlanError, StoreError
+from actorstream.errors import PlanError, StoreError, StoreInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from actorstream.checkpoints.manifest import LayerEntry
     from actorstream.model.ids import AttemptNumber
-    from actorstream.model.world import FileSystem
+    from actorstream.model.world import FileLock, FileSystem
 
 MANIFEST = "manifest.json"
 LAYERS = "layers"
@@ -130,7 +133,13 @@ def _problem(files: FileSystem, path: str, entry: LayerEntry) -> str | None:
 
 
 def make_savepoint(
-    files: FileSystem, place: SnapshotPlace, folder: str, manifest: Manifest, last_look: Callable[[], None]
+    files: FileSystem,
+    place: SnapshotPlace,
+    folder: str,
+    manifest: Manifest,
+    last_look: Callable[[], None],
+    *,
+    attempt: int | None = None,
 ) -> None:
     """Put a savepoint into `folder`, which must not be one yet; blocking.
 
@@ -138,25 +147,19 @@ def make_savepoint(
         files: The disk.
         place: Where the layers lie that `manifest` lists.
         folder: `<store>/savepoints/<name>`; made. What an attempt left there half made is swept away first.
-        manifest: What it says, of the attempt that makes it.
-        last_look: Called before it appears; what it raises stops it.
+        manifest: What it says.
+        last_look: Called before it appears; what it raises stops it. It must see every attempt above `attempt`.
+        attempt: The highest there is, if it is not that of the manifest.
 
     Raises:
+        StoreInUseError: Somebody else is making one of this name.
         StoreError: There is one of this name, or an unfinished one of somebody else; or the disk refuses. Then it does
             not exist, unless the message says that this is unknown.
     """
     last_look()
-    root, marker = dirname(folder), join(folder, f"{manifest.attempt}.making")
-    with disk_errors(folder, "making it"):
-        if files.exists(join(folder, MANIFEST)):
-            raise StoreError(f"{folder} is a savepoint already: give the new one another name, or delete that one")
-        if files.list_dir(folder) and not _sweep(files, folder, manifest.attempt + 1):
-            raise StoreError(f"{folder} holds something that no job has made: choose another name, or delete that")
-        files.make_dirs(folder)
-        files.unlink(marker)
-        files.create(marker).close()
-        files.sync_dir(folder)
-    draft = f"{join(folder, MANIFEST)}.{manifest.attempt}.draft"
+    number = manifest.attempt if attempt is None else attempt
+    lock = _begin(files, folder, number)
+    draft = f"{join(folder, MANIFEST)}.{number}.draft"
     try:
         with disk_errors(folder, "linking its layers"):
             files.make_dirs(join(folder, LAYERS))
@@ -168,18 +171,69 @@ def make_savepoint(
             join(folder, MANIFEST),
             seal(manifest),
             draft=draft,
-            folders=(folder, root),
+            folders=(folder, dirname(folder)),
             last_look=last_look,
         )
+        if not linked:
+            raise StoreError(f"{folder} is a savepoint already: somebody made it at this moment")
+        discard(files, _marker(folder, number))
     except PutUnknownError:
         raise
     except StoreError:
-        _sweep_quietly(files, folder, manifest.attempt + 1)
+        _give_up(files, folder, number)
         last_look()
         raise
-    if not linked:
+    finally:
+        lock.release()
+
+
+def _begin(files: FileSystem, folder: str, number: int) -> FileLock:
+    """Make the folder, or take one over that was left half made; its marker is then durable, and locked."""
+    with disk_errors(folder, "making it"):
+        _refuse_taken(files, folder, number)
+        files.make_dirs(folder)
+        lock = files.lock(_marker(folder, number))
+        if lock is None:
+            raise StoreInUseError(f"{folder} is being made at this moment: let that end, or choose another name")
+        try:
+            try:
+                _refuse_taken(files, folder, number)  # once more: it may have been finished between look and lock
+                _refuse_busy(files, folder, number)
+            except StoreError:
+                discard(files, _marker(folder, number))
+                raise
+            _take_over(files, folder, number)
+            files.sync_dir(folder)
+        except BaseException:
+            lock.release()
+            raise
+    return lock
+
+
+def _refuse_taken(files: FileSystem, folder: str, number: int) -> None:
+    """Refuse what is a savepoint, or is being made by somebody who is not to be swept away."""
+    names = files.list_dir(folder)
+    if MANIFEST in names:
+        raise StoreError(f"{folder} is a savepoint already: give the new one another name, or delete that one")
+    if names and max(_makers(names), default=number + 1) > number:
+        raise StoreError(f"{folder} holds something that no job has made: choose another name, or delete that")
+
+
+def _refuse_busy(files: FileSystem, folder: str, number: int) -> None:
+    """Refuse what somebody of a lower number is at: it is too late for that one, which will find out."""
+    for maker in _makers(files.list_dir(folder)):
+        if maker != number:
+            other = files.lock(_marker(folder, maker))
+            if other is None:
+                raise StoreInUseError(f"{folder} is being made at this moment: let that end, or choose another name")
+            other.release()
+
+
+def _take_over(files: FileSystem, folder: str, number: int) -> None:
+    """Remove what others have left half made."""
+    if not _keep_from_finishing(files, folder):
         raise StoreError(f"{folder} is a savepoint already: somebody made it at this moment")
-    discard(files, marker)
+    _empty(files, folder, but=basename(_marker(folder, number)))
 
 
 def delete_savepoint(files: FileSystem, folder: str) -> None:
@@ -240,38 +294,57 @@ def link_or_copy(files: FileSystem, source: str, target: str) -> None:
             file.close()
 
 
-def _sweep(files: FileSystem, folder: str, below: int) -> bool:
-    """Remove what attempts below this number have half made; False if it is not theirs."""
-    names = files.list_dir(folder)
-    makers = [int(match[1]) for name in names if (match := _MAKING.fullmatch(name))]
-    if not makers:
-        return not names
-    if max(makers) >= below:
-        return False
-    for name in names:
+def _sweep(files: FileSystem, folder: str, below: int) -> None:
+    """Keep attempts below this number from finishing it, and remove what they have half made, if that is all.
+
+    One who is at it still finds out that it is too late, and removes it: two would take from each other what is new.
+    """
+    newest = max(_makers(files.list_dir(folder)), default=below)
+    if newest < below and _keep_from_finishing(files, folder):
+        lock = files.lock(_marker(folder, newest))
+        if lock is not None:
+            with suppress(OSError):  # somebody begins a new one there, or the next attempt comes by again
+                _remove(files, folder)
+            lock.release()
+
+
+def _keep_from_finishing(files: FileSystem, folder: str) -> bool:
+    """Take away what could still become the manifest; False if it has become that."""
+    for name in files.list_dir(folder):
         if name.endswith(".draft"):
             files.unlink(join(folder, name))
-    if files.exists(join(folder, MANIFEST)):
-        return False
-    _remove(files, folder)
-    return True
+    return not files.exists(join(folder, MANIFEST))
 
 
-def _sweep_quietly(files: FileSystem, folder: str, below: int) -> None:
-    try:
-        _sweep(files, folder, below)
-    except OSError:
-        return  # the next attempt does it
+def _give_up(files: FileSystem, folder: str, number: int) -> None:
+    """Remove what was half made under our lock; if the disk refuses, the next attempt does it."""
+    with suppress(OSError):
+        if max(_makers(files.list_dir(folder)), default=0) == number and _keep_from_finishing(files, folder):
+            _remove(files, folder)
 
 
 def _remove(files: FileSystem, folder: str) -> None:
     """Remove a folder without a manifest; what says that it is unfinished goes last."""
+    _empty(files, folder)
+    files.unlink(folder)
+
+
+def _empty(files: FileSystem, folder: str, *, but: str = "") -> None:
     for inner in (LAYERS, SORTING):
         for name in files.list_dir(join(folder, inner)):
             files.unlink(join(folder, inner, name))
     for name in sorted(files.list_dir(folder), key=_is_mark):
-        files.unlink(join(folder, name))
-    files.unlink(folder)
+        if name != but:
+            files.unlink(join(folder, name))
+
+
+def _marker(folder: str, number: int) -> str:
+    return join(folder, f"{number}.making")
+
+
+def _makers(names: Iterable[str]) -> list[int]:
+    """Give the numbers of those who say that they are making it."""
+    return [int(match[1]) for name in names if (match := _MAKING.fullmatch(name))]
 
 
 def _is_mark(name: str) -> bool:

@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128
 
-from actorstream.checkpoints.archive import LAYERS, content_size, member_path
+from actorstream.checkpoints.archive import content_size, member_path
 from actorstream.checkpoints.archive_member import BLOCK_BYTES, END, head, padding, refusal, size_in
 from actorstream.checkpoints.archive_stream import ArchiveReader
 from actorstream.checkpoints.manifest import Manifest, attempt_of, unseal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
-from actorstream.checkpoints.view import MANIFEST
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
 from actorstream.errors import StoreError, StoreInUseError
 
 if TYPE_CHECKING:

@@ -18,11 +18,9 @@ import re
 from os.path import join
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_128
-
 from actorstream.checkpoints.manifest import Manifest, attempt_of, unseal
 from actorstream.checkpoints.put import disk_errors, names_in, read_file
-from actorstream.checkpoints.savepoints import SnapshotPlace, check_name, names_of_savepoints
+from actorstream.checkpoints.savepoints import MANIFEST, SnapshotPlace, check_name, names_of_savepoints, verify_snapshot
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId, JobId, LayerName
 from actorstream.protocol.recovery import ManifestFact
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.manifest import LayerEntry
     from actorstream.model.world import FileSystem
 
-MANIFEST = "manifest.json"
 COMPLETED = "completed"
 _ID = re.compile(r"[1-9][0-9]{0,17}")
 
@@ -83,8 +80,7 @@ class StoreView:
 
     def verify(self, manifest: Manifest) -> list[str]:
         """Read every layer to its end and give what is wrong, one sentence a file."""
-        problems = [self._layer_problem(entry) or self._digest_problem(entry) for entry in manifest.layers]
-        return [problem for problem in problems if problem is not None]
+        return verify_snapshot(self._files, self.place(CheckpointId(manifest.checkpoint)), manifest)
 
     @property
     def root(self) -> str:
@@ -134,18 +130,6 @@ class StoreView:
             return f"{path} cannot be read: {error.strerror or error}; put it back from a copy"
         if size != entry.size:
             return f"{path} has {size} bytes, expected {entry.size}; put it back from a copy"
-        return None
-
-    def _digest_problem(self, entry: LayerEntry) -> str | None:
-        path = join(self._layers, entry.name)
-        digest = xxh3_128()
-        try:
-            for chunk in self._files.chunks(path):
-                digest.update(chunk)
-        except OSError as error:
-            return f"{path} cannot be read: {error.strerror or error}; put it back from a copy"
-        if digest.hexdigest() != entry.digest:
-            return f"{path} has digest {digest.hexdigest()}, expected {entry.digest}; put it back from a copy"
         return None
 
     def _exists(self, path: str) -> bool:

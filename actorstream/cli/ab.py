@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import traceback
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from actorstream.api.script import loop_factory
-from actorstream.cli.error_text import explain
+from actorstream.cli.error_text import DIFFERENT, errors_leave_with_2
 from actorstream.cli.loading import load_pipeline
 from actorstream.cli.log import field_of
 from actorstream.cli.replay import INTO, START, UNTIL  # noqa: TC001  (typer looks them up)
 from actorstream.cli.running import calm_collector
 from actorstream.cli.span import start_of, until_of
-from actorstream.errors import ActorstreamError
 from actorstream.evolve import ab as replay_both
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorstream.evolve import Comparison
-
-_DIFFERENT = 1
-_ERROR = 2
 
 
 def ab(  # noqa: PLR0913  (the options of a command)
@@ -44,16 +38,12 @@ def ab(  # noqa: PLR0913  (the options of a command)
 
     Leaves with 0 if these are equal, 1 if they differ, 2 if that cannot be said.
     """
-    try:
+    with errors_leave_with_2(ctx):
         found = _replayed(a, b, (start, until), into, key)
-    except ActorstreamError as error:
-        # Not by way of `main`, which leaves with 1: that means something else here.
-        sys.stderr.write(traceback.format_exc() if ctx.find_root().params.get("debug") else f"{explain(error)}\n")
-        raise typer.Exit(_ERROR) from None
     for name, comparison in found.items():
         typer.echo(f"{name}: {comparison}")
     if not all(found.values()):
-        raise typer.Exit(_DIFFERENT)
+        raise typer.Exit(DIFFERENT)
 
 
 def _replayed(a: str, b: str, span: tuple[str, str], into: str, key: str | None) -> Mapping[str, Comparison]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from actorstream.checkpoints.finding import find_store
 from actorstream.checkpoints.keeping import newest_of
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.view import StoreView
 from actorstream.cli.manifest_text import instant_text, manifest_lines
-from actorstream.cli.stores import find_store
 from actorstream.cli.tables import print_table
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError

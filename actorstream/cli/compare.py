@@ -6,22 +6,17 @@ Status, as of cmp(1) and diff(1): 0 equal, 1 different, 2 an error.
 from __future__ import annotations
 
 import asyncio
-import sys
-import traceback
 from typing import Annotated
 
 import typer
 
-from actorstream.cli.error_text import explain
+from actorstream.cli.error_text import DIFFERENT, errors_leave_with_2
 from actorstream.cli.json_lines import to_json
 from actorstream.cli.log import field_of
 from actorstream.cli.tables import print_table
-from actorstream.errors import ActorstreamError
 from actorstream.eventlog.untyped import open_untyped
 from actorstream.evolve.comparison import SAMPLES, Comparison, counts_text
 from actorstream.evolve.comparison import compare as compare_logs
-
-_DIFFERENT, _ERROR = 1, 2
 
 
 def compare(  # noqa: PLR0913  (options of a command)
@@ -37,12 +32,8 @@ def compare(  # noqa: PLR0913  (options of a command)
     json: Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")] = False,
 ) -> None:
     """Compare two logs. Leaves with 0 if they are equal, 1 if they differ, 2 if that cannot be said."""
-    try:
+    with errors_leave_with_2(ctx):
         found = asyncio.run(_compare(a, b, key, ignore or [], samples))
-    except ActorstreamError as error:
-        # Not by way of `main`, which leaves with 1: that means something else here.
-        sys.stderr.write(traceback.format_exc() if ctx.find_root().params.get("debug") else f"{explain(error)}\n")
-        raise typer.Exit(_ERROR) from None
     if json:
         fields = found._asdict()
         fields["samples"] = [dict(zip(("key", "a", "b"), sample, strict=True)) for sample in found.samples]
@@ -50,7 +41,7 @@ def compare(  # noqa: PLR0913  (options of a command)
     else:
         _show(found, keyed=key is not None)
     if not found:
-        raise typer.Exit(_DIFFERENT)
+        raise typer.Exit(DIFFERENT)
 
 
 async def _compare(a: str, b: str, key: str | None, ignore: list[str], samples: int) -> Comparison:

@@ -1,51 +1,37 @@
-"""One line about a running job, renewed in place on a terminal and absent elsewhere."""
+"""One line about a running job or replay, renewed in place on a terminal and absent elsewhere."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rich.live import Live
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from actorstream.cli.live_area import LiveArea
 
+if TYPE_CHECKING:
     from rich.console import Console
 
     from actorstream.api.job import Job
+    from actorstream.evolve import ReplayProgress
 
 _RATE_READINGS = 9
 """The rate is that of the last eight quarters of a second."""
 
 
-class Progress:
+class Progress(LiveArea):
     """Shows a job on `console`. Use it in `with`."""
 
     def __init__(self, name: str, console: Console) -> None:
         """Show nothing yet."""
         self._name = name
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        super().__init__(console)
         self._readings: deque[tuple[float, int]] = deque(maxlen=_RATE_READINGS)
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        """Clear the line."""
-        if self._live is not None:
-            self._live.stop()
 
     def show(self, job: Job) -> None:
         """Renew the line."""
-        if self._live is None or job.status == "failed":
-            return
-        self._live.update(Text(self.line(job), overflow="ellipsis", no_wrap=True), refresh=True)
+        if self.is_there and job.status != "failed":
+            self.renew(_in_one(self.line(job)))
 
     def line(self, job: Job) -> str:
         """Give the line as text."""
@@ -64,3 +50,34 @@ class Progress:
         if summary.restarts:
             parts.append(f"{summary.restarts} restarts")
         return " | ".join(parts)
+
+
+class ReplayLine(LiveArea):
+    """Shows a replay on `console`. Use it in `with`."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        """Show nothing yet."""
+        self._name = name
+        super().__init__(console)
+
+    def show(self, progress: ReplayProgress) -> None:
+        """Renew the line."""
+        self.renew(_in_one(line_of(self._name, progress)))
+
+
+def line_of(name: str, progress: ReplayProgress) -> str:
+    """Give the line as text."""
+    share = progress.records / progress.of if progress.of else 1.0
+    rate = progress.records / progress.seconds if progress.seconds else 0.0
+    parts = [
+        f"replay of {name}",
+        f"{progress.records:,} of {progress.of:,} records, {share:.0%}",
+        f"{rate:,.0f}/s",
+    ]
+    if progress.eta is not None:
+        parts.append(f"{progress.eta:,.0f} s to go")
+    return " | ".join(parts)
+
+
+def _in_one(line: str) -> Text:
+    return Text(line, overflow="ellipsis", no_wrap=True)

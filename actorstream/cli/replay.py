@@ -10,8 +10,9 @@ from rich.console import Console
 
 from actorstream.api.script import loop_factory
 from actorstream.cli.loading import load_pipeline
+from actorstream.cli.progress import ReplayLine
 from actorstream.cli.running import calm_collector
-from actorstream.cli.span import ReplayLine, start_of, until_of
+from actorstream.cli.span import start_of, until_of
 from actorstream.evolve import replay as replay_pipeline
 
 if TYPE_CHECKING:

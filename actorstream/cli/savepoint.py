@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from actorstream.checkpoints.archive import export_savepoint
+from actorstream.checkpoints.finding import find_store
 from actorstream.checkpoints.keeping import keep_checkpoint
 from actorstream.checkpoints.savepoints import (
     MANIFEST,
@@ -27,14 +28,11 @@ from actorstream.checkpoints.savepoints import (
 from actorstream.checkpoints.unpacking import import_savepoint
 from actorstream.checkpoints.view import StoreView
 from actorstream.cli.manifest_text import instant_text, manifest_lines
-from actorstream.cli.stores import find_store
 from actorstream.cli.tables import print_table
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
-from actorstream.eventlog.untyped import open_untyped
+from actorstream.evolve.registering import forget, register, register_written
 from actorstream.model.ids import CheckpointId
-from actorstream.runtime.restoring import positions_in
-from actorstream.runtime.retaining import consumer_of
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ def create(
     view = StoreView(files, find_store(files, store))
     number = None if checkpoint is None else CheckpointId(checkpoint)
     place, manifest = keep_checkpoint(files, view, name, number)
-    asyncio.run(_register(place, manifest))
+    register_written(place.folder, manifest)
     typer.echo(f"{place.folder}: {_described(manifest)}")
 
 
@@ -107,7 +105,7 @@ def delete(folder: _Folder) -> None:
             typer.echo(f"what logs keep for it stays: {error}", err=True)
     delete_savepoint(files, abspath(folder))
     if manifest is not None:
-        asyncio.run(_forget(abspath(folder), manifest))
+        _forget(abspath(folder), manifest)
     typer.echo(f"{folder} was deleted")
 
 
@@ -128,10 +126,12 @@ def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What `export` wrote.")],
     folder: Annotated[str, typer.Argument(metavar="SAVEPOINT", help="The folder to make.")],
 ) -> None:
-    """Unpack a savepoint, after proving that it is one, whole and harmless."""
+    """Unpack a savepoint, after proving that it is one, whole and harmless; logs that are here keep what it needs."""
     world = current_world()
     began = world.clock.monotonic()
     manifest = import_savepoint(world.files, abspath(file), abspath(folder))
+    for path, error in asyncio.run(register(abspath(folder), manifest)).items():
+        typer.echo(f"the log {path} was not told to keep what it needs: {error}", err=True)
     typer.echo(f"{folder}: {_described(manifest)}, in {world.clock.monotonic() - began:.1f} s")
 
 
@@ -166,21 +166,6 @@ def _bytes(manifest: Manifest) -> int:
     return sum(layer.size for layer in manifest.layers)
 
 
-async def _register(place: SnapshotPlace, manifest: Manifest) -> None:
-    """Let every log that the job reads keep what the savepoint needs."""
-    positions = positions_in(manifest)
-    for source, path in manifest.logs.items():
-        async with open_untyped(path) as log:
-            read = {split: at.position for split, at in positions.get(source, {}).items()}
-            await log.keep_for(consumer_of(manifest.job, source, place.folder), place.folder, read)
-
-
-async def _forget(folder: str, manifest: Manifest) -> None:
-    for source, path in manifest.logs.items():
-        name = consumer_of(manifest.job, source, folder)
-        try:
-            async with open_untyped(path) as log:
-                if any(consumer.name == name for consumer in await log.consumers()):
-                    await log.drop_consumer(name)
-        except StoreError as error:
-            typer.echo(f"the log {path} was not told: {error}; `actorstream log consumers` drops {name}", err=True)
+def _forget(folder: str, manifest: Manifest) -> None:
+    for path, (name, error) in asyncio.run(forget(folder, manifest)).items():
+        typer.echo(f"the log {path} was not told: {error}; `actorstream log consumers` drops {name}", err=True)

@@ -1,4 +1,4 @@
-"""From where to where a replay goes, as words of a command line, and the line that shows how far it has come.
+"""From where to where a replay goes, as words of a command line.
 
 --from   a savepoint's folder | earliest | a time         --until   now | a time
 """
@@ -7,19 +7,9 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Self
-
-from rich.live import Live
-from rich.text import Text
+from typing import Literal
 
 from actorstream.errors import PlanError
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from rich.console import Console
-
-    from actorstream.evolve import ReplayProgress
 
 
 def start_of(text: str) -> str | datetime | float:
@@ -64,44 +54,3 @@ def _time(text: str) -> datetime | float | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-class ReplayLine:
-    """One line about a replay, renewed in place on a terminal and absent elsewhere. Use it in `with`."""
-
-    def __init__(self, name: str, console: Console) -> None:
-        """Show nothing yet."""
-        self._name = name
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        """Clear the line."""
-        if self._live is not None:
-            self._live.stop()
-
-    def show(self, progress: ReplayProgress) -> None:
-        """Renew the line."""
-        if self._live is not None:
-            self._live.update(Text(line_of(self._name, progress), overflow="ellipsis", no_wrap=True), refresh=True)
-
-
-def line_of(name: str, progress: ReplayProgress) -> str:
-    """Give the line as text."""
-    share = progress.records / progress.of if progress.of else 1.0
-    rate = progress.records / progress.seconds if progress.seconds else 0.0
-    parts = [
-        f"replay of {name}",
-        f"{progress.records:,} of {progress.of:,} records, {share:.0%}",
-        f"{rate:,.0f}/s",
-    ]
-    if progress.eta is not None:
-        parts.append(f"{progress.eta:,.0f} s to go")
-    return " | ".join(parts)

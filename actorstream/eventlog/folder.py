@@ -9,15 +9,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-from xxhash import xxh3_128_hexdigest
 
-from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import CodecError, PlanError, StoreError
+from actorstream.codec.documents import encode_json
+from actorstream.errors import PlanError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.documents import put_document, read_document, sealed
 from actorstream.eventlog.ledger import FORMAT
 from actorstream.eventlog.records import PARTITIONS_MAX
 from actorstream.eventlog.row import begin_row, has_records
@@ -52,10 +52,6 @@ class LogDocument:
     created_us: int
     digest: str = ""
 
-    def sealed(self) -> LogDocument:
-        """Give the document with its digest."""
-        return replace(self, digest=xxh3_128_hexdigest(encode_json(replace(self, digest=""))))
-
 
 async def open_folder(
     world: World, folder: str, partitions: int | None, settings: LogSettings, *, make: bool = True
@@ -66,7 +62,7 @@ async def open_folder(
         StoreError: The folder holds no log and `make` is off, a newer or damaged one, or cannot be written.
         PlanError: The log has another number of partitions.
     """
-    document = await world.offload.run(_read, world.files, folder)
+    document = await world.offload.run(read_document, world.files, f"{folder}/LOG", LogDocument)
     if document is not None and make:
         await world.offload.run(_keep, world.files, folder)
     if document is None:
@@ -113,24 +109,6 @@ def room_for(partitions: int, record_bytes: int) -> int:
     return 4 * record_bytes + partitions * 32_768 + 262_144
 
 
-def _read(files: FileSystem, folder: str) -> LogDocument | None:
-    path = f"{folder}/LOG"
-    try:
-        with disk_errors(path):
-            if not files.exists(path):
-                return None
-            document = decode_json(LogDocument, files.read(path))
-    except CodecError as error:
-        raise StoreError(f"{path} is damaged ({error}): restore it from a copy of the log") from error
-    if document.format > FORMAT:
-        raise StoreError(
-            f"{path} has format {document.format}, this version reads up to {FORMAT}: use a newer actorstream"
-        )
-    if document != document.sealed():
-        raise StoreError(f"{path} is damaged: its digest is not that of its content: restore it from a copy of the log")
-    return document
-
-
 def _keep(files: FileSystem, folder: str) -> None:
     """Make the name of LOG durable: whoever made it may have been killed before that."""
     with disk_errors(folder):
@@ -147,31 +125,18 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
         if lock is None:
             return None
         try:
-            if (document := _read(files, folder)) is not None:
+            if (document := read_document(files, f"{folder}/LOG", LogDocument)) is not None:
                 files.sync_dir(folder)
                 return document
             if has_records(files, folder) or files.exists(f"{folder}/LOG.2"):
                 raise StoreError(f"{folder}/LOG is missing, and segments are there: restore it from a copy of the log")
-            document = LogDocument(
-                FORMAT, world.random.token(), partitions, settings.segment_bytes, world.clock.now_us()
-            ).sealed()
+            document = sealed(
+                LogDocument(FORMAT, world.random.token(), partitions, settings.segment_bytes, world.clock.now_us())
+            )
             size = map_size_for(settings.segment_bytes, partitions, 0)
             begin_row(files, folder, document.id, partitions, size)
-            _put(files, f"{folder}/LOG", encode_json(document))
+            put_document(files, f"{folder}/LOG", encode_json(document))
             files.sync_dir(folder)
         finally:
             lock.release()
     return document
-
-
-def _put(files: FileSystem, path: str, data: bytes) -> None:
-    building = f"{path}.new"
-    files.unlink(building)
-    file = files.create(building)
-    try:
-        file.write(data)
-        file.sync()
-    finally:
-        file.close()
-    files.link(building, path)
-    files.unlink(building)

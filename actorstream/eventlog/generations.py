@@ -17,14 +17,12 @@ Promotion documents are never removed: a checkpoint may be older than several pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xxhash import xxh3_128_hexdigest
-
-from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import CodecError, StoreError
+from actorstream.errors import StoreError
 from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.documents import read_document
 from actorstream.eventlog.folder import LogDocument
 from actorstream.eventlog.ledger import FORMAT
 
@@ -58,10 +56,6 @@ class Promotion:
     before: str
     promoted_us: int
     digest: str = ""
-
-    def sealed(self) -> Promotion:
-        """Give the document with its digest."""
-        return replace(self, digest=xxh3_128_hexdigest(encode_json(replace(self, digest=""))))
 
 
 @dataclass(frozen=True)
@@ -122,7 +116,7 @@ def find_generation(files: FileSystem, log: str, made: LogDocument) -> Generatio
         StoreError: A promotion's document is damaged, or of a newer version.
     """
     promotions: list[Promotion] = []
-    while (promotion := _read(files, promotion_path(log, len(promotions) + 2))) is not None:
+    while (promotion := read_document(files, promotion_path(log, len(promotions) + 2), Promotion)) is not None:
         promotions.append(promotion)
     if not promotions:
         return Generation(log, 1, made, made, ())
@@ -142,20 +136,3 @@ def generation_folder(log: str, number: int) -> str:
 def promotion_path(log: str, number: int) -> str:
     """Give the path of the document with which generation `number` begins."""
     return f"{log}/LOG.{number}"
-
-
-def _read(files: FileSystem, path: str) -> Promotion | None:
-    try:
-        with disk_errors(path):
-            if not files.exists(path):
-                return None
-            promotion = decode_json(Promotion, files.read(path))
-    except CodecError as error:
-        raise StoreError(f"{path} is damaged ({error}): restore it from a copy of the log") from error
-    if promotion.format > FORMAT:
-        raise StoreError(
-            f"{path} has format {promotion.format}, this version reads up to {FORMAT}: use a newer actorstream"
-        )
-    if promotion != promotion.sealed():
-        raise StoreError(f"{path} is damaged: its digest is not that of its content: restore it from a copy of the log")
-    return promotion

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, TypeVar
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
 from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.documents import draft_document, put_document, sealed
 from actorstream.eventlog.folder import LogDocument, lock_path, map_size_for
 from actorstream.eventlog.generations import Promotion, generation_folder, promotion_path
 from actorstream.eventlog.instants import instant
@@ -111,7 +112,7 @@ def tidy_up(files: FileSystem, log: str, generation: Generation) -> None:
             if name.endswith((".lmdb", ".lmdb-lock")) and not files.exists(f"{before}/segments/{name}"):
                 files.link(f"{folder}/segments/{name}", f"{before}/segments/{name}")
         files.sync_dir(f"{before}/segments")
-        _put(files, f"{before}/LOG", document)
+        put_document(files, f"{before}/LOG", document)
     files.sync_dir(before)
     _remove(files, folder, keep_folder=folder == log)
 
@@ -152,7 +153,7 @@ def _promote(log: OpenLog, other: OpenLog, agreement: Agreement) -> Promotion:
     number = log.generation.number + 1
     now_us = world.clock.now_us()
     _build(log, other, agreement, generation_folder(log.folder, number))
-    promotion = Promotion(
+    unsealed = Promotion(
         FORMAT,
         number,
         other.document.id,
@@ -161,9 +162,10 @@ def _promote(log: OpenLog, other: OpenLog, agreement: Agreement) -> Promotion:
         agreement.differs,
         _name_beside(files, log.folder, now_us),
         now_us,
-    ).sealed()
+    )
+    promotion = sealed(unsealed)
     path = promotion_path(log.folder, number)
-    _write(files, f"{path}.new", encode_json(promotion))
+    draft_document(files, path, encode_json(promotion))
     files.link(f"{path}.new", path)
     try:
         files.sync_dir(log.folder)
@@ -239,7 +241,7 @@ def _document_before(generation: Generation) -> LogDocument:
     if len(generation.promotions) == 1:
         return made
     earlier = generation.promotions[-2]
-    return LogDocument(FORMAT, earlier.id, earlier.partitions, earlier.segment_bytes, made.created_us).sealed()
+    return sealed(LogDocument(FORMAT, earlier.id, earlier.partitions, earlier.segment_bytes, made.created_us))
 
 
 def _name_beside(files: FileSystem, log: str, now_us: int) -> str:
@@ -263,23 +265,6 @@ def _remove(files: FileSystem, folder: str, *, keep_folder: bool) -> None:
         files.unlink(f"{folder}/segments")
         files.unlink(folder)
         files.sync_dir(folder.rpartition("/")[0])
-
-
-def _put(files: FileSystem, path: str, data: bytes) -> None:
-    """Give a new document its name once its content is durable."""
-    _write(files, f"{path}.new", data)
-    files.link(f"{path}.new", path)
-    files.unlink(f"{path}.new")
-
-
-def _write(files: FileSystem, path: str, data: bytes) -> None:
-    files.unlink(path)
-    file = files.create(path)
-    try:
-        file.write(data)
-        file.sync()
-    finally:
-        file.close()
 
 
 @contextmanager

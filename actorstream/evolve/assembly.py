@@ -6,7 +6,8 @@
                                                         that a job would give it beside the base's
                transformed, or new                      of that schema alone, number 0
                else                                     of all schemas that the base knows
-    the rest   positions, times, output not known to be committed, number and time of the base's checkpoint: as there
+    the rest   positions, times and floors, output not known to be committed, number and time of the base's
+               checkpoint: as there
 
 So the result stands for the same moment as its base, and a restore treats it in the same way. Without a base it is
 checkpoint 1 of a new job, and sources are read from their beginning.
@@ -18,11 +19,11 @@ from dataclasses import replace
 from os.path import join
 from typing import TYPE_CHECKING
 
-from actorstream.checkpoints.manifest import FORMAT, LayerEntry, Manifest, OperatorEntry, StackRun
+from actorstream.checkpoints.manifest import FORMAT, FloorRun, LayerEntry, Manifest, OperatorEntry, StackRun
 from actorstream.errors import RestoreError
 from actorstream.evolve.snapshots import lasting_codec
 from actorstream.model.ids import LayerName
-from actorstream.runtime.restoring import check_restorable
+from actorstream.runtime.restoring import check_restorable, logs_of
 from actorstream.runtime.schema_check import entry_of, evolved_column
 from actorstream.state.entries import VALUE_TAG
 from actorstream.state.ttl import tag_of
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from actorstream.evolve.carried import CarriedOperator
     from actorstream.evolve.gathered import Gathered
     from actorstream.graph.plan import Plan
+    from actorstream.model.world import World
     from actorstream.operators.columns import Column
 
 _HOST = "offline"
@@ -47,8 +49,9 @@ def assemble(gathered: Gathered, plan: Plan) -> Manifest:
         CodecError: An item was given twice.
         StoreError: The disk is full or fails.
     """
-    heading = _heading(gathered, plan.graph.name)
+    heading = _heading(gathered, plan)
     _check_restorable(heading, gathered, plan)
+    floors = {name: _floors(gathered, name, carried) for name, carried in gathered.carried.operators.items()}
     layers: dict[LayerName, tuple[int, LayerEntry]] = {}
     next_name = _names(gathered, heading.attempt)
     operators: dict[str, OperatorEntry] = {}
@@ -62,7 +65,8 @@ def assemble(gathered: Gathered, plan: Plan) -> Manifest:
             StackRun(start, end, [layers.setdefault(each.name, (len(layers), each))[0] for each in entries])
             for start, end, entries in runs
         ]
-        operators[name] = OperatorEntry(carried.number, parallelism, stacks, _states(gathered, name, carried))
+        states = _states(gathered, name, carried)
+        operators[name] = OperatorEntry(carried.number, parallelism, stacks, states, floors[name])
     for taken in taken_from_base(gathered) - set(layers):
         gathered.draft.drop(taken)
     return replace(heading, layers=[entry for _, entry in layers.values()], operators=operators)
@@ -76,33 +80,52 @@ def taken_from_base(gathered: Gathered) -> set[LayerName]:
     return {entry.name for entry in base.manifest.layers}
 
 
-def _heading(gathered: Gathered, pipeline: str) -> Manifest:
-    """Give the manifest without layers and operators."""
-    carried = gathered.carried
-    if gathered.base is None:
-        return Manifest(
-            format=FORMAT,
-            job=gathered.world.random.token(),
-            pipeline=pipeline,
-            attempt=1,
-            checkpoint=1,
-            final=False,
-            created_us=gathered.world.clock.now_us(),
-            max_parallelism=gathered.max_parallelism,
-            numbers=carried.numbers,
-        )
-    return replace(
-        gathered.base.manifest,
+def blank(world: World, pipeline: str, max_parallelism: int) -> Manifest:
+    """Give the manifest of a job that has done nothing yet."""
+    return Manifest(
         format=FORMAT,
+        job=world.random.token(),
         pipeline=pipeline,
+        attempt=1,
+        checkpoint=1,
+        final=False,
+        created_us=world.clock.now_us(),
+        max_parallelism=max_parallelism,
+    )
+
+
+def _heading(gathered: Gathered, plan: Plan) -> Manifest:
+    """Give the manifest without layers and operators."""
+    return replace(
+        gathered.carried.manifest,
+        format=FORMAT,
+        pipeline=plan.graph.name,
         max_parallelism=gathered.max_parallelism,
-        numbers=carried.numbers,
         layers=[],
         operators={},
-        sources=carried.sources,
-        times=carried.times,
+        logs=logs_of(plan),
         digest="",
     )
+
+
+def _floors(gathered: Gathered, name: str, carried: CarriedOperator) -> list[FloorRun]:
+    """Give how far event time had come for key groups of an operator, beyond the least of its subtasks.
+
+    Raises:
+        RestoreError: The key groups are others now.
+    """
+    base, origin = gathered.base, carried.origin
+    if base is None or origin is None or base.manifest.drained:
+        return []
+    floors = base.manifest.operators[origin].floors
+    if floors and base.manifest.max_parallelism != gathered.max_parallelism:
+        raise RestoreError(
+            f"operator {name!r}: event time had come further for some of its key groups than for others, which cannot "
+            f"be said of those of another max_parallelism ({gathered.max_parallelism} instead of "
+            f"{base.manifest.max_parallelism}): windows would fire again, late records be taken. Let the job run on "
+            f"until its event time has passed that of all of them, and take the snapshot then; or drop({name!r})"
+        )
+    return floors
 
 
 def _check_restorable(heading: Manifest, gathered: Gathered, plan: Plan) -> None:
@@ -125,7 +148,7 @@ def _check_restorable(heading: Manifest, gathered: Gathered, plan: Plan) -> None
 
 def _fresh(gathered: Gathered, name: str, carried: CarriedOperator) -> dict[str, StateEntry]:
     """Give the entries of the states that were written, as if there were no older values."""
-    numbers, declared = gathered.carried.numbers.states.get(name, {}), gathered.declared
+    numbers, declared = gathered.carried.manifest.numbers.states.get(name, {}), gathered.declared
     return {state: entry_of(declared[name][state].column, numbers[state]) for state in carried.written}
 
 

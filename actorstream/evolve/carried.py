@@ -4,21 +4,20 @@
     rename     visits: count, last    trial: n                          numbers: visits 1, trial 2
     drop       visits: count, last                                      numbers: visits 1; 2 is never used again
 
-No entry is touched here: this decides which there will be.
+No entry is touched here: this decides which there will be. Names change as they do where a job is restored
+(runtime/adapting.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from actorstream.checkpoints.numbers import Numbers
 from actorstream.errors import PlanError
+from actorstream.runtime.adapting import adapt, known_in
 
 if TYPE_CHECKING:
-    from actorstream.checkpoints.manifest import Manifest, SplitEntry, StateEntry, TimeEntry
-
-V = TypeVar("V")
+    from actorstream.checkpoints.manifest import Manifest, StateEntry
 
 
 @dataclass(slots=True)
@@ -44,28 +43,23 @@ class Carried:
     """The picture; every change raises PlanError where it makes no sense, and has then changed nothing.
 
     Attributes:
-        numbers: The dictionary of the result.
+        manifest: All that there will be, under its present names; what is new has its number, and nothing else yet.
         operators: By name.
-        sources: How far each source's splits were read.
-        times: How far event time had come.
     """
 
-    def __init__(self, base: Manifest | None, *, rewritten: bool) -> None:
+    def __init__(self, base: Manifest, *, rewritten: bool) -> None:
         """Begin with all that `base` has; with `rewritten` no operator's layers are listed again."""
-        self.numbers = Numbers() if base is None else base.numbers
-        self.operators: dict[str, CarriedOperator] = {}
-        self.sources: dict[str, dict[str, SplitEntry]] = {}
-        self.times: list[TimeEntry] = []
-        if base is not None:
-            self.sources = dict(base.sources)
-            self.times = list(base.times)
-            for name, entry in base.operators.items():
-                self.operators[name] = CarriedOperator(entry.number, name, dict(entry.states), rewritten=rewritten)
+        self.manifest = base
+        self.operators = {
+            name: CarriedOperator(entry.number, name, dict(entry.states), rewritten=rewritten)
+            for name, entry in base.operators.items()
+        }
 
     def begin_writing(self, operator: str, state: str) -> tuple[CarriedOperator, int]:
         """Give an operator, new if need be, whose state gets new entries, and the state's number."""
-        self.numbers, number = self.numbers.number_operator(operator)
-        self.numbers, state_number = self.numbers.number_state(operator, state)
+        numbers, number = self.manifest.numbers.number_operator(operator)
+        numbers, state_number = numbers.number_state(operator, state)
+        self.manifest = replace(self.manifest, numbers=numbers)
         found = self.operators.setdefault(operator, CarriedOperator(number))
         found.written.add(state)
         found.rewritten = True
@@ -85,40 +79,25 @@ class Carried:
         return found.kept[state]
 
     def rename(self, name: str, to: str) -> None:
-        """Give an operator or source another name; its numbers, positions and times go along."""
+        """Give an operator, source or sink another name; numbers, positions, times and output go along."""
         if name == to:
             return
-        if name not in self.operators and name not in self.sources:
-            raise PlanError(f"there is no operator or source {name!r} to rename: the base has {self._names()}")
-        if to in self.operators or to in self.sources:
+        names = self._names()
+        if name not in names:
+            raise PlanError(f"there is no operator, source or sink {name!r} to rename: the base has {names}")
+        if to in names:
             raise PlanError(f"{name!r} cannot be renamed to {to!r}, which is there too: drop or rename that one first")
-        names = {name: to}
-        numbers = self.numbers
-        self.numbers = replace(
-            numbers,
-            operators=_renamed(numbers.operators, names),
-            states=_renamed(numbers.states, names),
-            next_state=_renamed(numbers.next_state, names),
-        )
-        self.operators = _renamed(self.operators, names)
-        self.sources = _renamed(self.sources, names)
-        self.times = [
-            time._replace(
-                chain=names.get(time.chain, time.chain),
-                assigned=_renamed(time.assigned, names),
-                parts=_renamed(time.parts, names),
-            )
-            for time in self.times
-        ]
+        self.manifest = adapt(self.manifest, restore_as={name: to}, allow_dropped=())
+        self.operators = {to if known == name else known: operator for known, operator in self.operators.items()}
 
     def drop(self, name: str, state: str | None) -> None:
-        """Forget an operator's state, a source's positions, or one state."""
+        """Forget an operator's state, a source's positions, a sink's pending output, or one state."""
         if state is None:
-            if name not in self.operators and name not in self.sources:
-                raise PlanError(f"there is no operator or source {name!r} to drop: the base has {self._names()}")
-            self.sources.pop(name, None)
-            if self.operators.pop(name, None) is not None:
-                self.numbers = self.numbers.without_operator(name)
+            names = self._names()
+            if name not in names:
+                raise PlanError(f"there is no operator, source or sink {name!r} to drop: the base has {names}")
+            self.manifest = adapt(self.manifest, restore_as={}, allow_dropped=(name,))
+            self.operators.pop(name, None)
             return
         operator = self._known(name)
         if state in operator.written:
@@ -126,7 +105,7 @@ class Carried:
         self.kept_state(name, state)
         del operator.kept[state]
         operator.rewritten = True
-        self.numbers = self.numbers.without_state(name, state)
+        self.manifest = replace(self.manifest, numbers=self.manifest.numbers.without_state(name, state))
 
     def _known(self, name: str) -> CarriedOperator:
         operator = self.operators.get(name)
@@ -135,8 +114,5 @@ class Carried:
         return operator
 
     def _names(self) -> list[str]:
-        return sorted({*self.operators, *self.sources})
-
-
-def _renamed(by_name: dict[str, V], names: dict[str, str]) -> dict[str, V]:
-    return {names.get(name, name): value for name, value in by_name.items()}
+        """Name all that has something in the base, or was written."""
+        return sorted(known_in(self.manifest))

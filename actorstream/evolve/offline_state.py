@@ -44,10 +44,13 @@ class OfflineState:
         kind: StateKind,
         numbers: tuple[OperatorNumber, StateNumber],
         stack: LayerStack,
-        now: Instants | None,
+        now: Callable[[int], Instants] | None,
         check_open: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read the entries under `numbers`, as `items` says; `check_open` raises once that is over."""
+        """Read the entries under `numbers`, as `items` says; `check_open` raises once that is over.
+
+        `now` says what time it is for a key group, so what has expired; None: nothing has.
+        """
         self.kind: StateKind = kind
         self.of = items
         self._operator, self._state = numbers
@@ -114,4 +117,5 @@ class OfflineState:
     def rows_in(self, group: int, bounds: Bounds) -> Iterator[LiveRow]:
         """Give the rows of one key group, in order."""
         self._check_open()
-        return live_rows(self._stack.layers_for(group), head_of(self._operator, group, self._state), bounds, self._now)
+        now = None if self._now is None else self._now(group)
+        return live_rows(self._stack.layers_for(group), head_of(self._operator, group, self._state), bounds, now)

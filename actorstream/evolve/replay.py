@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from actorstream.api.pipeline import Pipeline
     from actorstream.eventlog.log import EventLog
     from actorstream.eventlog.view import LogStop
-    from actorstream.evolve.replay_folder import ReplayFolder
     from actorstream.evolve.stretches import Reads, ReplayStart, Span
     from actorstream.graph.nodes import LogicalGraph
 
@@ -124,14 +123,11 @@ async def replay_over(
             counts = {name: (await log.summary()).records for name, log in logs.items()}
         finally:
             await _close(logs)
-        await _finish(folder, ReplayNote(graph.name, span.begin.savepoint, _offsets(reads), counts))
+        note = ReplayNote(graph.name, span.begin.savepoint, _offsets(reads), counts)
+        await current_world().offload.run(folder.finish, note)
     finally:
         folder.release()
     return summary
-
-
-async def _finish(folder: ReplayFolder, note: ReplayNote) -> None:
-    await current_world().offload.run(folder.finish, note)
 
 
 async def _close(logs: Mapping[str, EventLog[Any]]) -> None:

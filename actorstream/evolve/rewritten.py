@@ -15,7 +15,6 @@ Keys of one operator are of one type, as under one key_by (T137): the first deci
 
 from __future__ import annotations
 
-from itertools import chain
 from os.path import join
 from typing import TYPE_CHECKING, Final
 
@@ -35,7 +34,7 @@ from actorstream.state.entries import (
     take_apart,
     whole_parts,
 )
-from actorstream.state.layer_builder import LayerBuilder
+from actorstream.state.layer_builder import write_in_order
 from actorstream.state.live_rows import canonical_entry, first_slotted
 from actorstream.state.timer_entries import BY_TIME, time_bytes, time_in
 
@@ -52,8 +51,6 @@ PUT: Final = b"\x00"
 TRANSFORMED: Final = b"\x01"
 KEPT: Final = b"\x02"
 
-_RUN_ENTRIES: Final = 2_000
-_RUN_BYTES: Final = 1 << 20
 _STATE_AT: Final = HEAD_BYTES - 2
 
 
@@ -126,13 +123,7 @@ class Rewritten:
             entry if entry[1][0] <= KIND else (slots.renumbered(first_slotted(*entry), entry[1]), entry[1])
             for entry in self._resolved(self._sorter, items, headers)
         )
-        first = next(entries, None)
-        if first is None:
-            return None
-        with LayerBuilder(self._files, path, in_order=True) as builder:
-            for run in _runs(chain([first], entries)):
-                builder.add(run)
-            return builder.finish()
+        return write_in_order(self._files, path, entries)
 
     def close(self) -> None:
         """Remove what was put into files."""
@@ -186,16 +177,3 @@ def _by_time(key: bytes, value: bytes) -> Entry:
     first = BY_TIME + domain + time_bytes(time) + part
     entry, tagged = canonical_entry(key[:HEAD_BYTES], first, name, VALUE_TAG + len(part).to_bytes(4))
     return entry + KEPT, tagged
-
-
-def _runs(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    run: list[Entry] = []
-    size = 0
-    for entry in entries:
-        run.append(entry)
-        size += len(entry[0]) + len(entry[1])
-        if size >= _RUN_BYTES or len(run) == _RUN_ENTRIES:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run

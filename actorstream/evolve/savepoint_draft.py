@@ -48,6 +48,7 @@ class SavepointDraft:
         self._path = path
         self._lock: FileLock | None = None
         self._made = False
+        self._ours = False
 
     def begin(self) -> None:
         """Make the folder, or take one that is empty or was left unfinished.
@@ -65,7 +66,8 @@ class SavepointDraft:
             self._lock = files.lock(join(path, WRITING))
             if self._lock is None:
                 raise StoreInUseError(f"{path} is being written by another process: let it end, or give another path")
-            self._refuse_taken()
+            self._refuse_taken()  # once more: whoever wrote here may have finished between the first look and the lock
+            self._ours = True
             # What says that all of this is ours must be durable before any of it.
             files.sync_dir(path)
             self._sweep()
@@ -121,8 +123,9 @@ class SavepointDraft:
         if isinstance(error, PutUnknownError):
             self._let_go()  # if the manifest is lost after all, `writing` says whose the rest is
         elif self._lock is not None:
-            with suppress(OSError, StoreError):
-                self._sweep()
+            if self._ours:
+                with suppress(OSError, StoreError):
+                    self._sweep()
             self._end()
             if self._made:
                 with suppress(OSError):

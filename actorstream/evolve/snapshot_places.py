@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from os.path import abspath, join
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from actorstream.checkpoints.finding import JOB, find_store
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.put import disk_errors
 from actorstream.checkpoints.savepoints import LAYERS, MANIFEST, SnapshotPlace, find_snapshot, read_snapshot
@@ -30,13 +31,10 @@ from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.world import FileSystem
     from actorstream.state.layer import Layer
 
-_JOB = "JOB"
 _TRIES = 10
 
 
@@ -83,9 +81,7 @@ def path_of(snapshot: SnapshotPath) -> str:
     return abspath(os.fspath(given))
 
 
-def open_layers(
-    files: FileSystem, path: str, tell: Callable[[int, int], None] = lambda done_bytes, total_bytes: None
-) -> OpenSnapshot:
+def open_layers(files: FileSystem, path: str) -> OpenSnapshot:
     """Open a snapshot; blocking, and reads every file that this machine has not found good since it was turned on.
 
     Raises:
@@ -96,7 +92,7 @@ def open_layers(
         tried += 1
         place = _find(files, path)
         try:
-            return _open(files, place, tell)
+            return _open(files, place)
         except StoreError:
             with disk_errors(path, "looking"):
                 if files.exists(join(place.folder, MANIFEST)) or tried == _TRIES:
@@ -104,13 +100,12 @@ def open_layers(
 
 
 def _find(files: FileSystem, path: str) -> SnapshotPlace:
-    root = None
     with disk_errors(path, "looking"):
-        if not files.exists(path):
-            raise StoreError(f"{path} is missing: expected a savepoint, a checkpoint, or a job's folder in a store")
-        if not files.exists(join(path, MANIFEST)):
-            root = _job_in(files, path)
-    return find_snapshot(files, path) if root is None else _newest(files, root)
+        if files.exists(join(path, MANIFEST)) or (
+            files.exists(join(path, LAYERS)) and not files.exists(join(path, JOB))
+        ):
+            return find_snapshot(files, path)
+    return _newest(files, find_store(files, path, expected="a savepoint, a checkpoint, or a job's folder in a store"))
 
 
 def _newest(files: FileSystem, root: str) -> SnapshotPlace:
@@ -124,27 +119,14 @@ def _newest(files: FileSystem, root: str) -> SnapshotPlace:
             raise StoreError(f"{root} holds no complete checkpoint: the job has not taken one yet")
 
 
-def _job_in(files: FileSystem, path: str) -> str | None:
-    """Give the folder of a job: `path` itself, or the only one in it; None where a savepoint was begun."""
-    if files.exists(join(path, _JOB)):
-        return path
-    if files.exists(join(path, LAYERS)):
-        return None
-    jobs = [name for name in files.list_dir(path) if files.exists(join(path, name, _JOB))]
-    if len(jobs) != 1:
-        found = f"the jobs {', '.join(jobs)}: name one of these folders" if jobs else "neither a snapshot nor a job"
-        raise StoreError(f"{path} holds {found}; expected a savepoint, a checkpoint, or a job's folder in a store")
-    return join(path, jobs[0])
-
-
-def _open(files: FileSystem, place: SnapshotPlace, tell: Callable[[int, int], None]) -> OpenSnapshot:
+def _open(files: FileSystem, place: SnapshotPlace) -> OpenSnapshot:
     opened = OpenSnapshot(read_snapshot(files, place), place.layers, [])
     wanted = {
         opened.path_of(entry.name): LayerFile(entry.name, entry.size, entry.digest, entry.entries)
         for entry in opened.manifest.layers
     }
     try:
-        prove(files, wanted, tell, remember=False)
+        prove(files, wanted, remember=False)
         for path, file in wanted.items():
             with disk_errors(path, "opening"):
                 opened.layers.append(open_written(path, file))

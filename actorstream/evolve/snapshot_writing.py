@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from actorstream.errors import CodecError, PlanError, StoreError
-from actorstream.evolve.assembly import assemble
+from actorstream.evolve.assembly import assemble, blank
 from actorstream.evolve.carried import Carried
 from actorstream.evolve.declared_states import declared_in, plan_of
 from actorstream.evolve.gathered import Gathered
+from actorstream.evolve.registering import register_written
 from actorstream.evolve.rewritten import PUT, TRANSFORMED
 from actorstream.evolve.savepoint_draft import SavepointDraft
 from actorstream.evolve.snapshot_places import open_layers, path_of
@@ -111,7 +112,7 @@ class SnapshotWriter:
         self._half_done = ""
 
     def rename(self, operator: str, to: str) -> None:
-        """Give an operator of the base, or a source, the name that it has in the pipeline.
+        """Give an operator of the base, a source or a sink the name that it has in the pipeline.
 
         Raises:
             PlanError: There is none, or the new name is taken.
@@ -119,7 +120,9 @@ class SnapshotWriter:
         self.gathered().carried.rename(operator, to)
 
     def drop(self, operator: str, name: str | None = None) -> None:
-        """Leave out an operator's state, or one state of it; of a source, its positions: it is read from the start.
+        """Leave out an operator's state, or one state of it.
+
+        Of a source its positions: it is read from the start. Of a sink its output that is not known to be committed.
 
         Raises:
             PlanError: There is none.
@@ -177,7 +180,8 @@ def write_savepoint(
         PlanError: The pipeline cannot run, or max_parallelism is out of range.
         RestoreError: At the end: the pipeline could not start from it.
         CodecError: At the end: an item was given twice.
-        StoreError: The base cannot be read, the folder is taken, or the disk is full or fails. Nothing is left behind.
+        StoreError: The base cannot be read, the folder is taken, the disk is full or fails, or a log that the pipeline
+            reads cannot be told to keep what is behind the base's positions. Nothing is left behind.
     """
     plan = plan_of(pipeline)
     if max_parallelism is None:
@@ -192,7 +196,8 @@ def write_savepoint(
         if base is not None:
             snapshot = _take(world.files, draft, path_of(base), max_parallelism)
         other = snapshot is not None and snapshot.manifest.max_parallelism != max_parallelism
-        carried = Carried(None if snapshot is None else snapshot.manifest, rewritten=other)
+        base_manifest = blank(world, plan.graph.name, max_parallelism) if snapshot is None else snapshot.manifest
+        carried = Carried(base_manifest, rewritten=other)
         gathered = Gathered(world, declared, draft, snapshot, carried, max_parallelism, sorted_at_once)
         writer = SnapshotWriter(gathered)
         try:
@@ -201,6 +206,8 @@ def write_savepoint(
         finally:
             writer.close()
         draft.publish(manifest)
+        if snapshot is not None:
+            register_written(path_of(path), manifest)
     except BaseException as error:
         draft.abandon(error)
         raise

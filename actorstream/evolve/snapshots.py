@@ -31,7 +31,7 @@ from actorstream.state.ttl import ExpiringCodec, stamp_of
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.api.pipeline import Pipeline
     from actorstream.checkpoints.manifest import Manifest, OperatorEntry, StateEntry
@@ -104,14 +104,29 @@ class Snapshot:
             self._check_open,
         )
 
-    def instants(self, operator: str) -> Instants:
-        """Give what time it is here for an operator: by the clock when the snapshot was taken, and in event time."""
-        reached = self.event_time(operator)
+    def instants(self, operator: str) -> Callable[[int], Instants]:
+        """Give what time it is here for the key groups of an operator.
+
+        By the clock that is when the snapshot was taken; event time is that of `event_time`, or a floor beyond it
+        (operators/floors.py): as a job that is restored from here begins.
+        """
+        reached, drained = self.event_time(operator), self.manifest.drained
         event = TIME_MIN if reached is None else reached
-        return Instants(stamp_of(self.manifest.created_us, "processing"), stamp_of(event, "event"))
+        floors = {
+            group: watermark
+            for start, end, watermark in (() if drained else self._operator(operator).floors)
+            for group in range(start, end)
+        }
+        processing = stamp_of(self.manifest.created_us, "processing")
+        return lambda group: Instants(processing, stamp_of(max(event, floors.get(group, TIME_MIN)), "event"))
 
     def event_time(self, operator: str) -> int | None:
-        """Give how far event time had come for an operator, the least of its subtasks; None where none is known."""
+        """Give how far event time had come for an operator, the least of its subtasks; None where none is known.
+
+        Where the job was drained it is none: it was at its end, and begins anew.
+        """
+        if self.manifest.drained:
+            return None
         times = [time.assigned[operator] for time in self.manifest.times if operator in time.assigned]
         return min(times, default=None)
 

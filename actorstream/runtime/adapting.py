@@ -33,10 +33,15 @@ def adapt(manifest: Manifest, *, restore_as: Mapping[str, str], allow_dropped: C
     return _without(_renamed(manifest, restore_as), allow_dropped)
 
 
+def known_in(manifest: Manifest) -> set[str]:
+    """Give every name under which the snapshot has state, positions or pending output."""
+    return {*manifest.numbers.operators, *manifest.operators, *manifest.sources, *(t.operator for t in manifest.sinks)}
+
+
 def _renamed(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
     if not names:
         return manifest
-    known = {*manifest.numbers.operators, *manifest.operators, *manifest.sources, *(t.operator for t in manifest.sinks)}
+    known = known_in(manifest)
     names = {old: new for old, new in names.items() if old in known}
     kept = known - names.keys()
     for old, new in names.items():

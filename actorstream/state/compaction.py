@@ -59,7 +59,7 @@ from actorstream.state.entries import (
     take_apart,
 )
 from actorstream.state.layer import LayerFile, open_checked
-from actorstream.state.layer_builder import LayerBuilder
+from actorstream.state.layer_builder import write_in_order
 from actorstream.state.slice_entries import SLICE_MARK, first_kept
 
 if TYPE_CHECKING:
@@ -69,8 +69,6 @@ if TYPE_CHECKING:
     from actorstream.state.entries import Entry
     from actorstream.state.layer import Layer
 
-_RUN_ENTRIES = 2_000
-_RUN_BYTES = 1 << 20
 _STATE = slice(HEAD_BYTES - 2, HEAD_BYTES)
 _KEY_SLOT = HEAD_BYTES + STEM_BYTES
 _VALUES = frozenset({VALUE, EXPIRING})
@@ -138,35 +136,11 @@ def merge(files: FileSystem, task: Merge) -> Merged:
             layers.append(open_checked(files, source.path, file))
         pieces = sorted(task.pieces, key=lambda piece: (piece.operator, piece.start))
         entries = chain.from_iterable(_merged(piece, [layers[index] for index in piece.layers]) for piece in pieces)
-        return _write(files, task.target, _runs(entries))
+        written = write_in_order(files, task.target, entries)
+        return Merged(None) if written is None else Merged(written.name, written.size, written.digest, written.entries)
     finally:
         for layer in layers:
             layer.release()
-
-
-def _write(files: FileSystem, target: str, runs: Iterator[list[Entry]]) -> Merged:
-    first = next(runs, None)
-    if first is None:
-        return Merged(None)
-    with LayerBuilder(files, target, in_order=True) as builder:
-        builder.add(first)
-        for run in runs:
-            builder.add(run)
-        written = builder.finish()
-    return Merged(written.name, written.size, written.digest, written.entries)
-
-
-def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    run: list[Entry] = []
-    size = 0
-    for entry in entries:
-        run.append(entry)
-        size += len(entry[0]) + len(entry[1])
-        if size >= _RUN_BYTES or len(run) == _RUN_ENTRIES:
-            yield run
-            run, size = [], 0
-    if run:
-        yield run
 
 
 def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:

@@ -30,7 +30,7 @@ from actorstream.state.lmdb_env import MapFullError, create_building
 from actorstream.state.verified import identity_of, note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from actorstream.model.world import FileSystem
@@ -43,6 +43,8 @@ _WAITING_BYTES = 32 << 20
 _ALONE_BYTES = 256 << 20
 _RUNS_AT_ONCE = 10
 _ENTRY_BYTES = 150  # what two bytes objects and a tuple take beside their content
+_RUN_ENTRIES = 2_000
+_RUN_BYTES = 1 << 20
 _key_of = itemgetter(0)
 
 
@@ -207,3 +209,36 @@ def write_layer(files: FileSystem, path: str, parts: Sequence[list[Entry]]) -> L
             for at in range(0, len(part), SORT_ENTRIES_MAX):
                 builder.add(part[at : at + SORT_ENTRIES_MAX])
         return builder.finish()
+
+
+def write_in_order(files: FileSystem, path: str, entries: Iterable[Entry]) -> LayerFile | None:
+    """Write entries that come in the order of their keys, in bounded memory; None, and no file, if none comes.
+
+    Blocking. When it returns, content and name are durable. After an error there is no file of ours.
+
+    Raises:
+        StoreError: The name is taken, the disk is full or fails.
+        InvariantError: They come in another order, or one key comes twice.
+    """
+    runs = runs_of(entries)
+    first = next(runs, None)
+    if first is None:
+        return None
+    with LayerBuilder(files, path, in_order=True) as builder:
+        for run in chain([first], runs):
+            builder.add(run)
+        return builder.finish()
+
+
+def runs_of(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Cut entries into runs that are small in number and in bytes."""
+    run: list[Entry] = []
+    size = 0
+    for entry in entries:
+        run.append(entry)
+        size += len(entry[0]) + len(entry[1])
+        if size >= _RUN_BYTES or len(run) == _RUN_ENTRIES:
+            yield run
+            run, size = [], 0
+    if run:
+        yield run

@@ -175,16 +175,19 @@ class RealFiles:
 
     def lock(self, path: str, /) -> FileLock | None:
         """Take a flock: it ends with the process, however that ends."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        except OSError:
-            os.close(fd)
-            raise
-        return _RealLock(fd)
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_at(path, fd):
+                    return _RealLock(fd)
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            except OSError:
+                os.close(fd)
+                raise
+            os.close(fd)  # who had it has removed it since it was opened: it would keep nobody out
 
     @staticmethod
     def _fsync(path: str, flags: int) -> None:
@@ -193,6 +196,14 @@ class RealFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _is_at(path: str, fd: int) -> bool:
+    """Tell whether the open file is the one of this name."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 @cache

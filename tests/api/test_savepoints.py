@@ -125,9 +125,9 @@ async def test_a_stop_whose_savepoint_fails_leaves_the_job_running_with_its_sour
     with use_world(type(world)(world.clock, SteppedFiles(switch), world.offload, world.random, world.processes)):
         async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
             await has_read(job, 40)
-            for step in ("create", "link", "sync_dir"):
+            for step in ("lock", "link", "sync_dir"):
                 switch.then = fail_at(step, "last" if step == "sync_dir" else "last/manifest.json", errno.EIO)
-                if step == "create":
+                if step == "lock":
                     switch.then = fail_at(step, ".making", errno.EIO)
                 with pytest.raises(StoreError, match="Input/output error"):
                     await job.stop(savepoint="last")

@@ -43,7 +43,7 @@ def stop_and_fail(step: str, name: str, stop: Callable[[], None]) -> Callable[[s
     ("step", "name", "end"),
     [
         ("link", "/1/manifest.json", "savepoint"),
-        ("create", ".making", "savepoint"),
+        ("lock", ".making", "savepoint"),
         ("link", "last/manifest.json", "savepoint"),
         ("link", "/2/manifest.json", "rescale"),
     ],

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128_hexdigest
 
-from actorstream.checkpoints.archive import LAYERS, Exported, export_savepoint
+from actorstream.checkpoints.archive import Exported, export_savepoint
 from actorstream.checkpoints.archive_stream import _zstd
 from actorstream.checkpoints.manifest import LayerEntry, Manifest, seal
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
 from actorstream.checkpoints.unpacking import import_savepoint
-from actorstream.checkpoints.view import MANIFEST, StoreView
+from actorstream.checkpoints.view import StoreView
 from actorstream.model.ids import AttemptNumber, CheckpointId, LayerName
 from actorstream.protocol.attempts import Claim
 from actorstream.system.files import RealFiles

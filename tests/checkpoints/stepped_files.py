@@ -10,7 +10,7 @@ from actorstream.system.files import RealFiles
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorstream.model.world import NewFile
+    from actorstream.model.world import FileLock, NewFile
 
 
 class Crash(BaseException):
@@ -62,6 +62,12 @@ class SteppedFiles(RealFiles):
         if os.path.lexists(path):
             self._before("unlink", path)
         super().unlink(path)
+
+    def lock(self, path: str, /) -> FileLock | None:
+        """Lock a file: a step if it makes it."""
+        if not os.path.lexists(path):
+            self._before("lock", path)
+        return super().lock(path)
 
     def sync_dir(self, path: str, /) -> None:
         """Sync a folder: a step."""

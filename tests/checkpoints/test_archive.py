@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from xxhash import xxh3_128_hexdigest
 
-from actorstream.checkpoints.archive import LAYERS, export_savepoint
+from actorstream.checkpoints.archive import export_savepoint
 from actorstream.checkpoints.archive_member import head
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
 from actorstream.checkpoints.unpacking import import_savepoint
-from actorstream.checkpoints.view import MANIFEST
 from actorstream.errors import StoreError, StoreInUseError
 from actorstream.model.ids import AttemptNumber, CheckpointId
 from actorstream.protocol.attempts import Claim

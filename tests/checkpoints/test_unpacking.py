@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream.checkpoints.archive import LAYERS
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
 from actorstream.checkpoints.unpacking import IMPORTING, ArchiveLimits, import_savepoint
-from actorstream.checkpoints.view import MANIFEST
 from actorstream.errors import StoreError, StoreInUseError
 from actorstream.system.files import RealFiles
 from tests.checkpoints.savepoints import FILES, contents, names, unpack

@@ -167,7 +167,7 @@ def test_verify_reads_every_byte_of_every_layer(tmp_path: Path, store: tuple[Che
         path.write_bytes(data)
     problems = directory.verify(directory.read(TWO))
     assert len(problems) == 2
-    assert all("has digest" in problem and "put it back from a copy" in problem for problem in problems)
+    assert all("bytes with digest" in problem and "put it back from a copy" in problem for problem in problems)
 
 
 def test_a_layer_lies_in_the_store_and_nowhere_else(tmp_path: Path) -> None:

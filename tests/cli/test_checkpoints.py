@@ -100,7 +100,7 @@ def test_verify_finds_a_flipped_bit(shell: Shell) -> None:
     layer.write_bytes(data)
     bad = shell("checkpoints", "verify", str(job))
     assert bad.status == 1
-    assert f"checkpoint 1: {layer} has digest " in bad.out
+    assert f"checkpoint 1: {layer} has {len(data)} bytes with digest " in bad.out
 
 
 def test_a_damaged_manifest_is_a_row_and_not_the_end_of_the_list(shell: Shell) -> None:
@@ -145,3 +145,13 @@ def test_looking_changes_nothing_and_needs_no_lock(shell: Shell) -> None:
     for command in ("list", "show", "verify"):
         assert shell("checkpoints", command, str(job)).status == 0
     assert contents(job) == before
+
+
+@pytest.mark.parametrize("command", [("checkpoints", "list"), ("savepoint", "list"), ("state", "show")])
+def test_a_file_for_a_folder_is_an_error_that_names_it(command: tuple[str, str], shell: Shell) -> None:
+    """No traceback of an OSError."""
+    shell.write("file", "")
+    outcome = shell(*command, "file")
+    assert outcome.status == 1
+    assert outcome.err.startswith("actorstream: StoreError: ")
+    assert "/file: looking failed: Not a directory; there is a file where a folder should be" in outcome.err

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from actorstream import EventLog
-from actorstream.cli.span import line_of, start_of, until_of
+from actorstream.cli.progress import line_of
+from actorstream.cli.span import start_of, until_of
 from actorstream.errors import PlanError
 from actorstream.evolve import ReplayProgress
 

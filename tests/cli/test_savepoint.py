@@ -108,6 +108,43 @@ def test_export_and_import_take_a_job_to_another_place(at_work: Shell) -> None:
     assert output(shell.folder) == ["a 1", "b 1", "b 2"], "the view had ended: that is in the savepoint, too"
 
 
+def test_what_was_imported_is_kept_for_beside_the_one_of_its_name(at_work: Shell) -> None:
+    """Each until it is deleted: neither takes the other's place, and none is forgotten with the other."""
+    shell = at_work
+    original = "store/words/savepoints/before"
+    shell("savepoint", "create", "store", "before")
+    shell("savepoint", "export", original, "words.tar.zst")
+    assert shell("savepoint", "import", "words.tar.zst", "brought").status == 0
+    assert consumers(shell.folder) == ["words", "words@before", "words@brought"]
+    assert shell("savepoint", "import", "words.tar.zst", "there/before").status == 0
+    assert len(consumers(shell.folder)) == 4
+    assert shell("savepoint", "delete", "there/before").status == 0
+    assert consumers(shell.folder) == ["words", "words@before", "words@brought"]
+    os.rename("brought", "moved")
+    os.rename("moved", "there/brought")
+    assert shell("savepoint", "delete", "there/brought").status == 0
+    assert shell("savepoint", "delete", original).status == 0
+    assert consumers(shell.folder) == ["words"]
+
+
+def test_an_import_where_no_log_is_needs_none(at_work: Shell) -> None:
+    """On another machine it may come later; one that is there and cannot be told is named."""
+    shell = at_work
+    shell("savepoint", "create", "store", "before")
+    shell("savepoint", "export", "store/words/savepoints/before", "words.tar.zst")
+    os.rename("words", "elsewhere")
+    brought = shell("savepoint", "import", "words.tar.zst", "brought")
+    assert (brought.status, brought.err) == (0, "")
+    os.mkdir("words")
+    brought = shell("savepoint", "import", "words.tar.zst", "again")
+    assert brought.status == 0
+    assert "was not told to keep what it needs" in brought.err
+    refused = shell("savepoint", "create", "store", "after")
+    assert refused.status == 1
+    assert "could not be told to keep" in refused.err
+    assert os.listdir("store/words/savepoints") == ["before"], "what nobody keeps records for is no savepoint"
+
+
 def test_a_fork_by_command_writes_beside(at_work: Shell) -> None:
     """And so does the next start of it, without the savepoint."""
     shell = at_work

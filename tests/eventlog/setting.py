@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from xxhash import xxh3_128_hexdigest
 
 from actorstream.codec.documents import encode_json
+from actorstream.eventlog.documents import sealed
 from actorstream.eventlog.folder import LogDocument, LogSettings, map_size_for
 from actorstream.eventlog.ledger import FIRST_OFFSETS, FORMAT, NEXT_OFFSETS, OLDEST, Birth, pack_offsets, row
 from actorstream.eventlog.row import segment_path
@@ -74,7 +75,7 @@ async def values_of(log: EventLog[T]) -> list[T]:
 
 def begin_at(folder: Path, offsets: list[int], *, segment: int = 1) -> LogDocument:
     """Make an empty log whose partitions begin at `offsets`, as if retention had removed all that was before."""
-    document = LogDocument(FORMAT, "1" * 32, len(offsets), SMALL.segment_bytes, 0).sealed()
+    document = sealed(LogDocument(FORMAT, "1" * 32, len(offsets), SMALL.segment_bytes, 0))
     (folder / "segments").mkdir(parents=True, mode=0o700)
     (folder / "staged").mkdir(mode=0o700)
     there = pack_offsets(offsets)

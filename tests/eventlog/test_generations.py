@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
+from actorstream.eventlog.documents import sealed
 from actorstream.eventlog.folder import LogDocument
 from actorstream.eventlog.generations import Generation, Promotion, find_generation
 from actorstream.eventlog.log import EventLog
@@ -20,11 +21,11 @@ from actorstream.testing.disk import temporary_disk
 if TYPE_CHECKING:
     from pathlib import Path
 
-MADE = LogDocument(1, "a" * 32, 1, 1 << 20, 0).sealed()
+MADE = sealed(LogDocument(1, "a" * 32, 1, 1 << 20, 0))
 
 
 def promotion(number: int, differs: int) -> Promotion:
-    return Promotion(1, number, str(number) * 32, 1, 1 << 20, [differs], f"log.before-{number}", 0).sealed()
+    return sealed(Promotion(1, number, str(number) * 32, 1, 1 << 20, [differs], f"log.before-{number}", 0))
 
 
 def generation(differs: list[int]) -> Generation:

@@ -172,8 +172,8 @@ class Wrong:
     [
         Wrong("nowhere", "is missing: expected a savepoint"),
         Wrong("store/t/checkpoints/7", "is missing"),
-        Wrong("store/t/checkpoints/seven", "holds neither a snapshot nor a job"),
-        Wrong("log", "holds neither a snapshot nor a job"),
+        Wrong("store/t/checkpoints/seven", "holds no job; expected a savepoint, a checkpoint"),
+        Wrong("log", "holds no job; expected a savepoint, a checkpoint"),
         Wrong("half", "is a savepoint that was not finished"),
         Wrong("empty/t", "holds no complete checkpoint"),
     ],

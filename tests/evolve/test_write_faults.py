@@ -123,7 +123,7 @@ def test_a_crash_at_every_call_leaves_the_whole_savepoint_or_none_and_the_base_a
                 change.check(disk)
             else:
                 unfinished += 1
-                with pytest.raises(StoreError, match=r"was not finished|is missing|neither a snapshot"):
+                with pytest.raises(StoreError, match=r"was not finished|is missing|holds no job"):
                     change.check(disk)
                 change.write(disk)
                 change.check(disk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,9 @@ from actorstream.checkpoints.unpacking import import_savepoint
 from actorstream.errors import CodecError, StoreInUseError
 from actorstream.evolve import open_snapshot, write_savepoint
 from actorstream.model.ids import AttemptNumber
+from actorstream.system.current import current_world, use_world
 from actorstream.system.files import RealFiles
+from actorstream.testing.faults import InterceptedFiles
 from tests.evolve.jobs import (
     START,
     Outputs,
@@ -32,7 +35,10 @@ from tests.evolve.jobs import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from actorstream.testing.faults import CallKind
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -89,10 +95,10 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "rename what is not there": (
         lambda w: w.rename("a", "b"),
         PlanError,
-        r"no operator or source 'a' .*\['in', 'visits'",
+        r"no operator, source or sink 'a' .*\['in', 'visits'",
     ),
     "rename to what is there": (lambda w: w.rename("visits", "in"), PlanError, "which is there too"),
-    "drop what is not there": (lambda w: w.drop("a"), PlanError, "no operator or source 'a' to drop"),
+    "drop what is not there": (lambda w: w.drop("a"), PlanError, "no operator, source or sink 'a' to drop"),
     "drop a state that is not there": (lambda w: w.drop("visits", "n"), PlanError, "no state 'n'"),
     "drop what was written": (
         lambda w: (w.put("visits", "count", [("a", 1)]), w.drop("visits", "count")),
@@ -233,4 +239,38 @@ def test_two_who_write_one_savepoint_do_not_meet(tmp_path: Path) -> None:
         ):
             raise AssertionError
     with open_snapshot(tmp_path / "new") as snapshot:
+        assert snapshot.state("visits", "count").get("a") == 1
+
+
+class BeforeTheLock(InterceptedFiles):
+    """Something happens between the look whether the folder is taken and the lock."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__(current_world().files)
+        self._then = [then]
+
+    def _before(self, kind: CallKind, path: str, half: Callable[[], None] | None = None) -> None:
+        if kind == "lock" and path.endswith("writing") and self._then:
+            self._then.pop()()
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["a new folder", "an empty folder"])
+def test_who_comes_when_another_finishes_takes_nothing_of_it_away(tmp_path: Path, *, there: bool) -> None:
+    """It has got the lock, and still nothing there is its own."""
+    pipeline, place = visits(tmp_path / "log", Outputs()), tmp_path / "new"
+    if there:
+        place.mkdir()
+
+    def finish() -> None:
+        with use_world(replace(current_world(), files=RealFiles())), write_savepoint(pipeline, place) as writer:
+            writer.put("visits", "count", [("a", 1)])
+
+    with (
+        use_world(replace(current_world(), files=BeforeTheLock(finish))),
+        pytest.raises(StoreError, match="is a savepoint already"),
+        write_savepoint(pipeline, place),
+    ):
+        raise AssertionError
+    assert sorted(os.listdir(place)) == ["layers", "layers.verified", "manifest.json"]
+    with open_snapshot(place) as snapshot:
         assert snapshot.state("visits", "count").get("a") == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream import EventLog, Pipeline, PlanError, RestoreError
+from actorstream import EventLog, Pipeline, PlanError, RestoreError, StoreError
 from actorstream.errors import CodecError
 from actorstream.evolve import open_snapshot, write_savepoint
 from actorstream.system.current import current_world, use_world
@@ -271,7 +271,7 @@ async def test_savepoints_of_savepoints_keep_their_layers_apart(tmp_path: Path) 
 
 
 async def test_output_that_is_not_known_to_be_committed_goes_along(tmp_path: Path) -> None:
-    """T101: a restore commits it; without it, it would be lost. Its sink cannot be left out."""
+    """T101: a restore commits it; without it, it would be lost. So its sink is renamed, or given up on purpose."""
     await append(tmp_path / "log", records(0, 7))
 
     def pipeline_to(name: str) -> Pipeline:
@@ -292,3 +292,33 @@ async def test_output_that_is_not_known_to_be_committed_goes_along(tmp_path: Pat
         write_savepoint(pipeline_to("elsewhere"), tmp_path / "lost", base=tmp_path / "store"),
     ):
         pass
+    with write_savepoint(pipeline_to("elsewhere"), tmp_path / "renamed", base=tmp_path / "store") as writer:
+        writer.rename("out", "elsewhere")
+    assert [token.operator for token in manifest_of(tmp_path / "renamed").sinks] == ["elsewhere"]
+    with write_savepoint(pipeline_to("elsewhere"), tmp_path / "dropped", base=tmp_path / "store") as writer:
+        writer.drop("out")
+    assert manifest_of(tmp_path / "dropped").sinks == []
+
+
+async def test_the_log_keeps_what_a_copy_needs(tmp_path: Path) -> None:
+    """Also under the name that its source has now; and one whose log cannot be told is taken back."""
+    job = await job_with_state(tmp_path)
+    pipeline = visits(tmp_path / "log", Outputs())
+    with write_savepoint(pipeline, tmp_path / "new", base=job) as writer:
+        writer.put("visits", "count", [("user-0", 5)])
+    log = EventLog(tuple[str, str, int], tmp_path / "log")
+    of_job = manifest_of(tmp_path / "new").job
+    registered = {consumer.name: (consumer.store, consumer.positions) for consumer in await log.consumers()}
+    assert registered == {
+        f"{of_job}/in": (str(job), [39]),
+        f"{of_job}/in@new": (str(tmp_path / "new"), [39]),
+    }
+    await log.aclose()
+    (tmp_path / "log").rename(tmp_path / "moved")
+    (tmp_path / "log").mkdir()
+    with (
+        pytest.raises(StoreError, match="could not be told to keep what"),
+        write_savepoint(pipeline, tmp_path / "lost", base=job),
+    ):
+        pass
+    assert not (tmp_path / "lost").exists()

@@ -15,6 +15,7 @@ from actorstream.checkpoints.lease import ClaimNote, JobNote
 from actorstream.checkpoints.manifest import Manifest
 from actorstream.checkpoints.sealed import seal, unseal
 from actorstream.codec.documents import decode_json, encode_json
+from actorstream.eventlog.documents import sealed
 from actorstream.eventlog.folder import LogDocument
 from actorstream.eventlog.ledger import BIRTH, Birth, document, put_document
 from actorstream.eventlog.segment import digest_of
@@ -83,7 +84,7 @@ def newer_layer(folder: Path) -> Path:
 
 def newer_log(folder: Path) -> Path:
     path = folder / "numbers" / "LOG"
-    path.write_bytes(encode_json(replace(decode_json(LogDocument, path.read_bytes()), format=NEWER).sealed()))
+    path.write_bytes(encode_json(sealed(replace(decode_json(LogDocument, path.read_bytes()), format=NEWER))))
     return path
 
 

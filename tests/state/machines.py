@@ -12,7 +12,6 @@ from hypothesis.stateful import run_state_machine_as_test
 from actorstream.state import (
     budget,
     cold_read,
-    compaction,
     entries,
     epochs,
     key_space,
@@ -40,7 +39,7 @@ SMALL = [
     (map_changes, "_SORTED_AT_ONCE", 2),
     (map_table, "_SAMPLE_EVERY", 2),
     (key_space, "_CACHED_KEYS_MAX", 2),
-    (compaction, "_RUN_ENTRIES", 2),
+    (layer_builder, "_RUN_ENTRIES", 2),
     (layer, "_COPIED_BYTES_MAX", 8),
     (layer_builder, "SORT_ENTRIES_MAX", 3),
     (layer_builder, "_WAITING_BYTES", 600),

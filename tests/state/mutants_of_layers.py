@@ -197,12 +197,12 @@ def _expired_early() -> Sequence[AbstractContextManager[object]]:
 
 @mutant("a value that expires uncovers an older one", Expiring)
 def _older_uncovered() -> Sequence[AbstractContextManager[object]]:
-    real, gone = compaction._runs, b""
+    real, gone = layer_builder.runs_of, b""
 
     def runs(merged: Iterable[Entry]) -> Iterator[list[Entry]]:
         return real(entry for entry in merged if entry[1] is not gone)
 
-    return [patch.object(compaction, "as_tombstone", lambda value: gone), patch.object(compaction, "_runs", runs)]
+    return [patch.object(compaction, "as_tombstone", lambda value: gone), patch.object(layer_builder, "runs_of", runs)]
 
 
 # ---- restores with more or fewer subtasks ----------------------------------------------------------------------------

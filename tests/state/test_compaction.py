@@ -17,7 +17,7 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import OperatorNumber
 from actorstream.model.key_groups import KeyGroupRange, key_group_of, range_of
-from actorstream.state import compaction, entries
+from actorstream.state import entries, layer_builder
 from actorstream.state.compaction import Merge, Piece, Source, merge
 from actorstream.state.entries import CLEAR_TAG, TOMBSTONE_TAG, VALUE_TAG, Slots, head_of
 from actorstream.state.layer import LayerFile, open_checked
@@ -391,9 +391,9 @@ def test_kind_of_a_newer_version_is_refused(shelf: Shelf) -> None:
 def test_output_is_streamed_in_small_runs(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory and each C call are bounded by a run, in entries and in bytes; the file reads the same."""
     layers = [[entry(b"%02d" % n, b"", VALUE_TAG + bytes(n * 10)) for n in range(start, 40, 2)] for start in (0, 1)]
-    monkeypatch.setattr(compaction, "_RUN_ENTRIES", 7)
-    monkeypatch.setattr(compaction, "_RUN_BYTES", 1_000)
-    runs = list(compaction._runs(layers[0]))
+    monkeypatch.setattr(layer_builder, "_RUN_ENTRIES", 7)
+    monkeypatch.setattr(layer_builder, "_RUN_BYTES", 1_000)
+    runs = list(layer_builder.runs_of(layers[0]))
     assert max(map(len, runs)) <= 7
     assert all(sum(len(key) + len(value) for key, value in run[:-1]) < 1_000 for run in runs)
     assert [each for run in runs for each in run] == layers[0]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -309,3 +311,23 @@ def test_free_bytes_are_what_the_machine_says(tmp_path: Path) -> None:
     assert abs(free - shutil.disk_usage(tmp_path).free) < 1 << 30
     with pytest.raises(FileNotFoundError):
         FILES.free_bytes(str(tmp_path / "none"))
+
+
+def test_a_lock_is_on_the_file_of_that_name(tmp_path: Path) -> None:
+    """Whoever held it may have removed the file after it was opened: that lock would keep nobody out."""
+    path = tmp_path / "lock"
+    real = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(fd: int, how: int) -> None:
+        if not removed:
+            removed.append(path)
+            path.unlink()
+        real(fd, how)
+
+    with patch.object(fcntl, "flock", flock):
+        held = FILES.lock(str(path))
+    assert held is not None
+    assert removed
+    assert FILES.lock(str(path)) is None
+    held.release()

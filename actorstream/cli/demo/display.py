@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from types import TracebackType
+from actorstream.cli.live_area import LiveArea
 
+if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from actorstream.cli.demo.drill import Drill
@@ -20,33 +19,20 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 40
 
 
-class Display:
+class Display(LiveArea):
     """Shows a drill on `console`. Use it in `with`, and call `show` as often as you like."""
 
     def __init__(self, console: Console) -> None:
         """Show nothing yet."""
+        super().__init__(console)
         self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._next_line = 1.0
         self._kills = 0
 
-    def __enter__(self) -> Self:
-        """Begin."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        """Clear the panel."""
-        if self._live is not None:
-            self._live.stop()
-
     def show(self, drill: Drill) -> None:
         """Show how far the drill is."""
-        if self._live is not None:
-            self._live.update(_panel(drill), refresh=True)
+        if self.is_there:
+            self.renew(_panel(drill))
             return
         while self._kills < len(drill.kills):
             kill = drill.kills[self._kills]

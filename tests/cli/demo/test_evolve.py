@@ -35,6 +35,21 @@ def test_bookings_are_the_same_for_the_same_seed() -> None:
     assert [booking.number for booking in bookings(10, 3, refunds=0.0, seed=1)] == [10, 11, 12]
 
 
+def test_where_refunds_are_wanted_there_is_one_however_short_the_day() -> None:
+    """Without one there is nothing to repair, and the verdict must be that something is wrong."""
+    for seed in range(20):
+        assert any(booking.cents < 0 for booking in bookings(1, 1, refunds=0.03, seed=seed))
+    assert bookings(1, 0, refunds=0.03, seed=1) == []
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("seed", [1, 3])
+def test_the_story_of_one_booking_a_day_ends_well(seed: int, shell: Shell) -> None:
+    """It said that nothing was wrong, and left with 1."""
+    outcome = shell("demo", "evolve", "--day", "1", "--seed", str(seed))
+    assert outcome.status == 0, outcome.out + outcome.err
+
+
 @pytest.mark.timeout(120)
 def test_the_command_tells_each_act_and_finds_all_right(shell: Shell) -> None:
     """Nothing is kept."""

@@ -31,13 +31,15 @@ class Statement(NamedTuple):
 
 
 def bookings(first: int, count: int, *, refunds: float, seed: int) -> list[Booking]:
-    """Give bookings numbered from `first`; so many of them, as a share of 1, are refunds."""
+    """Give bookings numbered from `first`; so many of them, as a share of 1, are refunds: one at least, if any."""
     random = Random(f"{seed} {first}")
     found = []
     for number in range(first, first + count):
         cents = random.randrange(100, 50_000)
         account = f"account-{min(random.randrange(_ACCOUNTS), random.randrange(_ACCOUNTS)):03}"
         found.append(Booking(number, account, -cents if random.random() < refunds else cents))
+    if refunds and found and all(booking.cents > 0 for booking in found):
+        found[-1] = found[-1]._replace(cents=-found[-1].cents)
     return found
 
 
