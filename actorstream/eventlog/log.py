@@ -228,10 +228,10 @@ class EventLog(Generic[T]):
         """Do what `register_consumer` does, with positions by split: the runtime calls it."""
         await self._everything.keep_for(job, store, positions)
 
-    async def release(self, job: str, /) -> None:
-        """Forget a job, if it is known: the runtime calls it when a job has ended for good."""
+    async def release(self, job: str, store: str | None = None, /) -> None:
+        """Forget a job, if it is known, and told of by `store`: the runtime calls it when a job has ended for good."""
         log = await self._opened()
-        if await log.submit(Drop(job)):
+        if await log.submit(Drop(job, store)):
             await log.retire()
 
     async def consumers(self) -> list[Consumer]:

@@ -275,13 +275,17 @@ class Register:
 
 @dataclass(frozen=True)
 class Drop:
-    """A consumer that will not come back."""
+    """A consumer that will not come back. `store`: only if that one had told of it."""
 
     name: str
+    store: str | None = None
     size: int = 0
 
     def apply(self, txn: LogTransaction, /) -> bool:
-        """Remove it; False if there is none of that name."""
+        """Remove it; False if there is none of that name and store."""
+        found = txn.document(name_key(CONSUMERS, self.name), Consumer)
+        if found is None or self.store not in {None, found.store}:
+            return False
         return bool(txn.txn.delete(name_key(CONSUMERS, self.name)))
 
 

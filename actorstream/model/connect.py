@@ -115,8 +115,8 @@ class RetainingSource(Protocol):
 class ReleasingSource(Protocol):
     """A source that can be told that a job needs nothing of it any more."""
 
-    async def release(self, job: str, /) -> None:
-        """Forget a job of `RetainingSource.keep_for`; one that is not known is fine."""
+    async def release(self, job: str, store: str | None = None, /) -> None:
+        """Forget a job of `RetainingSource.keep_for`; one that is not known, or was told of by another store, is fine."""
         ...
 
 

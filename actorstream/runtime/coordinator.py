@@ -243,7 +243,7 @@ class CoordinatorActor:
         """Delete a savepoint whose records nobody would keep. Say what is left if that fails too."""
         try:
             await self._world.offload.run(delete_savepoint, self._world.files, folder)
-            await self._retaining.forget(self._retaining.consumers_of(folder))
+            await self._retaining.forget(folder, self._retaining.consumers_of(folder))
         except FencedError:
             raise
         except (OSError, StoreError) as error:
@@ -311,7 +311,7 @@ class CoordinatorActor:
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
             if self._claimed is not None:
                 await self._world.offload.run(delete_savepoint, self._world.files, self._claimed.folder)
-                await self._retaining.forget(self._claimed.consumers)
+                await self._retaining.forget(*self._claimed)
                 self._claimed = None
         except FencedError:
             raise

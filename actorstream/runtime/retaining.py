@@ -83,11 +83,11 @@ class Retaining:
         """Give the names under which the sources keep what the savepoint in `folder` needs."""
         return {name: consumer_of(self._job, name, folder) for name in self._sources}
 
-    async def forget(self, consumers: Mapping[str, str]) -> None:
-        """Let each source forget a savepoint that is gone, by these names."""
+    async def forget(self, folder: str, consumers: Mapping[str, str]) -> None:
+        """Let each source forget the savepoint that was in `folder`, by these names."""
         for name, source in self._sources.items():
             if name in consumers and isinstance(source, ReleasingSource):
-                await source.release(consumers[name])
+                await source.release(consumers[name], folder)
 
     async def _tell(self, name: str, *, force: bool) -> None:
         oldest = self._kept[0].get(name, {}) if self._kept else {}

@@ -333,17 +333,18 @@ class Kept(Splits[int]):
     def __init__(self) -> None:
         """Keep everything, for nobody yet."""
         super().__init__(RECORDS, allowed=10, ended=False)
-        self.kept_for: set[str] = set()
+        self.kept_for: dict[str, str] = {}
 
     async def keep_for(self, job: str, store: str, positions: Mapping[str, object], /) -> None:
         """Note who needs records."""
         if self.refused and "@" in job:
             raise StoreError("the register cannot be written: No space left on device")
-        self.kept_for.add(job)
+        self.kept_for[job] = store
 
-    async def release(self, job: str, /) -> None:
-        """Forget somebody."""
-        self.kept_for.discard(job)
+    async def release(self, job: str, store: str | None = None, /) -> None:
+        """Forget somebody, if it was that store which told of it."""
+        if store in {None, self.kept_for.get(job)}:
+            self.kept_for.pop(job, None)
 
 
 @pytest.mark.parametrize("restore_as", [{}, {"in": "input"}], ids=["the same", "renamed"])
@@ -362,6 +363,22 @@ async def test_nothing_is_kept_for_a_claimed_savepoint_that_is_gone(tmp_path: Pa
         await until(lambda: not any("@last" in name for name in source.kept_for))
     assert not (tmp_path / "sums/savepoints/last").exists()
     assert any(kept.endswith(f"/{name}") for kept in source.kept_for)
+
+
+async def test_a_claimed_copy_takes_nothing_from_its_original(tmp_path: Path) -> None:
+    """They have one name, but only the original was told of by it."""
+    source = Kept()
+    async with sums(source, Target()).run(store=tmp_path / "one", checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        savepoint = await job.stop(savepoint="last")
+    (tmp_path / "copies").mkdir()
+    copy = shutil.copytree(savepoint.path, tmp_path / "copies/last")
+    run = sums(source, Target()).run(store=tmp_path / "two", restore=copy, settings=Settings(claim=True))
+    async with run as job:
+        await job.checkpoint()
+        await until(lambda: not copy.exists())
+        await job.checkpoint()
+    assert savepoint.path in source.kept_for.values()
 
 
 @pytest.mark.parametrize("stop", [False, True], ids=["savepoint", "stop with savepoint"])
