@@ -11,12 +11,13 @@ from actorstream.operators.broadcast_view import Writable
 from actorstream.operators.operator_list import OperatorList
 from actorstream.runtime import building
 from actorstream.runtime.outputs import ExchangeOutput
-from actorstream.state.unkeyed import Unkeyed
 from tests.simulation.mutation import mutant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
+
+    from actorstream.state.unkeyed import Unkeyed
 
 _JOB: dict[str, Any] = {"job": "without-key"}
 
@@ -75,12 +76,12 @@ def _not_stored() -> Sequence[AbstractContextManager[object]]:
 
 @mutant("what is broadcast is stored with the next record only", **_JOB)
 def _late() -> Sequence[AbstractContextManager[object]]:
-    real = Writable.stored
+    real, before = Writable.stored, dict[int, dict[object, None]]()
 
     def stored(self: Writable) -> None:
         touched = dict(self._touched)
-        self._touched = getattr(self, "_before", {})
-        self._before = touched
+        self._touched = before.get(id(self), {})
+        before[id(self)] = touched
         real(self)
 
     return [patch.object(Writable, "stored", stored)]

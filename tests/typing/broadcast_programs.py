@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_type
+from typing import assert_type
 
 from actorstream import (
     BroadcastConnected,
@@ -24,9 +25,6 @@ from actorstream import (
     ValueState,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
-
 
 @dataclass(frozen=True)
 class Payment:
@@ -45,7 +43,7 @@ class Score(BroadcastProcess[str, Payment, Rule, str]):
     spent: ValueState[float] = ValueState(0.0)
 
     def on_element(self, payment: Payment, ctx: Context[str], /) -> Iterator[str]:
-        assert_type(self.rules, "Mapping[str, Rule]")
+        assert_type(self.rules, Mapping[str, Rule])
         self.spent += payment.amount
         for rule in self.rules.values():
             if self.spent > rule.limit:
@@ -57,12 +55,12 @@ class Score(BroadcastProcess[str, Payment, Rule, str]):
 
     def on_broadcast(self, rule: Rule, ctx: BroadcastContext, /) -> None:
         rules = ctx.writable(self.rules)
-        assert_type(rules, "MutableMapping[str, Rule]")
+        assert_type(rules, MutableMapping[str, Rule])
         rules[rule.name] = rule
         rules[1] = rule  # type: ignore[index]  # refused: a name is text
         rules["b"] = 1.0  # type: ignore[assignment]  # refused: a Rule
         ctx.for_each_key(Score.spent, self.visit)
-        ctx.for_each_key(Score.spent, lambda card, spent: print(card.upper(), spent + 1))
+        ctx.for_each_key(Score.spent, lambda card, spent: got.append((card.upper(), spent + 1)))
         ctx.set_timer(60.0)  # type: ignore[attr-defined]  # refused: there is no key
 
     def visit(self, card: str, spent: float) -> None:
@@ -76,17 +74,18 @@ class Batches(Process[Payment, list[Payment]]):
     waiting: OperatorListState[Payment] = OperatorListState()
 
     async def open(self, ctx: OperatorContext, /) -> None:
-        print(ctx.subtask, ctx.parallelism)
+        assert_type(ctx.subtask + ctx.parallelism, int)
 
     def on_element(self, payment: Payment, ctx: ElementContext, /) -> Iterator[list[Payment]]:
-        assert_type(self.waiting, "MutableSequence[Payment]")
+        assert_type(self.waiting, MutableSequence[Payment])
         self.waiting.append(payment)
         if len(self.waiting) == 100:
             yield list(self.waiting)
             self.waiting.clear()
-        print(ctx.now, ctx.key)  # type: ignore[attr-defined]  # refused: there is no key
+        self.waiting.extend(ctx.key)  # type: ignore[attr-defined]  # refused: there is no key
 
 
+got: list[tuple[str, float]] = []
 p = Pipeline("broadcast")
 payments = p.source([Payment("a", 1.0)])
 rules = p.source([Rule("a", 1.0)])
