@@ -16,6 +16,7 @@ state/memtable.py and checkpoints/manifest.py.
 
 from actorstream.api.job import Job as Job
 from actorstream.api.job import Summary as Summary
+from actorstream.api.joins import BroadcastConnected as BroadcastConnected
 from actorstream.api.joins import ConnectedStreams as ConnectedStreams
 from actorstream.api.keyed import KeyedStream as KeyedStream
 from actorstream.api.options import Options as Options
@@ -26,6 +27,7 @@ from actorstream.api.savepoint import Savepoint as Savepoint
 from actorstream.api.script import collect as collect
 from actorstream.api.script import run as run
 from actorstream.api.settings import Settings as Settings
+from actorstream.api.stream import BroadcastStream as BroadcastStream
 from actorstream.api.stream import Stream as Stream
 from actorstream.api.subscription import Subscription as Subscription
 from actorstream.api.table import Table as Table
@@ -64,14 +66,17 @@ from actorstream.model.connect import (
     replayable as replayable,
 )
 from actorstream.operators.changes import Change as Change
+from actorstream.operators.contexts import BroadcastContext as BroadcastContext
 from actorstream.operators.contexts import Context as Context
 from actorstream.operators.contexts import ElementContext as ElementContext
 from actorstream.operators.contexts import OperatorContext as OperatorContext
 from actorstream.operators.contexts import OutputTag as OutputTag
 from actorstream.operators.generators import WatermarkGenerator as WatermarkGenerator
+from actorstream.operators.keyed_process import BroadcastProcess as BroadcastProcess
 from actorstream.operators.keyed_process import Keyed as Keyed
 from actorstream.operators.keyed_process import KeyedCoProcess as KeyedCoProcess
 from actorstream.operators.keyed_process import KeyedProcess as KeyedProcess
+from actorstream.operators.keyed_process import Process as Process
 from actorstream.operators.process_timers import Domain as Domain
 from actorstream.operators.process_timers import Timer as Timer
 from actorstream.operators.state_declarations import (
@@ -90,6 +95,8 @@ from actorstream.operators.state_declarations import (
     ValueState as ValueState,
 )
 from actorstream.operators.ttl import TTL as TTL
+from actorstream.operators.unkeyed_declarations import BroadcastState as BroadcastState
+from actorstream.operators.unkeyed_declarations import OperatorListState as OperatorListState
 from actorstream.operators.windows.aggregates import Aggregate as Aggregate
 from actorstream.operators.windows.assigners import Count as Count
 from actorstream.operators.windows.assigners import Global as Global

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, get_origin
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.graph.render import function_name
+from actorstream.operators.process_roles import problem_of_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from actorstream.graph.nodes import ProcessRole
 
 
 def is_async(fn: object) -> bool:
@@ -42,7 +45,7 @@ def require_plain(fn: object, operator: str) -> None:
         )
 
 
-def process_spec(op: object, handlers: Sequence[str] = ("on_element",)) -> ProcessSpec:
+def process_spec(op: object, handlers: Sequence[str] = ("on_element",), role: ProcessRole = "keyed") -> ProcessSpec:
     """Make the spec of a process from its class, or from a function that builds one; `handlers`: one for each input.
 
     Raises:
@@ -54,7 +57,9 @@ def process_spec(op: object, handlers: Sequence[str] = ("on_element",)) -> Proce
     built = get_origin(built) or built  # Average[int] is Average
     owner = built if isinstance(built, type) else None
     first = handlers[0]
-    base = "KeyedProcess" if len(handlers) == 1 else "KeyedCoProcess"
+    base = {"keyed": ("KeyedProcess", "KeyedCoProcess")[len(handlers) - 1], "unkeyed": "Process"}.get(
+        role, "BroadcastProcess"
+    )
     if not callable(op) or (owner is None and hasattr(op, first)):
         kind = type(op).__name__
         raise PlanError(
@@ -63,10 +68,17 @@ def process_spec(op: object, handlers: Sequence[str] = ("on_element",)) -> Proce
         )
     if owner is not None and not hasattr(owner, first):
         raise PlanError(f"process({owner.__name__}): the class has no {first}; derive it from {base}")
+    if owner is not None and (problem := problem_of_class(role, owner)) is not None:
+        raise PlanError(f"process({owner.__name__}): the class {problem}")
     for handler in (*handlers, "on_timer"):
         if owner is not None and is_async(getattr(owner, handler, None)):
             raise PlanError(
                 f"process({owner.__name__}): {handler} is async, which is not supported yet; make it a plain method "
                 "that returns a list or yields"
             )
-    return ProcessSpec(op, owner, len(handlers))
+    return ProcessSpec(op, owner, len(handlers), role)
+
+
+def class_name(spec: ProcessSpec) -> str | None:
+    """Give the name of the class, which is the operator's where the user says no other; None: there is no class."""
+    return None if spec.owner is None else spec.owner.__name__

@@ -4,15 +4,16 @@ placed.interval_join(paid, before=0, after=600)     pairs of records close in ti
 placed.cogroup(paid, Tumbling(60), fn)              all of both sides, by key and window
 orders.join_table(customers)                        each record beside a table's value
 orders.connect(payments).process(Match)             two handlers, one state
+orders.connect(rules.broadcast()).process(Check)    the same rules for all keys
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from actorstream.api.functions import process_spec, require_plain
+from actorstream.api.functions import class_name, process_spec, require_plain
 from actorstream.api.settings import duration_us
-from actorstream.api.stream import Stream
+from actorstream.api.stream import BroadcastStream, Stream
 from actorstream.api.table import Table
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import Keyed, TimedSpec
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from actorstream.api.options import Duration, Options
     from actorstream.operators.contexts import OutputTag
     from actorstream.operators.joins.interval import How
-    from actorstream.operators.keyed_process import KeyedCoProcess
+    from actorstream.operators.keyed_process import BroadcastProcess, KeyedCoProcess
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.results import WindowResult
 
@@ -62,7 +63,30 @@ class ConnectedStreams(Generic[K, T_co, U]):
             PlanError: `op` is an instance or has an async handler, or an option is misspelt.
         """
         spec = process_spec(op, ("on_left", "on_right"))
-        return Stream(self.origin.then(spec, options, None if spec.owner is None else spec.owner.__name__))
+        return Stream(self.origin.then(spec, options, class_name(spec)))
+
+
+class BroadcastConnected(Generic[K, T_co, U]):
+    """A stream with keys, and one beside it that every subtask has whole."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        """Stand for both; `KeyedStream.connect` makes these."""
+        self.origin = origin
+
+    def process(self, op: Callable[[], BroadcastProcess[K, T_co, U, R]], /, **options: Unpack[Options]) -> Stream[R]:
+        """Run a class of your own on the records of each key, beside what is broadcast.
+
+        Args:
+            op: The class, or a function that builds one: it is called once for each subtask.
+            options: The name defaults to the class's.
+
+        Raises:
+            PlanError: `op` is an instance or has an async handler, or an option is misspelt.
+        """
+        spec = process_spec(op, ("on_element", "on_broadcast"), "broadcast")
+        return Stream(self.origin.then(spec, options, class_name(spec)))
 
 
 class Joins(Generic[K, T_co]):
@@ -71,13 +95,27 @@ class Joins(Generic[K, T_co]):
     __slots__ = ()
     origin: Origin
 
-    def connect(self, other: KeyedStream[K, U], /) -> ConnectedStreams[K, T_co, U]:
+    @overload
+    def connect(self, other: BroadcastStream[U], /) -> BroadcastConnected[K, T_co, U]: ...
+    @overload
+    def connect(self, other: KeyedStream[K, U], /) -> ConnectedStreams[K, T_co, U]: ...
+    def connect(
+        self, other: KeyedStream[K, U] | BroadcastStream[U], /
+    ) -> ConnectedStreams[K, T_co, U] | BroadcastConnected[K, T_co, U]:
         """Put this stream and another beside each other, for one operator with two inputs.
 
+        Args:
+            other: A stream with keys of the same type; or what `broadcast()` gives, which every subtask has whole.
+
         Raises:
-            PlanError: The other belongs to another pipeline.
+            PlanError: The other belongs to another pipeline, or is neither.
         """
-        return ConnectedStreams(self.origin.beside(other.origin))
+        both = self.origin.beside(other.origin)
+        if isinstance(other, BroadcastStream):
+            return BroadcastConnected(both)
+        if isinstance(other, Stream):
+            raise PlanError("connect: the other stream has no key: say key_by(...) or broadcast() behind it")
+        return ConnectedStreams(both)
 
     @overload
     def interval_join(

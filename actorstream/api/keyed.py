@@ -11,7 +11,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
-from actorstream.api.functions import process_spec, require_plain
+from actorstream.api.functions import class_name, process_spec, require_plain
 from actorstream.api.joins import Joins
 from actorstream.api.settings import duration_us
 from actorstream.api.stream import Stream
@@ -149,7 +149,7 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
             PlanError: `op` is an instance or has an async handler, or an option is misspelt.
         """
         spec = process_spec(op)
-        return Stream(self.origin.then(spec, options, None if spec.owner is None else spec.owner.__name__))
+        return Stream(self.origin.then(spec, options, class_name(spec)))
 
     def union(self, other: KeyedStream[K, U], /) -> KeyedStream[K, T_co | U]:
         """Give the records of both to one operator, each under its own key function; no order between them.

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
-from actorstream.api.functions import is_async, require_plain
+from actorstream.api.functions import class_name, is_async, process_spec, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
     AssignSpec,
+    Broadcast,
     CallSpec,
     FilterSpec,
     FlatMapSpec,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from actorstream.api.windowed import AllWindowedStream
     from actorstream.operators.contexts import OutputTag
     from actorstream.operators.generators import WatermarkGenerator
+    from actorstream.operators.keyed_process import Process
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.definition import Emit
     from actorstream.operators.windows.triggers import Trigger
@@ -91,6 +93,19 @@ class Stream(Generic[T_co]):
         """
         require_plain(fn, "flat_map")
         return Stream(self.origin.then(FlatMapSpec(fn), options))
+
+    def process(self, op: Callable[[], Process[T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
+        """Run a class of your own on the records as they come to each subtask, without key.
+
+        Args:
+            op: The class, or a function that builds one: it is called once for each subtask.
+            options: The name defaults to the class's.
+
+        Raises:
+            PlanError: `op` is an instance, has an async handler or timers, or an option is misspelt.
+        """
+        spec = process_spec(op, role="unkeyed")
+        return Stream(self.origin.then(spec, options, class_name(spec)))
 
     def union(self, *others: Stream[U]) -> Stream[T_co | U]:
         """Give the records of all: each stream's in its order, no order between them.
@@ -200,6 +215,10 @@ class Stream(Generic[T_co]):
         """Spread the records evenly over the subtasks of the next operator, which starts an actor of its own."""
         return Stream(self.origin.through(Rebalance()))
 
+    def broadcast(self) -> BroadcastStream[T_co]:
+        """Give every record to every subtask of the next operator: `keyed.connect(rules.broadcast())`."""
+        return BroadcastStream(self.origin.through(Broadcast()))
+
     @overload
     def sink(self, sink: Sink[T_co], /, **options: Unpack[Options]) -> None: ...
     @overload
@@ -221,3 +240,13 @@ class Stream(Generic[T_co]):
             self.origin.then(CallSpec(sink, is_async(sink)), options)
         else:
             raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")
+
+
+class BroadcastStream(Generic[T_co]):
+    """A stream that every subtask of the next operator sees whole: `keyed.connect(rules.broadcast())`."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, origin: Origin) -> None:
+        """Stand for the records of `origin`; `Stream.broadcast` makes these."""
+        self.origin = origin

@@ -61,7 +61,7 @@ class StateEntry:
     """
 
     number: int
-    kind: Literal["value", "map", "timers", "slices"]
+    kind: Literal["value", "map", "timers", "slices", "broadcast", "list"]
     fingerprint: str
     shape: object
     version: int = 1

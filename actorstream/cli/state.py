@@ -79,7 +79,7 @@ def get(
         found = snapshot.state(operator, state)
         like = next((found.of.key_of(item) for item, _ in found.items()), None)
         value = nothing if like is None else found.get(key_of_text(key, like), nothing)
-    if value is nothing or (value == {} and found.kind != "value"):
+    if value is nothing or (value == {} and found.kind in {"map", "timers", "slices"}):
         typer.echo(f"{operator}.{state} has nothing under {key}", err=True)
         raise typer.Exit(1)
     typer.echo(to_json(value))

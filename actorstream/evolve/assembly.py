@@ -217,7 +217,7 @@ def _keep(gathered: Gathered, operator: str, state: str) -> None:
     gathered.items.setdefault(number, {}).setdefault(stored.number, of)
     first = True
     for order, parts, value in found.rows():
-        if first:
+        if first and of.keyed:
             entries.check_key(of.key_of(of.item_of(parts)), of.name)
             first = False
         entries.keep(stored.number, of.part_of(parts), order, value, timers=stored.kind == "timers")

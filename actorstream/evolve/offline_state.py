@@ -13,7 +13,6 @@ from __future__ import annotations
 from heapq import merge
 from typing import TYPE_CHECKING, Any
 
-from actorstream.codec.ordered_keys import encode_key
 from actorstream.model.key_groups import key_group_of
 from actorstream.state.entries import head_of
 from actorstream.state.live_rows import live_rows
@@ -31,10 +30,11 @@ class OfflineState:
     """One state of one operator, as of a snapshot.
 
     What an item is goes by the kind of the state: for a value or list the key, for a map (key, map key), for timers
-    (key, domain, name), for window slices (begin of the slice, key).
+    (key, domain, name), for window slices (begin of the slice, key); for broadcast state the map key, for an operator's
+    lists the index of the subtask that had it.
 
     Attributes:
-        kind: "value", "map", "timers" or "slices".
+        kind: "value", "map", "timers", "slices", "broadcast" or "list".
         of: What reads its rows.
     """
 
@@ -73,10 +73,11 @@ class OfflineState:
         Raises:
             CodecError: The key is of a type that no key can have, or what is stored cannot be decoded.
         """
-        part = encode_key(key)
-        group = key_group_of(part, self._groups.end)
-        found = self.of.read(self.rows_in(group, self.of.of_key(part)))
-        if self.kind == "value":
+        if self.kind == "list":
+            return next((items for subtask, items in self.items() if subtask == key), default)
+        part, bounds = self.of.lookup(key)
+        found = self.of.read(self.rows_in(key_group_of(part, self._groups.end), bounds))
+        if self.kind in {"value", "broadcast"}:
             return next((value for _, value, _ in found), default)
         if self.kind == "slices":
             return {item[0]: value for item, value, _ in found if item[1] == key}  # type: ignore[index]

@@ -72,7 +72,8 @@ class SnapshotWriter:
         self._half_done = f"put({operator!r}, {name!r})"
         for item, value in items:
             place, tagged = of.place_of(item), of.tagged_of(item, value)
-            entries.check_key(of.key_of(item), of.name)
+            if of.keyed:
+                entries.check_key(of.key_of(item), of.name)
             if expiry is not None:
                 tagged = expiring(tagged, expiry)
             entries.add(number, place, tagged, PUT, timers=timers)
@@ -105,7 +106,8 @@ class SnapshotWriter:
                 continue
             item, value = _pair(given, of.name, found)
             place, tagged = of.place_of(item), of.tagged_of(item, value)
-            entries.check_key(of.key_of(item), of.name)
+            if of.keyed:
+                entries.check_key(of.key_of(item), of.name)
             if expiry is not None and declared.ttl is not None:
                 tagged = EXPIRING_TAG + expiry + tagged[1:]
             entries.add(number, place, tagged, TRANSFORMED, timers=timers)

@@ -5,6 +5,8 @@
     map       (key, map key) -> value                   key ‖ map key
     timers    (key, domain, name) -> when it fires      02 | key ‖ domain | name, and one more by time
     slices    (begin of the slice, key) -> value        time | key
+    broadcast map key -> value                          0 ‖ map key
+    list      subtask -> the list                       (subtask, salt) ‖ 0
 
 Times are datetimes in UTC; where one lies outside the years 1 to 9999, the first or last that there is. Whatever
 stands first in an item is what the items are in order of, and what a range is given by.
@@ -24,6 +26,7 @@ from actorstream.state.entries import EXPIRING, EXPIRY_END, KIND, VALUE_TAG, tak
 from actorstream.state.live_rows import Bounds
 from actorstream.state.slice_entries import TIME_BYTES
 from actorstream.state.timer_entries import BY_NAME, time_bytes, time_in
+from actorstream.state.unkeyed import BROADCAST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
     from actorstream.codec.values import Codec
     from actorstream.state.live_rows import LiveRow
 
-StateKind: TypeAlias = Literal["value", "map", "timers", "slices"]
+StateKind: TypeAlias = Literal["value", "map", "timers", "slices", "broadcast", "list"]
 _DOMAINS: Final = ("event", "processing")
+_FOR_ALL: Final = encode_key(BROADCAST_KEY)
 
 
 class Place(NamedTuple):
@@ -58,6 +62,8 @@ class Items:
     parts: ClassVar[int] = 1
     """So many stand in an item; 1: the key alone, and no tuple around it."""
     words: ClassVar[str] = "a key"
+    keyed: ClassVar[bool] = True
+    """Items are of keys, all of one type in an operator."""
 
     def __init__(self, name: str, codec: Codec[Any]) -> None:
         """Read and write the state `name`, "<operator>.<state>", by `codec`."""
@@ -138,6 +144,11 @@ class Items:
     def of_key(self, part: bytes) -> Bounds:
         """Give bounds within which all items of an encoded key are."""
         return Bounds(part)
+
+    def lookup(self, key: object) -> tuple[bytes, Bounds]:
+        """Give the encoded key in whose key group what is stored under a key lies, and bounds within which it does."""
+        part = encode_key(key)
+        return part, self.of_key(part)
 
     def _item(self, parts: bytes) -> object:
         return decode_key(parts)
@@ -250,11 +261,61 @@ class SliceItems(Items):
         return Place(part, time_bytes(time_us(item[0], "the begin of a slice")) + part, b"")
 
 
+class BroadcastItems(Items):
+    """Items of a broadcast state: what all subtasks have, stored once."""
+
+    words = "a map key"
+    keyed = False
+
+    def part_of(self, parts: bytes) -> bytes:
+        """Give what stands for a key."""
+        return _FOR_ALL
+
+    def between(self, start: object, stop: object) -> Bounds:
+        """Give the bounds of entries by their map keys."""
+        within = super().between(start, stop)
+        return Bounds(_FOR_ALL, within.start, within.stop)
+
+    def lookup(self, key: object) -> tuple[bytes, Bounds]:
+        """Give where an entry is."""
+        return _FOR_ALL, Bounds(_FOR_ALL + encode_key(key))
+
+    def _item(self, parts: bytes) -> object:
+        return decode_key(parts[len(_FOR_ALL) :])
+
+    def _place(self, item: Any) -> Place:  # noqa: ANN401  (its form was checked)
+        return Place(_FOR_ALL, _FOR_ALL, encode_key(item))
+
+
+class ListItems(Items):
+    """The lists of an operator, each under the index of the subtask that had it. They are read only."""
+
+    words = "the index of a subtask"
+    keyed = False
+
+    def part_of(self, parts: bytes) -> bytes:
+        """Give what stands for a key."""
+        return parts[: decode_key_at(parts, 0)[1]]
+
+    def between(self, start: object, stop: object) -> Bounds:
+        """Give the bounds of lists by their subtasks."""
+        return Bounds(b"", *(None if end is None else encode_key((end, 0)) for end in (start, stop)))
+
+    def _item(self, parts: bytes) -> object:
+        slot: Any = decode_key_at(parts, 0)[0]
+        return slot[0]
+
+    def _place(self, item: Any) -> Place:  # noqa: ANN401  (its form was checked)
+        raise CodecError("an operator's lists are carried over as they are: what is to change them is migrate=")
+
+
 _KINDS: Final[dict[StateKind, type[Items]]] = {
     "value": Items,
     "map": MapItems,
     "timers": TimerItems,
     "slices": SliceItems,
+    "broadcast": BroadcastItems,
+    "list": ListItems,
 }
 
 

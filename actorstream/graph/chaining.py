@@ -9,8 +9,8 @@
 A hop between actors costs up to a third of a plain keyed sum (ADR 002), so an
 operator joins the actor before it unless something speaks against it. What does:
 a rebalancing edge, another parallelism, several inputs (barriers align at the
-head of an actor only), or `new_chain`. So the root of a chain alone has inputs
-from elsewhere.
+head of an actor only), or `new_chain`; a broadcast edge comes beside a keyed one.
+So the root of a chain alone has inputs from elsewhere.
 
 A keyed edge distributes, so it ends a chain, but from one subtask to one there
 is nothing to distribute: then the operator joins, unless the chain has an
@@ -133,7 +133,9 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, N
             (chain,) = chains
             halts = isinstance(node.spec, ProcessSpec | TimedSpec) and not sources.isdisjoint(halting)
             inside = degrees[node.id] == 1 and _makes_keys(node) and not halts and chain not in with_state
-            if _is_forward(node) or (inside and len({timed_by[source] for source in sources}) == 1):
+            # A snapshot is of one operator's state.
+            full = isinstance(node.spec, StatefulSpec) and chain in with_state
+            if (_is_forward(node) and not full) or (inside and len({timed_by[source] for source in sources}) == 1):
                 head = chain
         assigns = isinstance(node.spec, AssignSpec)
         timed_by[node.id] = node.id if assigns or head == node.id else timed_by[node.inputs[0].source]

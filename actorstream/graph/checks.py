@@ -12,13 +12,23 @@ import re
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import Keyed, OutputSpec, SourceSpec, StatefulSpec, inputs_of, kind_of
+from actorstream.graph.nodes import (
+    Broadcast,
+    Keyed,
+    OutputSpec,
+    ProcessSpec,
+    SourceSpec,
+    StatefulSpec,
+    inputs_of,
+    is_keyed,
+    kind_of,
+)
 from actorstream.model.key_groups import MAX_PARALLELISM_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from actorstream.graph.nodes import LogicalGraph, Node
+    from actorstream.graph.nodes import Edge, LogicalGraph, Node
 
 # Names become folders, parts of tokens and words in metrics: no separators, no hidden files.
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}")
@@ -71,10 +81,16 @@ def _check_shape(graph: LogicalGraph) -> Iterator[str]:
         lacking = set(range(inputs_of(node.spec))) - {edge.side for edge in node.inputs}
         if lacking and node.inputs:
             yield f"{_label(node)} has nothing on input {min(lacking) + 1}"
-        keyed = all(isinstance(edge.partitioning, Keyed) for edge in node.inputs)
-        if isinstance(node.spec, StatefulSpec) and not keyed:
+        if any(is_keyed(node.spec, edge.side) and not isinstance(edge.partitioning, Keyed) for edge in node.inputs):
             yield f"{_label(node)} keeps state by key, but has an input without one: put key_by before it"
+        if any(isinstance(edge.partitioning, Broadcast) is not _is_broadcast(node, edge) for edge in node.inputs):
+            yield f"{_label(node)} is given another stream than a broadcast one where it takes one, or the reverse"
         known.add(node.id)
+
+
+def _is_broadcast(node: Node, edge: Edge) -> bool:
+    """Tell whether this input is the one that every subtask has whole."""
+    return isinstance(node.spec, ProcessSpec) and node.spec.role == "broadcast" and edge.side == 1
 
 
 def _check_names(graph: LogicalGraph) -> Iterator[str]:

@@ -20,6 +20,7 @@ NodeId = NewType("NodeId", int)
 Function: TypeAlias = "Callable[..., object]"
 Replay: TypeAlias = Literal["replayable", "not replayable"]
 Guarantee: TypeAlias = Literal["exactly once", "at least once"]
+ProcessRole: TypeAlias = Literal["keyed", "broadcast", "unkeyed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,17 @@ class MapWithStateSpec:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """Keyed: a `KeyedProcess`, or a `KeyedCoProcess` of two inputs, built by `factory` once for each subtask.
+    """A class of the user's, built by `factory` once for each subtask, with `inputs` that it tells apart.
 
-    `owner` is the class itself where the factory is one: queries by `Class.state` find it so.
+    `owner` is the class itself where the factory is one: queries by `Class.state` find it so. `role`: "keyed" is a
+    `KeyedProcess` or `KeyedCoProcess`, "broadcast" a `BroadcastProcess`, whose second input has no keys, "unkeyed" a
+    `Process`, which has none at all.
     """
 
     factory: Callable[[], object]
     owner: type | None
     inputs: int = 1
+    role: ProcessRole = "keyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,13 @@ OutputSpec: TypeAlias = SinkSpec | CallSpec
 Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec | StatefulSpec | OutputSpec
 
 
+def is_keyed(spec: Spec, side: int = 0) -> bool:
+    """Tell whether the records of an input come with keys, under which the operator keeps state."""
+    if isinstance(spec, ProcessSpec):
+        return spec.role == "keyed" or (spec.role == "broadcast" and side == 0)
+    return isinstance(spec, StatefulSpec)
+
+
 def inputs_of(spec: Spec) -> int:
     """Tell how many inputs an operator has that it tells apart: a union is one."""
     match spec:
@@ -275,7 +286,12 @@ class Rebalance:
     """To each subtask in turn, a batch at a time."""
 
 
-Partitioning: TypeAlias = Forward | Keyed | Rebalance
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """To every subtask: each has all records, those of one sender in its order."""
+
+
+Partitioning: TypeAlias = Forward | Keyed | Rebalance | Broadcast
 
 
 @dataclass(frozen=True, slots=True)

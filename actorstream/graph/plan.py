@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actorstream.graph.nodes import AssignSpec, Forward
+from actorstream.graph.nodes import AssignSpec, Forward, is_keyed
 from actorstream.model.ids import ChannelIndex, SubtaskId
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Chain:
     of its edges: a join that has both its inputs in here is there once for each. `outputs` are the exchanges that
     leave the chain, `inputs` those that enter at its head. `needs_timestamps`: something in
     this chain or behind it asks for the event time with which records enter, before any is assigned.
-    `stateful` is the operator that keeps keyed state, if there is one: the head, or further inside.
+    `stateful` is the operator that keeps state, if there is one: the head, or further inside.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Chain:
     @property
     def keyed_inside(self) -> bool:
         """Tell whether the keys are made in this chain, for an operator that is not its head."""
-        return self.stateful is not None and self.stateful is not self.nodes[0]
+        return self.stateful is not None and self.stateful is not self.nodes[0] and is_keyed(self.stateful.spec)
 
     @property
     def assigns(self) -> tuple[Node, ...]:

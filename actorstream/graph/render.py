@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
     AssignSpec,
+    Broadcast,
     CallSpec,
     Forward,
     Keyed,
@@ -158,6 +159,8 @@ def _partitioning(partitioning: Partitioning) -> str:
             return "keyed"
         case Rebalance():
             return "rebalance"
+        case Broadcast():
+            return "broadcast"
 
 
 def _escape(text: str) -> str:

@@ -116,7 +116,7 @@ class ReleasingSource(Protocol):
     """A source that can be told that a job needs nothing of it any more."""
 
     async def release(self, job: str, store: str | None = None, /) -> None:
-        """Forget a job of `RetainingSource.keep_for`; one that is not known, or was told of by another store, is fine."""
+        """Forget a job of `RetainingSource.keep_for`; one that is not known, or of another store, is fine."""
         ...
 
 

@@ -23,6 +23,7 @@ from actorstream.graph.nodes import (
     MapSpec,
     SinkSpec,
     SourceSpec,
+    is_keyed,
     one_for_all,
 )
 from actorstream.operators.step_text import Line, Nested, Outlet
@@ -84,7 +85,7 @@ class ChainWriter(WaitingText):
             Line(2, "it = islice(source, count)"),
         ]
         columns = {"e": "it"}
-        if start.inputs and isinstance(start.inputs[0].partitioning, Keyed):
+        if any(edge.side == self.side and isinstance(edge.partitioning, Keyed) for edge in start.inputs):
             columns["k"] = "keys"
         if self._time == "t":
             columns["t"] = "timestamps"
@@ -144,7 +145,7 @@ class ChainWriter(WaitingText):
         if self._users(node, output) > 1:
             item = self._named(item, depth)
         for taker, edge in self._taken(node, output):
-            if taker is self.chain.stateful:
+            if taker is self.chain.stateful and is_keyed(taker.spec):
                 self._key(taker, edge, item, depth)
             else:
                 self._node(taker, item, depth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin, get_type_hints
 
 from actorstream.codec.evolution import AS_DECLARED, Evolution, KnownSchema, evolve
 from actorstream.codec.schema import schema_of
@@ -20,7 +20,9 @@ from actorstream.graph.nodes import (
     TimedSpec,
 )
 from actorstream.operators.keyed_process import has_timers
+from actorstream.operators.process_roles import problem_of_role
 from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
+from actorstream.operators.unkeyed_declarations import BroadcastState, OperatorListState
 from actorstream.state.ttl import ExpiringCodec
 
 if TYPE_CHECKING:
@@ -31,9 +33,17 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
     from actorstream.operators.state_declarations import Declaration
     from actorstream.operators.timed import TimedDefinition
+    from actorstream.state.operator_state import StateKind
 
 VALUE = "value"
 """The name of the one state of a rolling aggregate."""
+
+_KINDS: dict[type, StateKind] = {
+    ListState: "value",
+    MapState: "map",
+    BroadcastState: "broadcast",
+    OperatorListState: "list",
+}
 
 TIMERS = "(timers)"
 """The name of a process's timers: no attribute can have it."""
@@ -54,7 +64,7 @@ class Column:
     """
 
     name: str
-    kind: Literal["value", "map", "timers", "slices"]
+    kind: StateKind
     codec: Codec[Any]
     evolution: Evolution = AS_DECLARED
     number: int = 0
@@ -92,8 +102,11 @@ def columns_of(node: Node, process: object | None) -> list[Column]:
         case FoldSpec(initial) | MapWithStateSpec(initial):
             return [Column(VALUE, "value", _codec_of_initial(node.name, initial))]
         case ProcessSpec():
+            owner = type(process)
+            if (problem := problem_of_role(node.spec.role, process, declarations_of(owner))) is not None:
+                raise PlanError(f"{owner.__name__} ({node.name}) {problem}")
             timers = [Column(TIMERS, "timers", SELF_DESCRIBING)] if has_timers(process) else []
-            return _declared(node.name, type(process)) + timers
+            return _declared(node.name, owner) + timers
         case TimedSpec(definition=definition):
             return cast("TimedDefinition", definition).columns(node.name)
         case _:
@@ -111,16 +124,8 @@ def _codec_of_initial(operator: str, initial: object) -> Codec[Any]:
 
 def _declared(operator: str, owner: type) -> list[Column]:
     declared = declarations_of(owner)
-    if not declared:
-        return []
-    try:
-        hints = get_type_hints(owner)
-    except NameError as error:
-        raise PlanError(
-            f"{owner.__name__} ({operator}): an annotation cannot be resolved: {error}; "
-            "define the types of states at the top of a module"
-        ) from error
-    columns = []
+    hints = _hints(operator, owner) if declared else {}
+    columns: list[Column] = []
     for name, declaration in declared.items():
         arguments = get_args(hints.get(name)) if get_origin(hints.get(name)) is type(declaration) else ()
         try:
@@ -129,14 +134,14 @@ def _declared(operator: str, owner: type) -> list[Column]:
                     columns.append(_column(name, "value", declaration, codec_of(default)))
                 case ValueState() if arguments:
                     columns.append(_column(name, "value", declaration, codec_for(arguments[0])))
-                case ListState():
+                case ListState() | OperatorListState():
                     element = arguments[0] if arguments else object
                     codec = codec_for(list[element])  # type: ignore[valid-type]
-                    columns.append(_column(name, "value", declaration, codec))
-                case MapState():
+                    columns.append(_column(name, _KINDS[type(declaration)], declaration, codec))
+                case MapState() | BroadcastState():
                     codec = codec_for(arguments[1] if arguments else object)
                     keys = schema_of(arguments[0]) if arguments else None
-                    columns.append(replace(_column(name, "map", declaration, codec), map_key=keys))
+                    columns.append(replace(_column(name, _KINDS[type(declaration)], declaration, codec), map_key=keys))
                 case _:
                     raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: ValueState[...] = ...")
         except CodecError as error:
@@ -146,6 +151,16 @@ def _declared(operator: str, owner: type) -> list[Column]:
     return columns
 
 
-def _column(name: str, kind: Literal["value", "map"], declaration: Declaration, codec: Codec[Any]) -> Column:
+def _hints(operator: str, owner: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(owner)
+    except NameError as error:
+        raise PlanError(
+            f"{owner.__name__} ({operator}): an annotation cannot be resolved: {error}; "
+            "define the types of states at the top of a module"
+        ) from error
+
+
+def _column(name: str, kind: StateKind, declaration: Declaration, codec: Codec[Any]) -> Column:
     ttl = declaration.ttl
     return Column(name, kind, codec if ttl is None else ExpiringCodec(codec, ttl.domain), declaration.evolution)

@@ -9,15 +9,19 @@ from actorstream.model.times import TIME_MIN
 from actorstream.operators.user_time import datetime_of, time_us
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
     from datetime import datetime
 
     from actorstream.model.world import Clock
     from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.process_timers import Domain, ProcessTimers
+    from actorstream.operators.state_declarations import StateRef
 
+K = TypeVar("K")
 K_co = TypeVar("K_co", covariant=True)
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 
 
 class OutputTag(Generic[T]):
@@ -112,16 +116,42 @@ class Context(ElementContext, Protocol[K_co]):
         ...
 
 
-class RecordContext:
-    """The `Context` that the generated loop fills in for each record."""
+class BroadcastContext(ElementContext, Protocol):
+    """What `on_broadcast` is told, and what it may do to the states of its subtask."""
 
-    __slots__ = ("_binding", "_clock", "event_time_us", "key", "sides", "watermark_us")
+    def writable(self, state: Mapping[K, V], /) -> MutableMapping[K, V]:
+        """Give the broadcast state `self.x`, to write to, during this call.
+
+        What you write must not depend on the subtask or on the order of keyed input: every subtask is to write the
+        same, and a snapshot has the copy of one of them. A mutable value is copied when it is written.
+
+        Raises:
+            StateAccessError: It is no broadcast state of this object.
+        """
+        ...
+
+    def for_each_key(self, state: StateRef[K, V], fn: Callable[[K, V], object], /) -> None:
+        """Call fn(key, value) for every key of this subtask that has something of a state, given as `Class.state`.
+
+        A key whose value is the default, or that has an empty list or map, has nothing. In `fn` the key is the current
+        one: `self.x` are its states, to read and to write. Keys come in the order of their encodings. All of it is
+        one call: nothing else goes on in this process meanwhile, and all keys of the state are in memory.
+
+        Raises:
+            StateAccessError: It is no state by key of this class.
+        """
+        ...
+
+
+class UnkeyedContext:
+    """The `ElementContext` that the generated loop fills in for each record, whether it has a key or not."""
+
+    __slots__ = ("_binding", "_clock", "event_time_us", "sides", "watermark_us")
 
     def __init__(self, binding: ProcessBinding, clock: Clock) -> None:
         """Belong to one process object."""
         self._binding = binding
         self._clock = clock
-        self.key: object = None
         self.event_time_us: int | None = None
         self.watermark_us = TIME_MIN
         self.sides: dict[str, list[object]] = {}
@@ -151,6 +181,17 @@ class RecordContext:
         given = self.sides.get(tag.name)
         if given is not None:
             given.append(value)
+
+
+class RecordContext(UnkeyedContext):
+    """The `Context` of a record with a key, or of a timer."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, binding: ProcessBinding, clock: Clock) -> None:
+        """Belong to one process object."""
+        super().__init__(binding, clock)
+        self.key: object = None
 
     def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
         """Set or move a timer of the current key."""

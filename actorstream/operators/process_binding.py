@@ -25,11 +25,17 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from actorstream.errors import InvariantError, PlanError, StateAccessError
-from actorstream.operators.contexts import RecordContext
+from actorstream.operators.broadcast_calls import BroadcastCalls
+from actorstream.operators.broadcast_view import BroadcastView
+from actorstream.operators.contexts import RecordContext, UnkeyedContext
 from actorstream.operators.expiring_states import ExpiringStates
+from actorstream.operators.keyed_process import Process
+from actorstream.operators.operator_list import OperatorList
 from actorstream.operators.outside import Outside
 from actorstream.operators.process_timers import ProcessTimers
 from actorstream.operators.state_declarations import MapState, declarations_of, default_of
+from actorstream.operators.unkeyed_declarations import UnkeyedDeclaration
+from actorstream.operators.unkeyed_states import ALONE, UnkeyedStates
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
@@ -38,9 +44,15 @@ if TYPE_CHECKING:
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed
     from actorstream.state.operator_state import OperatorState
+    from actorstream.state.unkeyed import Unkeyed
 
 _GENERATED = "_actorstream_generated"
-_HANDLERS = ("on_element", "on_left", "on_right", "on_timer")
+_HANDLERS = ("on_element", "on_left", "on_right", "on_broadcast", "on_timer")
+_AS_A_MAP = "a map state is changed in place; say self.x.clear() and self.x.update(...)"
+_CHANGED: dict[type, str] = {
+    OperatorList: "an operator list state is changed in place; say self.x[:] = ...",
+    BroadcastView: "broadcast state is written in on_broadcast; say ctx.writable(self.x)[key] = ...",
+}
 
 
 class _Bound:
@@ -80,11 +92,20 @@ class ProcessBinding:
 
     `values` names the value and list states in column order, `expiring` has those with a time-to-live; `made_anew`
     names those of the others with a factory, and `deleted` holds, during one handler, which of the latter were
-    deleted, with the default that took their place.
+    deleted, with the default that took their place. `unkeyed` has the states that belong to no key: they stay where
+    they are for as long as the binding lasts.
     """
 
-    def __init__(self, operator: str, process: Keyed[Any], state: OperatorState, clock: Clock) -> None:
-        """Give `process` its generated class, if it has none, and its map views."""
+    def __init__(
+        self,
+        operator: str,
+        process: Keyed[Any],
+        state: OperatorState,
+        clock: Clock,
+        place: tuple[int, int] = ALONE,
+        restored: Unkeyed | None = None,
+    ) -> None:
+        """Give `process` its generated class, if it has none, and its views; `place`: which subtask of how many."""
         self.operator = operator
         self.process = process
         if _GENERATED not in vars(type(process)):
@@ -96,7 +117,8 @@ class ProcessBinding:
                 raise PlanError(f"{self._class.__name__}.{name} is async: write it as a plain function or generator")
         self.timers = ProcessTimers(state.timers) if state.timers is not None else None
         declared = declarations_of(self._class)
-        self.values = [name for name, declaration in declared.items() if not isinstance(declaration, MapState)]
+        by_key = {name: each for name, each in declared.items() if not isinstance(each, UnkeyedDeclaration)}
+        self.values = [name for name, declaration in by_key.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
         self.aging = ExpiringStates(declared, clock)
         self.expiring = self.aging.values
@@ -104,7 +126,7 @@ class ProcessBinding:
             name for name, (_, factory) in self.defaults.items() if factory is not None and name not in self.expiring
         )
         self.deleted: dict[str, object] = {}
-        self.context = RecordContext(self, clock)
+        self.context = UnkeyedContext(self, clock) if isinstance(process, Process) else RecordContext(self, clock)
         self.views = {
             name: self.aging.view(declaration, state.maps[name])
             for name, declaration in declared.items()
@@ -113,6 +135,11 @@ class ProcessBinding:
         self._outside = {
             name: Outside(declared[name], self._class) for name in self.values if name not in self.expiring
         }
+        self.unkeyed = UnkeyedStates(declared, class_of(process), state, place, restored)
+        self.broadcast = BroadcastCalls(self, clock, state, self.unkeyed.broadcast)
+        for name, attribute in self.unkeyed.attributes.items():
+            setattr(self._class, name, _Bound(self, name))
+            setattr(process, name, attribute)
         self._hidden = False
 
     def bind(self) -> None:
@@ -124,6 +151,14 @@ class ProcessBinding:
         if not self._hidden:
             self._hide()
         self.aging.reach()
+        self.check_released()
+
+    def check_released(self) -> None:
+        """Look whether a value state was assigned where there was no key.
+
+        Raises:
+            StateAccessError: It was.
+        """
         process = self.process
         for name, outside in self._outside.items():
             if getattr(process, name) is not outside:
@@ -146,9 +181,10 @@ class ProcessBinding:
         Raises:
             StateAccessError: A handler deleted a map, or put something else in its place, which would be lost.
         """
-        for name, view in self.views.items():
-            if getattr(self.process, name) is not view:
-                raise self._replaced(name)
+        for views in (self.views, self.unkeyed.attributes):
+            for name, view in views.items():
+                if getattr(self.process, name) is not view:
+                    raise self._replaced(name)
         self.release()
 
     def release(self) -> None:
@@ -160,7 +196,7 @@ class ProcessBinding:
             view.key = MISSING
 
     def retire(self) -> None:
-        """Let the declarations refuse again, for good: the end, also after a handler failed."""
+        """Let the declarations of states by key refuse again, for good: the end, also after a handler failed."""
         if not self._hidden:
             return
         self.release()
@@ -175,7 +211,7 @@ class ProcessBinding:
 
     def delete(self, name: str) -> object:
         """Carry out `del self.<name>`, and give the default, which it is from here on."""
-        if name in self.views:
+        if name in self.views or name in self.unkeyed.attributes:
             raise self._replaced(name)
         if name in self.expiring:
             self.expiring[name].pair = MISSING
@@ -187,9 +223,11 @@ class ProcessBinding:
         return value
 
     def _replaced(self, name: str) -> StateAccessError:
+        found = self.unkeyed.attributes.get(name)
         return StateAccessError(
-            f"{self._class.__name__}.{name} was assigned or deleted: a map state is changed in place; "
-            f"say self.{name}.clear() and self.{name}.update(...)"
+            f"{self._class.__name__}.{name} was assigned or deleted: {_CHANGED.get(type(found), _AS_A_MAP)}".replace(
+                "self.x", f"self.{name}"
+            )
         )
 
     def clear(self, key: object) -> None:

@@ -14,38 +14,66 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import inputs_of
+from actorstream.graph.nodes import ProcessSpec, inputs_of, is_keyed
 from actorstream.operators.rolling_text import RollingText
 from actorstream.operators.step_text import Line
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
-    from actorstream.operators.contexts import RecordContext
+    from actorstream.operators.contexts import UnkeyedContext
     from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.ttl import TtlTime
 
 
+def _handler(node: Node, side: int) -> str:
+    """Name the method that takes the records of an input."""
+    if inputs_of(node.spec) == 1:
+        return "on_element"
+    broadcast = isinstance(node.spec, ProcessSpec) and node.spec.role == "broadcast"
+    return (("on_left", "on_right"), ("on_element", "on_broadcast"))[broadcast][side]
+
+
 class ProcessText(RollingText):
-    """The blocks of a `KeyedProcess` and a `KeyedCoProcess`."""
+    """The blocks of process classes: with a key, with two inputs, beside a broadcast stream, and without a key."""
 
     def _process(self, node: Node, item: str, depth: int) -> None:
         binding = self._bind_process(node)
-        handler = "on_element" if inputs_of(node.spec) == 1 else ("on_left", "on_right")[self.side]
-        self.constant("handle", getattr(binding.process, handler))
+        self.constant("handle", getattr(binding.process, _handler(node, self.side)))
+        if not is_keyed(node.spec, self.side):
+            self._process_without_key(node, binding, item, depth)
+            return
         self.emit(depth, "ctx.key = k")
-        if self._time is not None:
-            self.emit(depth, f"ctx.event_time_us = {self._time}")
-            self.emit(depth, f"ctx.watermark_us = {self._of_key(self._mark())}")
-        else:
-            self.begin("ctx.event_time_us = None")
+        self._tell_time("ctx", depth, by_key=True)
         self._handled(node, binding, f"handle({item}, ctx)", depth)
+
+    def _process_without_key(self, node: Node, binding: ProcessBinding, item: str, depth: int) -> None:
+        """Write a call for which there is no key, and so no row to load or store."""
+        if inputs_of(node.spec) == 1:
+            self._tell_time("ctx", depth)
+            self._given_by(node, binding, f"handle({item}, ctx)", depth)
+            return
+        self.constant("broadcast", binding.broadcast)
+        self._tell_time("broadcast", depth)
+        self.emit(depth, "broadcast.begin()")
+        self._given_by(node, binding, f"handle({item}, broadcast)", depth)
+        self.emit(depth, "broadcast.end()")
+
+    def _tell_time(self, context: str, depth: int, *, by_key: bool = False) -> None:
+        """Write what a context says of time; for a key that may be more than for all."""
+        if self._time is None:
+            self.begin(f"{context}.event_time_us = None")
+            return
+        mark = self._mark()
+        self.emit(depth, f"{context}.event_time_us = {self._time}")
+        self.emit(depth, f"{context}.watermark_us = {self._of_key(mark) if by_key else mark}")
 
     def _bind_process(self, node: Node) -> ProcessBinding:
         binding = self.bindings.process
         if binding is None:
             raise InvariantError(f"{node.name} has no process object")
-        self._bind_rows()
+        if is_keyed(node.spec):
+            self._bind_rows()
         self.constant("op", binding.process)
         self.constant("ctx", binding.context)
         self.constant("bind", binding.bind)
@@ -60,15 +88,19 @@ class ProcessText(RollingText):
         for name, view in binding.views.items():
             self.emit(depth, f"{self.constant(f'view_{name}', view)}.key = k")
         self._load_columns(binding, depth)
+        self._given_by(node, binding, call, depth)
+        self._store_columns(binding, depth)
+
+    def _given_by(self, node: Node, binding: ProcessBinding, call: str, depth: int) -> None:
+        """Write the call, and where its results go."""
         self.emit(depth, f"r = {call}")
         self.emit(depth, "if r is not None:")
         result = self._variable()
         self.emit(depth + 1, f"for {result} in r:")
         self._children(node, result, depth + 2)
         self._side_outputs(node, binding.context, depth)
-        self._store_columns(binding, depth)
 
-    def _side_outputs(self, node: Node, context: RecordContext, depth: int) -> None:
+    def _side_outputs(self, node: Node, context: UnkeyedContext, depth: int) -> None:
         """Write where the records go that the handler gave to side outputs, of those that somebody takes."""
         for number, output in enumerate(self._outputs_of(node)):
             given = self.constant(f"side{number}", context.sides.setdefault(output, []))

@@ -88,7 +88,7 @@ class Declaration:
         where = f"{owner.__name__}.{self.name}" if owner is not None else self.name
         return StateAccessError(
             f"{where} was used where there is no key: state belongs to a key, so use it in on_element only, "
-            "not in __init__, open, close or a background task"
+            "not in __init__, open, close, on_broadcast or a background task"
         )
 
 

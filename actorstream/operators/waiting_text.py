@@ -21,7 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import AssignSpec, Keyed, ProcessSpec, TimedSpec, one_for_all
+from actorstream.graph.nodes import AssignSpec, Keyed, ProcessSpec, TimedSpec, is_keyed, one_for_all
 from actorstream.model.times import TIME_MIN
 from actorstream.operators.joins.sliced_cogroup import SlicedCoGroupOperator
 from actorstream.operators.process_text import ProcessText
@@ -178,7 +178,7 @@ class WaitingText(ProcessText):
             self.begin("look = NEVER")
             self._epilogue.append(Line(1, f"if {mark} < {due}: wp = {mark}"))
         self.emit(depth, f"if {mark} >= {due}:")
-        brings_key = node is self._start() and isinstance(node.spec, ProcessSpec)
+        brings_key = node is self._start() and isinstance(node.spec, ProcessSpec) and is_keyed(node.spec, self.side)
         if brings_key:
             self.emit(depth + 1, "key = k")  # the timers have keys of their own
         self._fire(node, depth + 1, mark)

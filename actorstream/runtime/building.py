@@ -28,6 +28,7 @@ from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.gate import Gate
 from actorstream.runtime.opening import claim_attempt, open_restored
+from actorstream.runtime.operator_states import number_all, read_unkeyed, state_of
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.replay_order import ReplayOrder
@@ -38,8 +39,6 @@ from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
 from actorstream.runtime.turns import InTurns
 from actorstream.state.budget import Budget
-from actorstream.state.operator_state import OperatorState, StateColumn
-from actorstream.state.stack import LayerStack
 from actorstream.state.verified import prove
 from actorstream.state.writer import LayerWriter
 
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
-    from actorstream.checkpoints.numbers import Numbers
     from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.connect import Sink
     from actorstream.model.ids import JobId
@@ -60,6 +58,8 @@ if TYPE_CHECKING:
     from actorstream.runtime.replay_order import Replaying
     from actorstream.runtime.statistics import JobStatistics
     from actorstream.state.layer import Layer
+    from actorstream.state.operator_state import OperatorState
+    from actorstream.state.stack import LayerStack
 
 _DISMANTLED_AT_ONCE = 5_000
 HOST = "0"
@@ -178,6 +178,8 @@ async def build(context: JobContext) -> Built:
     store = context.root if context.durable else None
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
+        groups = context.plan.graph.max_parallelism
+        restored.unkeyed = await read_unkeyed(restored, restored.columns or columns, groups)
         await retaining.before_reading()
         splits = await assign_splits(context.plan, restored, durable=context.durable)
         return _Builder(context, claim, restored, restored.columns or columns, processes, retaining).build(splits)
@@ -203,7 +205,7 @@ class _Builder:
         self._columns = columns
         self._processes = processes
         self._retaining = retaining
-        self._numbers = _number(restored.numbers, columns)
+        self._numbers = number_all(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
         self._silent: frozenset[SubtaskId] = frozenset()
         self._layer_numbers = count(1)
@@ -226,6 +228,7 @@ class _Builder:
             durable=context.durable,
             aligned=AlignedSources(),
             timers_at_end=settings.timers_at_end,
+            unkeyed=restored.unkeyed,
         )
 
     def build(self, splits: Mapping[SubtaskId, Mapping[str, SplitPosition]]) -> Built:
@@ -287,23 +290,8 @@ class _Builder:
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
         if chain.stateful is None:
             return None
-        name = chain.stateful.name
-        columns = self._columns[name]
-        max_parallelism = self._context.plan.graph.max_parallelism
-        key_groups = range_of(identity.subtask, chain.parallelism, max_parallelism)
-        states = self._numbers.states[name]
-        return OperatorState(
-            operator=self._numbers.number_operator(name)[1],
-            columns=[
-                StateColumn(self._numbers.number_state(name, column.name)[1], column.name, column.kind, column.codec)
-                for column in columns
-                if column.name in states
-            ],
-            key_groups=key_groups,
-            max_parallelism=max_parallelism,
-            stack=LayerStack.covering(key_groups, self._restored.stacks.get(name, ())),
-            name=name,
-        )
+        columns, groups = self._columns[chain.stateful.name], self._context.plan.graph.max_parallelism
+        return state_of(chain, identity, self._numbers, columns, self._restored, groups)
 
     def _connect(self, chain: Chain, identity: SubtaskId) -> None:
         plan = self._context.plan
@@ -389,12 +377,3 @@ class _Builder:
             durable=context.durable,
             claimed=self._restored.claimed,
         )
-
-
-def _number(numbers: Numbers, columns: Mapping[str, Sequence[Column]]) -> Numbers:
-    """Give every operator and state that has none a number."""
-    for name, states in columns.items():
-        numbers, _ = numbers.number_operator(name)
-        for column in states:
-            numbers, _ = numbers.number_state(name, column.name)
-    return numbers

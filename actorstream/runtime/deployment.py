@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.pace import Pace
     from actorstream.state.budget import Budget
     from actorstream.state.stack import LayerStack
+    from actorstream.state.unkeyed import Unkeyed
     from actorstream.state.writer import LayerWriter
 
 
@@ -35,7 +36,7 @@ class Deployment:
     compactor: a layer was put on this stack. `durable`: the store stays when the process ends. `timers_at_end`:
     what becomes of timers set by the clock when all input has ended. `sinks` stand in, by operator, for those of the
     pipeline: a fork's. `job` is what sinks know the job by, and `holder` tells
-    apart two that have one attempt number.
+    apart two that have one attempt number. `unkeyed` is, by operator, what was restored that belongs to no key.
     """
 
     world: World
@@ -54,6 +55,7 @@ class Deployment:
     timers_at_end: TimersAtEnd = "fire"
     sinks: Mapping[str, Sink[object]] = field(default_factory=dict)
     holder: str = ""
+    unkeyed: Mapping[str, Unkeyed] = field(default_factory=dict)
 
     def deadline(self, seconds: float) -> float:
         """Give the loop time at which `seconds` are over."""

@@ -99,7 +99,9 @@ class OperatorLife:
             self._bindings.operator = definition.open(stateful.name, self.state, deployment.world.clock)
         if stateful is not None and self._process is not None and self.state is not None:
             runner.calling = stateful.name
-            binding = ProcessBinding(stateful.name, self._process, self.state, deployment.world.clock)
+            place, restored = (self.identity.subtask, self.chain.parallelism), deployment.unkeyed.get(stateful.name)
+            clock = deployment.world.clock
+            binding = ProcessBinding(stateful.name, self._process, self.state, clock, place, restored)
             self._bindings.process = binding
             stack.push_async_callback(self._close, binding)
             await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.codec.frames import decode_item, encode_item
-from actorstream.graph.nodes import Rebalance
+from actorstream.graph.nodes import Broadcast, Rebalance
 from actorstream.model.batch import Batch
 from actorstream.model.signals import Idle, Watermark
 from actorstream.runtime.event_time import NOTHING_TOLD, Told
@@ -34,6 +34,7 @@ class ExchangeOutput:
         self.lanes = lanes
         self.watermark, self.idle = told
         self._rotates = isinstance(exchange.partitioning, Rebalance)
+        self._copies = isinstance(exchange.partitioning, Broadcast)
         self._wire = wire
         self._turn = 0
 
@@ -53,7 +54,7 @@ class ExchangeOutput:
         return all(lane.has_credit() for lane in self.lanes)
 
     def send(self, result: Lists | list[Lists], origin: tuple[str, object] | None, watermark: int | None = None) -> int:
-        """Send what one step gave, and give the number of records; an empty list is no batch.
+        """Send what one step gave, and give the number of records, however many lanes get each; none is no batch.
 
         `watermark` follows the records: those lanes that get none of them are told as well.
         """
@@ -64,6 +65,8 @@ class ExchangeOutput:
                 self.watermark = watermark
         if isinstance(result, list):
             pairs = list(zip(self.lanes, result, strict=True))
+        elif self._copies:
+            pairs = [(lane, result) for lane in self.lanes]
         else:
             if self._rotates and result.values:
                 self._turn = (self._turn + 1) % len(self.lanes)
@@ -76,7 +79,7 @@ class ExchangeOutput:
             for lane in self.lanes:
                 if id(lane) not in given:
                     self._mark(lane)
-        return sent
+        return sent // len(self.lanes) if self._copies else sent
 
     def tell(self, watermark: int, *, idle: bool) -> None:
         """Tell all lanes how far event time has come, and whether not to wait for more, where that is news."""

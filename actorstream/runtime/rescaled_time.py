@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.manifest import FloorRun
-from actorstream.graph.nodes import ProcessSpec, TimedSpec
+from actorstream.graph.nodes import ProcessSpec, TimedSpec, is_keyed
 from actorstream.model.key_groups import KeyGroupRange, range_of
 from actorstream.model.times import TIME_MIN
 from actorstream.operators.floors import Floor
@@ -29,6 +29,8 @@ def floors_of(chain: Chain, reports: Mapping[SubtaskId, SnapshotReport], max_par
     Also what is left of floors from before, which a subtask's own watermark has not passed yet.
     """
     if chain.stateful is None or not isinstance(chain.stateful.spec, ProcessSpec | TimedSpec):
+        return []
+    if not is_keyed(chain.stateful.spec):
         return []
     name = chain.stateful.name
     times = [(subtask, time) for subtask in chain.subtasks() if (time := reports[subtask].time) is not None]

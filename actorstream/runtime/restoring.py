@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.messages import SnapshotReport
     from actorstream.runtime.retaining import ClaimedSavepoint
     from actorstream.state.layer import Layer
+    from actorstream.state.unkeyed import Unkeyed
 
 
 @dataclass(slots=True)
@@ -62,7 +63,8 @@ class Restored:
     `kept` holds the positions of every checkpoint still in the store, oldest first, `columns` the states as they
     read what the layers hold. `claimed` is the savepoint that is the job's from now on. `in_doubt` are names that may
     be of other operators than in the snapshot: no time is known of those. `floors` says how far event time had come for
-    key groups of an operator, beyond the least of all.
+    key groups of an operator, beyond the least of all; `parallelism` how many subtasks each operator had, and
+    `unkeyed` what its state without key was.
     """
 
     checkpoint: CheckpointId | None = None
@@ -77,6 +79,8 @@ class Restored:
     columns: Mapping[str, Sequence[Column]] = field(default_factory=dict)
     floors: dict[str, list[Floor]] = field(default_factory=dict)
     in_doubt: frozenset[str] = frozenset()
+    parallelism: dict[str, int] = field(default_factory=dict)
+    unkeyed: Mapping[str, Unkeyed] = field(default_factory=dict)
 
     def _known(self, chain: Chain) -> Mapping[int, TimeReport]:
         """Give the event times of a chain's subtasks, as far as its names mean what they did."""
@@ -204,6 +208,7 @@ def restore(
         restored.close()
         raise
     for name, operator in manifest.operators.items():
+        restored.parallelism[name] = operator.parallelism
         restored.stacks[name] = [
             (KeyGroupRange(run.start, run.end), [restored.layers[index] for index in run.layers])
             for run in operator.stacks

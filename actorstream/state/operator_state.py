@@ -30,6 +30,7 @@ from actorstream.state.cold_read import ColdReads
 from actorstream.state.entries import HEAD_BYTES, VALUE, Slots, take_apart
 from actorstream.state.epochs import Weight
 from actorstream.state.key_space import KeySpace
+from actorstream.state.keys_of import keys_of
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
 from actorstream.state.missing import MISSING
@@ -38,7 +39,7 @@ from actorstream.state.slice_table import SliceTable
 from actorstream.state.timers import TimerTable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actorstream.codec.values import Codec
     from actorstream.model.ids import OperatorNumber, StateNumber
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 _SETTLE_AT_ONCE = 5_000  # entries, about 1 ms
 _LOOK_AT = 100  # entries of a layer
 _STATE_AT = HEAD_BYTES - 2
-StateKind: TypeAlias = Literal["value", "map", "timers", "slices"]
+StateKind: TypeAlias = Literal["value", "map", "timers", "slices", "broadcast", "list"]
+_UNKEYED = frozenset({"broadcast", "list"})
 _Frozen: TypeAlias = "tuple[Epochs[Any], Part[Any]]"
 
 
@@ -181,19 +183,36 @@ class OperatorState:
         self.timers = timers[0] if timers else None
         slices = [SliceTable(column, self._space) for column in columns if column.kind == "slices"]
         self.slices = slices[0] if slices else None
+        # What belongs to no key lies as the map of a key of ours (state/unkeyed.py).
+        self.unkeyed = {column.name: MapTable(column, self._space) for column in columns if column.kind in _UNKEYED}
+        self.before_freeze: list[Callable[[], None]] = []
         before_key = {"value": 0, "map": 0, "slices": TIME_BYTES}
         self._keys_at = {
             column.number.to_bytes(2): before_key[column.kind] for column in columns if column.kind in before_key
         }
         self._has_rows = bool(values)
-        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values(), *timers, *slices]
+        self._tables: list[Epochs[Any]] = [self.rows, *self.maps.values(), *timers, *slices, *self.unkeyed.values()]
         self._waiting: list[Generation] = []
         self._cold_reads = ColdReads(self.rows, stack)
         self._budget: Budget | None = None
 
+    @property
+    def key_groups(self) -> KeyGroupRange:
+        """The key groups of this subtask."""
+        return self._space.key_groups
+
+    @property
+    def max_parallelism(self) -> int:
+        """How many key groups there are."""
+        return self._space.max_parallelism
+
     def key_group(self, key: object) -> int:
         """Give the key group of a key."""
         return self._space.key_group(key)
+
+    def owns(self, key: object) -> bool:
+        """Tell whether a key belongs to this subtask."""
+        return self.key_group(key) in range(*self.key_groups)
 
     def stored_key(self) -> object:
         """Give some key that has state in the layers; MISSING where none is found at once."""
@@ -211,6 +230,14 @@ class OperatorState:
                             return decode_key_at(wholes.key or entry_key, at + (0 if wholes.key else HEAD_BYTES))[0]
         return MISSING
 
+    def keys_of(self, name: str) -> list[object]:
+        """Give every key that has something of a value, list or map state, in the order of their encodings.
+
+        Also keys whose value has expired: reads every entry of the state in the layers.
+        """
+        column = next(column for column in self.columns if column.name == name)
+        return keys_of(self._space, column, self.maps.get(name, self.rows))
+
     def clear_key(self, key: object) -> None:
         """Forget a key: its row, all its maps and its timers."""
         if self._has_rows:
@@ -225,6 +252,8 @@ class OperatorState:
 
         Call it between records, never inside a handler.
         """
+        for store in self.before_freeze:
+            store()
         self._cold_reads.on_freeze()
         bottom = not self._waiting and not self.stack.layers
         parts = [(table, part) for table in self._tables if (part := table.freeze()) is not None]

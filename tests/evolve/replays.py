@@ -23,6 +23,7 @@ from actorstream.runtime import chain_runner, replay_order, replay_source
 from tests.firing import fired_at_once
 from tests.time.cases import CASES
 from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Event
+from tests.time.ruled import ruled
 
 EPOCH = 1_700_000_000
 REPLAY = import_module("actorstream.evolve.replay")
@@ -55,6 +56,8 @@ MANNERS = (
     Manner(fetch=1, ahead=1, piece=1, fired=2, parallelism=3),
     Manner(fetch=100, piece=512, fired=3),
 )
+
+REPLAYED = {**CASES, "broadcast, two inputs": ruled}
 
 
 def arrived(event: Event) -> float:
@@ -92,7 +95,7 @@ def pipeline_of(root: Path, case: str, parallelism: int = 1) -> tuple[Pipeline, 
         )
         for side in SIDES
     )
-    streams = CASES[case](left, right)
+    streams = REPLAYED[case](left, right)
     for name, stream in streams.items():
         stream.map(repr, parallelism=parallelism).sink(EventLog(str, root / "out" / name), name=f"{name}-log")
     # The cases leave names to us; with a store, whoever keeps state must be named.

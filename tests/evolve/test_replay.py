@@ -16,8 +16,7 @@ from actorstream.errors import JobFailed, UserCodeError
 from actorstream.evolve import ReplayProgress, replay
 from actorstream.model.key_groups import key_group_of
 from tests.crash.process import ROOT
-from tests.evolve.replays import EPOCH, MANNERS, Manner, digests_in, pipeline_of, record, replay_in, values_in
-from tests.time.cases import CASES
+from tests.evolve.replays import EPOCH, MANNERS, REPLAYED, Manner, digests_in, pipeline_of, record, replay_in, values_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ async def write(log: EventLog[Note], *notes: Note) -> None:
         await log.extend(notes)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", REPLAYED)
 async def test_a_replay_gives_the_same_bytes_however_it_is_run(case: str, tmp_path: Path) -> None:
     """T136: in other batches, other rounds of firing, with other parallelism and with many checkpoints."""
     await record(tmp_path, seed=sum(map(ord, case)))

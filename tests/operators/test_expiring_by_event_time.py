@@ -75,7 +75,8 @@ def test_timer_of_event_time_reads_and_writes_at_its_own_time(shelf: Shelf) -> N
 def test_timer_of_the_clock_writes_at_the_watermark(shelf: Shelf) -> None:
     """Its own time is not of the records' clock: it would keep alive for years what it writes."""
     keeper = Keeper(Timed, shelf, Hands(10**15))
-    set_timer: Any = lambda _: keeper.binding.context.set_timer(0.0, "t", domain="processing")  # noqa: E731
+    ctx: Any = keeper.binding.context
+    set_timer: Any = lambda _: ctx.set_timer(0.0, "t", domain="processing")  # noqa: E731
     keeper.feed(("a", set_timer), times=[100], marks=[95])
     assert keeper.fire(10**15) == [("t", 0, 9)]
     assert keeper.feed(("a", look), times=[100], marks=[104]) == [9]

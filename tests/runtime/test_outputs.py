@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import pytest
 
-from actorstream.graph.nodes import Forward, Keyed, NodeId, Partitioning, Rebalance
+from actorstream.graph.nodes import Broadcast, Forward, Keyed, NodeId, Partitioning, Rebalance
 from actorstream.graph.plan import Exchange
 from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
-from actorstream.model.signals import Barrier, EndOfInput
+from actorstream.model.signals import Barrier, EndOfInput, Watermark
 from actorstream.operators.step_text import Lists
 from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.outputs import ExchangeOutput
@@ -44,6 +45,28 @@ def test_rebalance_gives_each_batch_to_the_next_subtask() -> None:
         assert receivers.output.send(Lists([value], None, None), None) == 1
 
     assert sorted(map(sorted, receivers.taken())) == [[[0], [3]], [[1]], [[2]]]
+
+
+@pytest.mark.parametrize("wire", [False, True])
+def test_broadcast_gives_each_batch_to_every_subtask_and_counts_it_once(*, wire: bool) -> None:
+    """In one order, with watermarks and barriers where they belong."""
+    receivers = Receivers(3, Broadcast(), wire=wire)
+    assert receivers.output.send(Lists([1, 2], None, [10, 20]), None, 15) == 2
+    assert receivers.output.send(Lists([], None, []), None, 30) == 0
+    receivers.output.signal(Barrier(CheckpointId(1)))
+    assert receivers.output.send(Lists([3], None, [40]), None) == 1
+
+    assert receivers.taken() == [[[1, 2], Watermark(30), Barrier(CheckpointId(1)), [3]]] * 3
+
+
+def test_a_broadcast_waits_for_the_slowest_subtask() -> None:
+    """As every exchange does: a record once taken never stops half-way."""
+    receivers = Receivers(2, Broadcast(), records_max=2)
+    receivers.output.send(Lists([1, 2], None, None), None)
+    receivers.mailboxes[0].lanes[0].take()
+    assert not receivers.output.has_credit()
+    receivers.mailboxes[1].lanes[0].take()
+    assert receivers.output.has_credit()
 
 
 def test_empty_batch_is_not_sent_and_takes_no_turn() -> None:

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from tests.simulation.jobs import JOBS
+from tests.simulation.jobs import DRAWN
 from tests.simulation.running import Plan, Session, draw
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def draw_evolution(seed: int, **fixed: object) -> Evolution:
     """Draw one; `fixed` are attributes of the plan that are not left to chance."""
     rng = random.Random(f"evolution {seed}")
     plan = replace(
-        draw(seed, job=rng.choice(list(JOBS)), events=rng.choice((40, 60, 90)), restarts=rng.random() < 0.8),
+        draw(seed, job=rng.choice(DRAWN), events=rng.choice((40, 60, 90)), restarts=rng.random() < 0.8),
         pause=rng.choice((0.06, 0.12)),  # else it would be over before anybody asks
         timeout=rng.choice((0.06, 60.0, 60.0, 60.0)),
     )

@@ -36,6 +36,7 @@ from tests.simulation.stages import (
     add_up,
     write_down,
 )
+from tests.simulation.unkeyed_stages import Checked, CheckedModel, Keeper, KeeperModel
 
 MAX_PARALLELISM = 8
 
@@ -166,6 +167,13 @@ def _around(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[st
     events.map(lambda event: Result(event.key, event, 0, 0)).filter(odd).sink(sinks["beside"], name="beside")
 
 
+def _without_key(_: Pipeline, streams: Mapping[str, Stream[Event]], sinks: Mapping[str, Sink[Result]]) -> None:
+    """A broadcast stream, and a process without key in the actor of a source."""
+    keyed = streams["a"].key_by(lambda event: event.key)
+    keyed.connect(streams["b"].broadcast()).process(Checked, name="checked").sink(sinks["out"], name="out")
+    streams["a"].process(Keeper, name="keeper").sink(sinks["kept"], name="kept")
+
+
 _SIDES = ("left", "right")
 _OUT = {"out": Output("tally")}
 JOBS: Mapping[str, SimulatedJob] = {
@@ -218,5 +226,19 @@ JOBS: Mapping[str, SimulatedJob] = {
             droppable=frozenset({"latest"}),
             alone=("in-a",),
         ),
+        SimulatedJob(
+            "without-key",
+            _without_key,
+            {
+                "checked": Stage(CheckedModel),
+                "keeper": Stage(KeeperModel, feeds=lambda event: (event,) if event.source == "a" else ()),
+            },
+            {"out": Output("checked"), "kept": Output("keeper")},
+            ("a", "b"),
+            alone=("in-b",),
+        ),
     )
 }
+
+DRAWN = [name for name in JOBS if name != "without-key"]
+"""What a seed chooses from: it means what it meant before there were others, whose tests name them."""

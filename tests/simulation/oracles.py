@@ -34,6 +34,7 @@ from actorstream.runtime.restoring import restore
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
+from actorstream.state.unkeyed import BROADCAST_KEY, read_lists
 from tests.simulation.jobs import MAX_PARALLELISM
 from tests.simulation.stages import STATE_KEYS, Event, Result, settled
 
@@ -198,7 +199,7 @@ class Cuts:
             stack=LayerStack.covering(everything, restored.stacks.get(operator, ())),
             name=operator,
         )
-        return _StateReader(state, columns)
+        return _StateReader(state, columns, OperatorNumber(entry.number))
 
 
 class Outputs:
@@ -297,14 +298,23 @@ class _Expected:
 
 
 class _StateReader:
-    """Asks an operator's state for all that it holds of one key."""
+    """Asks an operator's state for all that it holds of one key, and of what has none, all that speaks of the key."""
 
-    def __init__(self, state: OperatorState, columns: Sequence[StateColumn]) -> None:
+    def __init__(self, state: OperatorState, columns: Sequence[StateColumn], operator: OperatorNumber) -> None:
         self._state = state
+        self._broadcast = {column.name: column for column in columns if column.kind == "broadcast"}
+        lists = [column for column in columns if column.kind == "list"]
+        self._lists = {column.name: list(read_lists(state.stack, operator, column)) for column in lists}
         self._values = [column.name for column in columns if column.kind == "value"]
 
     def read(self, key: str) -> dict[str, object]:
         states: dict[str, object] = {name: dict(table.peek(key)) for name, table in self._state.maps.items()}
+        for name in self._broadcast:
+            entries: Any = self._state.unkeyed[name].peek(BROADCAST_KEY)
+            states[name] = {lane: value for lane, value in entries if lane.endswith(f":{key}")}
+        for name, lists in self._lists.items():
+            notes: Any = [each for stored in lists if stored is not None for each in stored.items]
+            states[name] = [note for note in notes if f":{key}#" in note]
         row = self._state.rows.peek(key) if self._values else MISSING
         if row is not MISSING:
             values = (row,) if len(self._values) == 1 else cast("tuple[object, ...]", row)

@@ -46,7 +46,7 @@ from tests.simulation.inputs import (
     lay_out,
     partitions_of,
 )
-from tests.simulation.jobs import JOBS
+from tests.simulation.jobs import DRAWN, JOBS
 from tests.simulation.oracles import BrokenPromiseError, Oracles
 from tests.simulation.sources import Pile, Trickle
 from tests.simulation.stages import Event, Result
@@ -162,7 +162,7 @@ def draw(seed: int, **fixed: object) -> Plan:
     sessions.append(Session(parallelism, power=True))
     drawn = Plan(
         seed,
-        job=rng.choice(list(JOBS)),
+        job=rng.choice(DRAWN),
         policy=rng.choice(("fifo", "random", "random", "pct")),
         events=rng.choice((20, 40, 60)),
         sessions=tuple(sessions),

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from tests.simulation import mutants, mutants_of_evolution, mutants_of_storage
+from tests.simulation import mutants, mutants_of_evolution, mutants_of_storage, mutants_of_unkeyed
 from tests.simulation.mutation import MUTANTS, Mutant
 from tests.simulation.oracles import BrokenPromiseError
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(90)]
 
 SEEDS_MAX = 150
-ALL = (mutants, mutants_of_storage, mutants_of_evolution)  # importing them enters their mutants
+ALL = (mutants, mutants_of_storage, mutants_of_evolution, mutants_of_unkeyed)  # importing them enters their mutants
 
 
 def kill(mutant: Mutant) -> tuple[int, BrokenPromiseError] | None:

@@ -36,10 +36,12 @@ from actorstream.runtime.restoring import Restored
 from actorstream.runtime.statistics import SubtaskStatistics
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
+from actorstream.state.unkeyed import Unkeyed, read_broadcast
 from actorstream.system.offload import ThreadOffload
 from tests.runtime.running_chain import SteppingClock
 from tests.time.cases import CASES
 from tests.time.driving import Event
+from tests.time.ruled import ruled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,6 +86,7 @@ def _expiring(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any
 MOVED: dict[str, Case] = {
     **{name: case for name, case in CASES.items() if name not in {"windows on all", "all of a union with itself"}},
     "expiring by event time": _expiring,
+    "broadcast, two inputs": ruled,
 }
 """What is not keyed has one subtask, whatever the parallelism."""
 
@@ -134,6 +137,7 @@ class Moved:
 
     watermark: Restored
     runs: list[Run] = field(default_factory=list)
+    unkeyed: Unkeyed | None = None
 
 
 class Planned:
@@ -153,6 +157,7 @@ class Planned:
         self.taps = {(edge.source, edge.output): name for name, edge in edges.items() if edge.source == self.node}
         self.wants_changes = case.startswith("table")
         self.by_clock = "by the clock" in case
+        self.broadcasts = case.startswith("broadcast")
         self._plans: dict[int, Plan] = {}
 
     def chain(self, parallelism: int) -> Chain:
@@ -192,7 +197,9 @@ class One:
             definition = cast("TimedDefinition", node.spec.definition)
             bindings.operator = definition.open(node.name, self.state, self.clock)
         elif process is not None:
-            bindings.process = ProcessBinding(node.name, cast("Any", process), self.state, self.clock)
+            place = number, chain.parallelism
+            made = ProcessBinding(node.name, cast("Any", process), self.state, self.clock, place, moved.unkeyed)
+            bindings.process = made
         self.lanes = {exchange: Mailbox[Any, Any](1, 1_000_000).lanes[0] for exchange in chain.outputs}
         runner.outputs = {exchange: ExchangeOutput(exchange, [lane]) for exchange, lane in self.lanes.items()}
         self.given: list[Given] = []
@@ -224,7 +231,8 @@ class One:
     async def take(self, side: int, events: Sequence[Event]) -> None:
         await self.finish()
         times = [event.at * SECOND for event in events]
-        keys: list[object] = [event.key for event in events]
+        to_all = side and self.planned.broadcasts
+        keys: list[object] | None = None if to_all else [event.key for event in events]
         await self.runner.work(Batch([self._value(side, event) for event in events], times, keys), 0, side)
         await self.finish()
 
@@ -267,6 +275,15 @@ class One:
         return late
 
 
+def unkeyed_in(runs: list[Run], state: OperatorState, parallelism: int) -> Unkeyed:
+    """Read what belongs to no key, as a restore does."""
+    stack = LayerStack.covering(KeyGroupRange(0, GROUPS), runs)
+    columns = [column for column in state.columns if column.kind == "broadcast"]
+    found = {column.name: list(read_broadcast(stack, OperatorNumber(1), column)) for column in columns}
+    stack.release()
+    return Unkeyed(parallelism, found)
+
+
 class Subtasks:
     """All subtasks, as they are now."""
 
@@ -277,10 +294,10 @@ class Subtasks:
         self.late: set[Any] = set()
         self._start(parallelism, [], Restored())
 
-    def _start(self, parallelism: int, runs: list[Run], known: Restored) -> None:
+    def _start(self, parallelism: int, runs: list[Run], known: Restored, unkeyed: Unkeyed | None = None) -> None:
         self.chain = self.planned.chain(parallelism)
         self.subtasks = [
-            One(self.planned, self.chain, number, range_of(number, parallelism, GROUPS), Moved(known, runs))
+            One(self.planned, self.chain, number, range_of(number, parallelism, GROUPS), Moved(known, runs, unkeyed))
             for number in range(parallelism)
         ]
 
@@ -307,7 +324,8 @@ class Subtasks:
         ]
         runs = [run for one in self.subtasks for run in one.state.stack.runs()]
         self.collect()
-        self._start(parallelism, runs, Restored(times={self.chain.name: times}, floors={name: floors}))
+        known = Restored(times={self.chain.name: times}, floors={name: floors})
+        self._start(parallelism, runs, known, unkeyed_in(runs, self.subtasks[0].state, len(self.subtasks)))
         for one in self.subtasks:
             one.clock.seconds = seconds
 
@@ -317,7 +335,12 @@ class Subtasks:
                 await one.passed(step.seconds)
                 continue
             for side in (0, 1):
-                mine = [each for where, each in step.events if where == side and group_of(each) in range(*one.groups)]
+                to_all = side and self.planned.broadcasts
+                mine = [
+                    each
+                    for where, each in step.events
+                    if where == side and (to_all or group_of(each) in range(*one.groups))
+                ]
                 if mine:
                     await one.take(side, mine)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ["tests/typing/programs.py", "tests/typing/edge.py"]
+PROGRAMS = ["tests/typing/programs.py", "tests/typing/edge.py", "tests/typing/broadcast_programs.py"]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
