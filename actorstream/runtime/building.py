@@ -288,7 +288,6 @@ class _Builder:
         if chain.stateful is None:
             return None
         name = chain.stateful.name
-        columns = self._columns[name]
         max_parallelism = self._context.plan.graph.max_parallelism
         key_groups = range_of(identity.subtask, chain.parallelism, max_parallelism)
         states = self._numbers.states[name]
@@ -296,7 +295,7 @@ class _Builder:
             operator=self._numbers.number_operator(name)[1],
             columns=[
                 StateColumn(self._numbers.number_state(name, column.name)[1], column.name, column.kind, column.codec)
-                for column in columns
+                for column in self._columns[name]
                 if column.name in states
             ],
             key_groups=key_groups,
@@ -373,12 +372,13 @@ class _Builder:
             tolerated_failures=settings.tolerated_failures,
             latest_completed=self._restored.checkpoint,
         )
+        writer = ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns, settings)
         return CoordinatorActor(
             world=context.world,
             documents=context.documents,
             protocol=protocol,
             directory=context.directory,
-            manifests=ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns),
+            manifests=writer,
             tell={identity: subtask.mailbox.tell for identity, subtask in self._subtasks.items()},
             answer=context.answer,
             in_use=self._layers_in_use,
