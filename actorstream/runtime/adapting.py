@@ -4,7 +4,7 @@
     allow_dropped  ["old", "views.last"]    an operator's state, positions or output, or one state of it, is not needed
 
 Numbers in layers stay, whatever a name becomes; what is dropped loses its name, so that one who has it later starts
-empty.
+empty, at the beginning of event time.
 
 A service may say the same at each start: what was said to the run that took the snapshot too (`Manifest.restore_as`,
 `allow_dropped`) is done by then. Done again, two names that were exchanged would be exchanged back, and a dropped name
@@ -115,6 +115,16 @@ def _without(manifest: Manifest, dropped: Collection[str]) -> Manifest:
         operators=operators,
         sources={name: splits for name, splits in manifest.sources.items() if name not in dropped},
         sinks=[token for token in manifest.sinks if token.operator not in dropped],
+        times=[_time_without(entry, dropped) for entry in manifest.times if entry.chain not in dropped],
+    )
+
+
+def _time_without(entry: TimeEntry, dropped: Collection[str]) -> TimeEntry:
+    """Forget event time as well: one who has the name later starts at its beginning, and finds nothing late."""
+    return entry._replace(
+        assigned={name: time for name, time in entry.assigned.items() if name not in dropped},
+        parts={name: parts for name, parts in entry.parts.items() if name not in dropped},
+        told={name: told for name, told in entry.told.items() if name.rpartition(":")[0] not in dropped},
     )
 
 
