@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 
-from actorstream.codec.evolution import Evolution, header_of
+from actorstream.codec.evolution import Evolution
 from actorstream.codec.values import codec_for
 from actorstream.errors import InvariantError, PlanError, PromotedError, StoreError
 from actorstream.eventlog.encoding import Encoded, RecordEncoder
@@ -325,7 +325,7 @@ class EventLog(Generic[T]):
         log = await self._opened()
         if self._writing is None or self._writing[0] is not log:
             try:
-                number = await self._declare(log)
+                declared = await self._declare(log)
             except PromotedError:
                 return await self._writable()
             encoder = RecordEncoder(
@@ -334,7 +334,7 @@ class EventLog(Generic[T]):
                 key=self._key,
                 timestamp=self._timestamp,
                 what=repr(self),
-                header=header_of(number),
+                declared=declared,
             )
             if self._writing is None or self._writing[0] is not log:
                 self._writing = (log, encoder)
@@ -355,8 +355,8 @@ class EventLog(Generic[T]):
                 if before is None or before[1].header != encoder.header:
                     raise
 
-    async def _declare(self, log: OpenLog) -> int:
-        """Give the number that stands before this type's records, once it is in the ledger."""
+    async def _declare(self, log: OpenLog) -> DeclaredType | None:
+        """Give this type with the number that stands before its records, once it is in the ledger."""
         schema = self._codec().schema
         declared = DeclaredType(schema.fingerprint, schema.shape, self._evolution.version)
         return await log.submit(DeclareType(declared, self._readable().check))
