@@ -45,7 +45,7 @@ class _UntypedLog(EventLog[object]):
 
     def _schemas_of(self, log: OpenLog) -> RecordSchemas[object]:
         del log
-        return RecordSchemas(self._codec(), AS_DECLARED, list, repr(self))
+        return RecordSchemas(self._codec(), AS_DECLARED, None, repr(self))
 
     async def _declare(self, log: OpenLog) -> DeclaredType | None:
         declared = await log.world.offload.run(log.declared_types)
