@@ -149,7 +149,7 @@ class EventLog(Generic[T]):
         """
         log, encoder = await self._writable()
         encoded = encoder.encode([value], log.world.clock.now_us())
-        firsts = await self._append(log, encoded)
+        firsts = await self._append(log, encoder, encoded)
         ((partition, offset),) = firsts.items()
         return LogPosition(partition, offset)
 
@@ -162,12 +162,13 @@ class EventLog(Generic[T]):
             CodecError: As for `append`; earlier pieces may have been written.
             StoreError: As for `append`.
         """
-        log, encoder = await self._writable()
         positions = Positions()
         source = iter(values)
-        while piece := await self._next_piece(log, encoder, source):
-            positions.add(piece.partitions, await self._append(log, piece))
-        return positions
+        while True:
+            log, encoder = await self._writable()
+            if (piece := await self._next_piece(log, encoder, source)) is None:
+                return positions
+            positions.add(piece.partitions, await self._append(log, encoder, piece))
 
     def view(self, *, start: LogStart = "earliest", stop: LogStop | None = None) -> LogView[T]:
         """Give a part of the log as a source: see `LogView`."""
@@ -340,7 +341,7 @@ class EventLog(Generic[T]):
                 self._writing = (log, encoder)
         return self._writing
 
-    async def _append(self, log: OpenLog, encoded: Encoded) -> dict[int, int]:
+    async def _append(self, log: OpenLog, encoder: RecordEncoder[T], encoded: Encoded) -> dict[int, int]:
         """Append to the log, or to the records that take its place meanwhile, if these number types as it does.
 
         Raises:
@@ -350,9 +351,8 @@ class EventLog(Generic[T]):
             try:
                 return await log.submit(Append(encoded.bodies, encoded.size))
             except PromotedError:
-                before = self._writing
-                log, encoder = await self._writable()
-                if before is None or before[1].header != encoder.header:
+                log, current = await self._writable()
+                if current.header != encoder.header:  # also that of whoever wrote first after the promotion
                     raise
 
     async def _declare(self, log: OpenLog) -> DeclaredType | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actorstream.errors import StoreError
+from actorstream.errors import PromotedError, StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.evolve import promote
 from tests.eventlog.setting import Identity, values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
 
@@ -117,3 +120,51 @@ async def test_a_type_that_the_log_does_not_know_any_more_is_refused_until_its_p
     async with EventLog(Newest, tmp_path / "log") as log, log.writer(Identity(attempt=3, restored=2)) as writer:
         await writer.commit(token)
         assert await values_of(log) == [*(Newest(each.n, each.who) for each in NEW), Newest(4, "job", 1)]
+
+
+def _meanwhile(doing: Coroutine[Any, Any, object]) -> None:
+    """Do something while this thread's loop stands still."""
+    thread = threading.Thread(target=lambda: asyncio.run(doing))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("others_first", [True, False])
+async def test_records_encoded_before_a_promotion_are_not_appended_under_the_old_number(
+    tmp_path: Path, *, others_first: bool
+) -> None:
+    """Whoever appends first after it has the log's new encoder made: that is not the one that made these."""
+    log = await _log(tmp_path)
+
+    async def promoted() -> None:
+        await _promote(tmp_path)
+        if others_first:
+            await log.append(New(9, "first"))
+
+    def values() -> Iterator[New]:
+        yield from (New(100 + i, "y") for i in range(300))
+        _meanwhile(promoted())
+        yield New(400, "y")
+
+    with pytest.raises(PromotedError, match="Open it anew"):
+        await log.extend(values())
+    expected = [*NEW, New(9, "first")] if others_first else NEW
+    assert await values_of(log) == expected
+    await log.extend(New(i, "z") for i in range(3))
+    assert await values_of(log) == [*expected, *(New(i, "z") for i in range(3))]
+
+
+async def test_an_extend_goes_on_over_a_promotion_that_numbers_types_alike(tmp_path: Path) -> None:
+    """The piece that was being made, and those after it."""
+    log = await _log(tmp_path)
+    count = 40_000
+
+    def values() -> Iterator[New]:
+        for i in range(count):
+            if i == 10_000:
+                _meanwhile(_promote(tmp_path, Old))
+            yield New(i, "y")
+
+    positions = await log.extend(values())
+    assert [position.offset for position in positions] == list(range(5, 5 + count))
+    assert await values_of(log) == [New(100), *NEW, *(New(i, "y") for i in range(count))]
