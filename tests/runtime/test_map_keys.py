@@ -50,7 +50,7 @@ class Place(Enum):
     HERE = (0, 0)
 
 
-Grown = Enum("Kind", {"A": "a", "B": "b", "C": "c"})
+Grown = Enum("Kind", {"A": "a", "B": "b", "C": "c"})  # type: ignore[misc]  (the name that it has later)
 
 
 def _column(keys: Any) -> Column:
