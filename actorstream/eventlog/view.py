@@ -336,7 +336,7 @@ def _stretch(log: OpenLog, view: tuple[object, object], times_us: tuple[int | No
         if isinstance(stop, int):
             first = log.row.first_at(stop)
             ends = [end if at is None else min(at, end) for at, end in zip(first, ends, strict=True)]
-    return Stretch(log.folder, starts, list(map(max, starts, ends)), known)
+    return Stretch(log.folder, starts, list(map(max, starts, ends)), known, log.generation.next_offset)
 
 
 def _offsets(log: OpenLog, positions: list[LogPosition], what: str) -> list[int]:
