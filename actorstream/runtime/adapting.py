@@ -40,9 +40,14 @@ def adapt(
     Raises:
         RestoreError: Two operators would have one name.
     """
+    names, dropped = renames(manifest, restore_as, present), drops(manifest, allow_dropped, present)
+    return _without(_renamed(manifest, names), dropped)
+
+
+def drops(manifest: Manifest, allow_dropped: Collection[str], present: Collection[str]) -> Collection[str]:
+    """Give those of the names to be dropped that the snapshot may have in the sense that is meant."""
     done = {name for name in manifest.allow_dropped if name in present}
-    dropped = [name for name in allow_dropped if name not in done]
-    return _without(_renamed(manifest, renames(manifest, restore_as, present)), dropped)
+    return [name for name in allow_dropped if name not in done]
 
 
 def renames(manifest: Manifest, restore_as: Mapping[str, str], present: Collection[str]) -> Mapping[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.settings import Settings
+from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
 from tests.api.evolving import has_read
 from tests.runtime.doubles import Splits, Target
@@ -103,6 +104,41 @@ async def test_an_old_snapshot_is_read_as_told_however_often(tmp_path: Path) -> 
         async with pipeline.run(store=tmp_path / store, restore=savepoint, settings=_EXCHANGED) as job:
             await has_read(job, 10)
         assert max(value for value in out.committed if value < 1000) == 20
+
+
+async def _kept(root: Path, logs: dict[str, str], count: int, **settings: Any) -> dict[str, list[int]]:
+    """Copy logs, by name of the source, from where the store says on; give what each source had kept at the start."""
+    pipeline = Pipeline("copies")
+    kept: dict[str, list[int]] = {}
+    opened = {name: EventLog(int, root / log) for name, log in logs.items()}
+    for name, log in opened.items():
+        pipeline.source(log, name=name).sink([].append, name=f"copy-of-{name}")
+    run = pipeline.run(store=root / "store", settings=Settings(**settings), checkpoint_interval=None)
+    async with run as job:
+        for name, log in opened.items():
+            (kept[name],) = [each.positions for each in await log.consumers() if each.name.endswith(f"/{name}")]
+        await has_read(job, count)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("settings", "logs", "count", "kept"),
+    [
+        ({"allow_dropped": ["in"]}, {"in": "fresh", "beside": "short"}, 9, {"in": [-1], "beside": [2]}),
+        ({"restore_as": {"in": "beside", "beside": "in"}}, {"beside": "longs", "in": "short"}, 0,
+         {"beside": [29], "in": [2]}),
+    ],
+    ids=["dropped", "exchanged"],
+)  # fmt: skip
+async def test_a_log_is_not_told_the_positions_of_another_source_of_that_name(
+    tmp_path: Path, settings: dict[str, Any], logs: dict[str, str], count: int, kept: dict[str, list[int]]
+) -> None:
+    """It would let records go that the job has not read."""
+    for log, records in (("longs", 30), ("short", 3), ("fresh", 9)):
+        async with EventLog(int, tmp_path / log) as written:
+            await written.extend(range(records))
+    assert await _kept(tmp_path, {"in": "longs", "beside": "short"}, 33) == {"in": [-1], "beside": [-1]}
+    assert await _kept(tmp_path, logs, count, **settings) == kept
 
 
 async def test_names_are_exchanged_back_after_a_start_that_did_not_ask_for_it(tmp_path: Path) -> None:

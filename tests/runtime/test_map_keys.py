@@ -50,7 +50,8 @@ class Place(Enum):
     HERE = (0, 0)
 
 
-Grown = Enum("Kind", {"A": "a", "B": "b", "C": "c"})  # type: ignore[misc]  (the name that it has later)
+Grown = Enum("Kind", {"A": "a", "B": "b", "C": "c"})  # type: ignore[misc]
+"""What Kind is later: under the name that it had."""
 
 
 def _column(keys: Any) -> Column:
