@@ -109,10 +109,11 @@ async def test_an_old_snapshot_is_read_as_told_however_often(tmp_path: Path) -> 
 async def _kept(root: Path, logs: dict[str, str], count: int, **settings: Any) -> dict[str, list[int]]:
     """Copy logs, by name of the source, from where the store says on; give what each source had kept at the start."""
     pipeline = Pipeline("copies")
+    copies: list[int] = []
     kept: dict[str, list[int]] = {}
     opened = {name: EventLog(int, root / log) for name, log in logs.items()}
     for name, log in opened.items():
-        pipeline.source(log, name=name).sink([].append, name=f"copy-of-{name}")
+        pipeline.source(log, name=name).sink(copies.append, name=f"copy-of-{name}")
     run = pipeline.run(store=root / "store", settings=Settings(**settings), checkpoint_interval=None)
     async with run as job:
         for name, log in opened.items():
