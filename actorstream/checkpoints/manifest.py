@@ -150,6 +150,7 @@ class Manifest:
     `drained`: the sources ended though their input had not, so event time is at its end and starts anew. `logs` says,
     by source, where the log is that keeps records for whoever goes on from here. `graph` is the pipeline's fingerprint
     (graph/fingerprint.py).
+    `restore_as` and `allow_dropped` are what the run was told that took it: done by then, and not to be done again.
     """
 
     format: int
@@ -170,6 +171,8 @@ class Manifest:
     drained: bool = False
     logs: dict[str, str] = field(default_factory=dict)
     graph: str = ""
+    restore_as: dict[str, str] = field(default_factory=dict)
+    allow_dropped: list[str] = field(default_factory=list)
     digest: str = ""
 
 

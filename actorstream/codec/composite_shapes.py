@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from actorstream.codec.shapes import Annotation, Raw, Row, Shape, of_class
+from actorstream.codec.shapes import TYPED_DICT, Annotation, Raw, Row, Shape, of_class
 from actorstream.errors import CodecError
 
 if TYPE_CHECKING:
@@ -369,4 +369,5 @@ class NamedDict(Shape):
             "fields": [
                 [key, shape.describe((*above, self)), key in self._required] for key, shape in self._fields.items()
             ],
+            TYPED_DICT: True,
         }

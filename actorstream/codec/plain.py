@@ -11,11 +11,13 @@
     everything else          as it was: numbers, text, times, Decimals, lists, tuples, sets, dicts, None
 
 Records are of a dict class that can be hashed (`PlainRecord`), so that sets of records stay sets. `encode` takes any
-dict for them, and says where a value does not fit. The fields of a dict are written in its own order.
+dict for them, and says where a value does not fit: also one that is no member of its Enum or Literal. The fields of
+a dict are written in its own order.
 """
 
 from __future__ import annotations
 
+import ast
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -251,20 +253,34 @@ def _tagged(members: Mapping[str, _Ways]) -> _Ways:
 
 def _member(shape: Json) -> _Ways:
     values: list[str | int] | None = shape.get("values")
+    if values is not None:
+        check = _one_of(frozenset(values), (str, int), f"what a {shape['enum']} may be: {values}")
+        return _Ways(check, check)
+    # A number stands for a combination of flags: which there are, the schema does not say.
+    name = _one_of(frozenset(shape["names"]), (str,), f"what a {shape['enum']} may be: {shape['names']}")
+    return _Ways(
+        _exactly((str, int), f"a name of a {shape['enum']}").lift,
+        lambda value: value if value.__class__ is int else name(value),
+    )
+
+
+def _one_of(choices: frozenset[Any], classes: tuple[type, ...], expected: str) -> Callable[[Any], Any]:
+    """Give what refuses all but these. Of these classes alone: True and 1.0 are equal to 1."""
 
     def check(value: object) -> object:
-        by_name = values is None and value.__class__ in (str, int)
-        if by_name or (values is not None and value.__class__ is not bool and value in values):
+        if value.__class__ in classes and value in choices:
             return value
-        raise _off(value, f"what a {shape['enum']} may be: {values or shape['names']}")
+        raise _off(value, expected)
 
-    return _Ways(check, check)
+    return check
 
 
 def _literal(spoken: list[str]) -> _Ways:
-    if is_plain_literal(spoken):
-        return _exactly((int, str, type(None)), " or ".join(spoken))
-    return _scalar("any")
+    if not is_plain_literal(spoken):
+        return _scalar("any")
+    classes, expected = (int, str, type(None)), " or ".join(spoken)
+    choices = frozenset(map(ast.literal_eval, spoken))
+    return _Ways(_exactly(classes, expected).lift, _one_of(choices, classes, expected))
 
 
 def _record(shape: Json, above: _Above) -> _Ways:

@@ -13,7 +13,7 @@ from xxhash import xxh3_64_hexdigest
 from actorstream.codec.annotations import shape_of
 from actorstream.codec.contract import Schema as Schema
 from actorstream.codec.self_describing import SELF_DESCRIBING
-from actorstream.codec.shapes import Opaque, Shape
+from actorstream.codec.shapes import TYPED_DICT, Opaque, Shape
 
 Json: TypeAlias = Any
 
@@ -28,7 +28,16 @@ def schema_of_shape(shape: Shape) -> Schema:
     if isinstance(shape, Opaque):
         return SELF_DESCRIBING.schema
     described = shape.describe(())
-    return Schema(xxh3_64_hexdigest(json.dumps(described, sort_keys=True).encode()), described)
+    return Schema(xxh3_64_hexdigest(json.dumps(_told_apart(described), sort_keys=True).encode()), described)
+
+
+def _told_apart(described: Json) -> Json:
+    """Give a description without what older versions did not write: a fingerprint is for ever."""
+    if isinstance(described, list):
+        return [_told_apart(each) for each in described]
+    if isinstance(described, dict):
+        return {key: _told_apart(each) for key, each in described.items() if key != TYPED_DICT}
+    return described
 
 
 def kind_of(shape: Json) -> str:

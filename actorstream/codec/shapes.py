@@ -39,6 +39,9 @@ Annotation: TypeAlias = Any
 Raw: TypeAlias = Any
 """A value of a known shape, or what an untyped reading of its bytes gave."""
 
+TYPED_DICT: Final = "typed dict"
+"""Marks the description of one: its values may lack what is not required, where those of other records lack nothing."""
+
 _READ_AS_THEY_ARE: Final = frozenset({type(None), bool, int, float, str, bytes})
 _INSTANT_MIN = datetime.min.replace(tzinfo=UTC)
 _INSTANT_MAX = datetime.max.replace(tzinfo=UTC)

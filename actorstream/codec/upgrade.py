@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorstream.codec.schema import kind_of
+from actorstream.codec.shapes import TYPED_DICT
 from actorstream.codec.widening import DifferenceError, differs, is_scalar, widen
 from actorstream.errors import CodecError
 
@@ -170,11 +171,14 @@ class _Comparison:
         had = {name: shape for name, shape, _ in old["fields"]}
         has = [name for name, _, _ in new["fields"]]
         gone = {self._renamed(name, has): name for name in had if name not in has}
+        optional = _may_be_missing(old, new)
         steps: list[tuple[str, str, Step | None]] = []
         missing: str | None = None
         for name, shape, required in new["fields"]:
             source = name if name in had else gone.get(name)
             if source is not None:
+                if required and source in optional:
+                    raise _was_optional(f"{place}.{name}", name)
                 steps.append((name, source, self.step(had[source], shape, f"{place}.{name}")))
                 if missing is not None and new["by"] == "position":
                     raise DifferenceError(
@@ -255,6 +259,20 @@ def _tag_of(shape: Json) -> str:
 def _added(place: str, name: str, gone: list[str]) -> DifferenceError:
     renamed = f", or say rename={{{gone[0]!r}: {name!r}}} if that is what it was called" if gone else ""
     return DifferenceError(f"{place} was added without a default", f"give {name!r} a default{renamed}")
+
+
+def _may_be_missing(old: Json, new: Json) -> frozenset[str]:
+    """Name the fields that bytes of a record may lack: of a TypedDict, of all others each field is stored.
+
+    Older versions did not note what a TypedDict is: then what it is now is taken for what it was.
+    """
+    if TYPED_DICT not in old and TYPED_DICT not in new:
+        return frozenset()
+    return frozenset(name for name, _, required in old["fields"] if not required)
+
+
+def _was_optional(place: str, name: str) -> DifferenceError:
+    return DifferenceError(f"{place} was not required, and is now: values may lack it", f"keep {name!r} NotRequired")
 
 
 def names_in(shape: Json) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from actorstream.codec.contract import RECORD_BYTES_MAX, check_size
+from actorstream.codec.evolution import header_of
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.eventlog.instants import instant_us
 from actorstream.eventlog.positions import dealt_partitions, in_array, same_partition
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from actorstream.codec.contract import Codec
     from actorstream.eventlog.instants import Time
+    from actorstream.eventlog.ledger import DeclaredType
 
 T = TypeVar("T")
 
@@ -48,7 +50,8 @@ class RecordEncoder(Generic[T]):
         key: Records of equal key go to one partition, by the stable hash of the encoded key; None: in turn.
         timestamp: Gives a record's time; None: the clock's at the call.
         what: Names the log in errors.
-        header: Stands before each payload: see codec/evolution.py.
+        declared: What the log's ledger calls the type: its number stands before each payload (codec/evolution.py).
+            None: nothing was declared, and nothing stands there.
     """
 
     def __init__(
@@ -59,10 +62,11 @@ class RecordEncoder(Generic[T]):
         key: Callable[[T], Hashable] | None,
         timestamp: Callable[[T], Time] | None,
         what: str,
-        header: bytes = b"",
+        declared: DeclaredType | None = None,
     ) -> None:
         """Begin the round of partitions at 0."""
-        self.header = header
+        self.declared = declared
+        self.header = b"" if declared is None else header_of(declared.number)
         self._encode = codec.encode
         self._partitions = partitions
         self._key = key

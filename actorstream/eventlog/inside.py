@@ -56,7 +56,7 @@ class _AsItLies:
 
 def as_it_lies() -> RecordSchemas[bytes]:
     """Give what reads every record as the bytes that it is."""
-    return RecordSchemas(_AsItLies(), AS_DECLARED, list, "a log's bytes")
+    return RecordSchemas(_AsItLies(), AS_DECLARED, None, "a log's bytes")
 
 
 async def look_inside(log: EventLog[T]) -> Inside[T]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 import anyio
 
-from actorstream.codec.evolution import Evolution, header_of
+from actorstream.codec.evolution import Evolution
 from actorstream.codec.values import codec_for
 from actorstream.errors import InvariantError, PlanError, PromotedError, StoreError
 from actorstream.eventlog.encoding import Encoded, RecordEncoder
@@ -149,7 +149,7 @@ class EventLog(Generic[T]):
         """
         log, encoder = await self._writable()
         encoded = encoder.encode([value], log.world.clock.now_us())
-        firsts = await self._append(log, encoded)
+        firsts = await self._append(log, encoder, encoded)
         ((partition, offset),) = firsts.items()
         return LogPosition(partition, offset)
 
@@ -162,12 +162,13 @@ class EventLog(Generic[T]):
             CodecError: As for `append`; earlier pieces may have been written.
             StoreError: As for `append`.
         """
-        log, encoder = await self._writable()
         positions = Positions()
         source = iter(values)
-        while piece := await self._next_piece(log, encoder, source):
-            positions.add(piece.partitions, await self._append(log, piece))
-        return positions
+        while True:
+            log, encoder = await self._writable()
+            if (piece := await self._next_piece(log, encoder, source)) is None:
+                return positions
+            positions.add(piece.partitions, await self._append(log, encoder, piece))
 
     def view(self, *, start: LogStart = "earliest", stop: LogStop | None = None) -> LogView[T]:
         """Give a part of the log as a source: see `LogView`."""
@@ -325,7 +326,7 @@ class EventLog(Generic[T]):
         log = await self._opened()
         if self._writing is None or self._writing[0] is not log:
             try:
-                number = await self._declare(log)
+                declared = await self._declare(log)
             except PromotedError:
                 return await self._writable()
             encoder = RecordEncoder(
@@ -334,13 +335,13 @@ class EventLog(Generic[T]):
                 key=self._key,
                 timestamp=self._timestamp,
                 what=repr(self),
-                header=header_of(number),
+                declared=declared,
             )
             if self._writing is None or self._writing[0] is not log:
                 self._writing = (log, encoder)
         return self._writing
 
-    async def _append(self, log: OpenLog, encoded: Encoded) -> dict[int, int]:
+    async def _append(self, log: OpenLog, encoder: RecordEncoder[T], encoded: Encoded) -> dict[int, int]:
         """Append to the log, or to the records that take its place meanwhile, if these number types as it does.
 
         Raises:
@@ -350,13 +351,12 @@ class EventLog(Generic[T]):
             try:
                 return await log.submit(Append(encoded.bodies, encoded.size))
             except PromotedError:
-                before = self._writing
-                log, encoder = await self._writable()
-                if before is None or before[1].header != encoder.header:
+                log, current = await self._writable()
+                if current.header != encoder.header:  # also that of whoever wrote first after the promotion
                     raise
 
-    async def _declare(self, log: OpenLog) -> int:
-        """Give the number that stands before this type's records, once it is in the ledger."""
+    async def _declare(self, log: OpenLog) -> DeclaredType | None:
+        """Give this type with the number that stands before its records, once it is in the ledger."""
         schema = self._codec().schema
         declared = DeclaredType(schema.fingerprint, schema.shape, self._evolution.version)
         return await log.submit(DeclareType(declared, self._readable().check))

@@ -6,6 +6,8 @@
 A writer declares its type before its first record, and gets its number; so whoever finds a number in a record finds
 it in the ledger too. A type is refused that cannot read what was declared before it. What is declared while
 a reader is at work is looked up when its first record comes: a reader that cannot read it stops there, and says so.
+So it is with number 0, too, where a log is opened before anything was declared in it. If it never is, records are what
+the reader takes them for.
 
 Logs of versions that gave no numbers may have several types under 0. Those are read only by a type that reads the
 bytes of all of them as they are.
@@ -37,14 +39,14 @@ class RecordSchemas(Generic[T]):
     """
 
     def __init__(
-        self, codec: Codec[T], evolution: Evolution, declared: Callable[[], Sequence[DeclaredType]], what: str
+        self, codec: Codec[T], evolution: Evolution, declared: Callable[[], Sequence[DeclaredType]] | None, what: str
     ) -> None:
         """Read the declared types. Blocking.
 
         Args:
             codec: Of the type that the log was opened with.
             evolution: What was said beside it.
-            declared: Reads the ledger.
+            declared: Reads the ledger; None where the codec reads records of any type, header and all.
             what: Names the log in errors.
 
         Raises:
@@ -52,11 +54,14 @@ class RecordSchemas(Generic[T]):
         """
         self._codec = codec
         self._evolution = evolution
-        self._declared = declared
+        self._declared: Callable[[], Sequence[DeclaredType]] = declared or list
         self._what = what
-        found = declared()
+        found = self._declared()
         self.check(found)
         readers = {each.number: self._reader(each, found) for each in found}
+        if declared is not None and not found:
+            readers = {0: self._read_first}
+        self._first: Reader | None = None
         self._evolved = EvolvedCodec(codec, 0, readers, self._learn)
         one = all(each.number == 0 for each in found) and readers.get(0, codec.decode) == codec.decode
         self.decode: Callable[[bytes], T] = codec.decode if one else self._evolved.decode
@@ -114,6 +119,15 @@ class RecordSchemas(Generic[T]):
                 "the bytes of all of them as they are; open it with one that does, and copy the records to a new log"
             )
         return reader
+
+    def _read_first(self, payload: bytes) -> T:
+        """Give the value of a record of number 0, where that was not declared when the log was opened."""
+        if self._first is None:
+            self._first = self._learn(0) if self._declared() else self._codec.decode
+            self._evolved = EvolvedCodec(self._codec, 0, {0: self._first}, self._learn)
+            self.decode = self._codec.decode if self._first == self._codec.decode else self._evolved.decode
+        value: T = self._first(payload)
+        return value
 
     def _learn(self, number: int) -> Callable[[bytes], Any]:
         declared = self._declared()

@@ -3,6 +3,9 @@
     write ──encode──> staged file ──pre_commit: sync──> token ──in the manifest──> commit: one transaction
                                                                    fence? mark? records + mark, synced, unlink
 
+A token says of which type its records are. Should other records have taken the log's place in between, in whose ledger
+the type has another number, they are committed under that.
+
 Opening a writer stores its attempt: from then on no lower attempt of the job opens or
 commits for this operator, whichever subtask it is (T105). The mark says which
 checkpoint of a subtask was committed last: a commit that comes again does nothing (T102).
@@ -106,7 +109,8 @@ class LogWriter(Generic[T]):
 
         Raises:
             FencedError: A newer attempt has taken over.
-            StoreError: The staged file is missing or damaged, and was not committed before.
+            StoreError: The staged file is missing or damaged, or of a type that the log, promoted since, does not know;
+                and it was not committed before.
         """
         log, _ = self._parts()
         named = decode_token(token)
@@ -115,7 +119,7 @@ class LogWriter(Generic[T]):
         # A savepoint may bring tokens of another job: attempts of two jobs do not compare, the mark alone decides.
         attempt = self._ctx.attempt if named.job == self._ctx.job else None
         records = partial(read_staged, log.world.files, path, named, log.partitions)
-        await log.submit(CommitOnce(mark, attempt, named.size, records))
+        await log.submit(CommitOnce(mark, attempt, named.size, records, named.written))
         await log.world.offload.run(self._unlink, log, [path])
 
     async def abort(self, token: bytes | None, /) -> None:
@@ -143,7 +147,8 @@ class LogWriter(Generic[T]):
         return self._staged
 
     def _finish(self, log: OpenLog, checkpoint: int) -> bytes:
-        token = encode_token(self._flush(log).finish(checkpoint, self._count))
+        declared = None if self._encoder is None else self._encoder.declared
+        token = encode_token(self._flush(log).finish(checkpoint, self._count, declared))
         self._staged, self._count = None, 0
         return token
 

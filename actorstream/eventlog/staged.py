@@ -11,7 +11,7 @@ is never committed.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from xxhash import xxh3_64_hexdigest, xxh3_128
 from actorstream.codec.documents import decode_json, encode_json
 from actorstream.errors import CodecError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
+from actorstream.eventlog.ledger import DeclaredType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,11 @@ _BODIES_AT_ONCE = 2000
 
 @dataclass(frozen=True)
 class Token:
-    """What a checkpoint's manifest keeps of a staged file."""
+    """What a checkpoint's manifest keeps of a staged file.
+
+    `fingerprint`, `version` and `number` are of the records' type as the log's ledger had it when they were encoded:
+    the number stands before them. An empty fingerprint: not noted, as by older versions.
+    """
 
     format: int
     job: str
@@ -50,6 +55,14 @@ class Token:
     size: int
     digest: str
     count: int
+    fingerprint: str = ""
+    version: int = 1
+    number: int = 0
+
+    @property
+    def written(self) -> DeclaredType | None:
+        """Give the records' type, but for its shape; None where it was not noted."""
+        return DeclaredType(self.fingerprint, None, self.version, self.number) if self.fingerprint else None
 
 
 class StagedName(NamedTuple):
@@ -98,8 +111,8 @@ class StagedFile:
         self._digest.update(data)
         self._size += len(data)
 
-    def finish(self, checkpoint: int, count: int) -> Token:
-        """Make everything durable under its final name, and name it."""
+    def finish(self, checkpoint: int, count: int, declared: DeclaredType | None = None) -> Token:
+        """Make everything durable under its final name, and name it and the type of its records."""
         final = self._owner._replace(checkpoint=str(checkpoint)).encode()
         with disk_errors(self._path):
             self._file.sync()
@@ -109,7 +122,10 @@ class StagedFile:
             self._files.sync_dir(self._folder)
         job, operator, subtask, attempt, _ = self._owner
         digest = self._digest.hexdigest()
-        return Token(_TOKEN_FORMAT, job, operator, subtask, attempt, checkpoint, final, self._size, digest, count)
+        token = Token(_TOKEN_FORMAT, job, operator, subtask, attempt, checkpoint, final, self._size, digest, count)
+        if declared is None:
+            return token
+        return replace(token, fingerprint=declared.fingerprint, version=declared.version, number=declared.number)
 
     def discard(self) -> None:
         """Drop what was written."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from actorstream.codec.evolution import header_of
 from actorstream.errors import DataLossError, FencedError, RestoreError, StoreError
 from actorstream.eventlog.ledger import (
     COMMITTED,
@@ -215,16 +216,23 @@ class CommitOnce:
     """The records that one subtask wrote for one checkpoint: added by the first commit, by no later one.
 
     `records` reads them, in pieces, and raises StoreError at its end if they were not what was staged.
-    `attempt` None: no fence. Gives False where the checkpoint, or a later one, was committed before.
+    `attempt` None: no fence. `written` is their type as the log had it when they were encoded, None where that was not
+    noted. Gives False where the checkpoint, or a later one, was committed before.
     """
 
     mark: Committed
     attempt: int | None
     size: int
     records: Callable[[Callable[[int, Sequence[bytes]], object]], None]
+    written: DeclaredType | None = None
 
     def apply(self, txn: LogTransaction, /) -> bool:
-        """Check the fence, then the mark, then write records and mark."""
+        """Check the fence, then the mark, then write records and mark.
+
+        Raises:
+            FencedError: A newer attempt has taken over.
+            StoreError: The records are not what was staged, or of a type that the log does not know (any more).
+        """
         mark = self.mark
         if self.attempt is not None:
             txn.refuse_older(mark.job, self.attempt)
@@ -232,23 +240,52 @@ class CommitOnce:
         last = txn.document(key, Committed)
         if last is not None and last.checkpoint >= mark.checkpoint:
             return False
-        self.records(txn.append)
+        self.records(self._appending(txn))
         txn.put_document(key, mark)
         return True
+
+    def _appending(self, txn: LogTransaction) -> Callable[[int, Sequence[bytes]], object]:
+        """Give what appends the records under the number that their type has here.
+
+        It is another one if other records have taken the log's place since: what stands before the staged ones would
+        make them records of another type, or of none.
+        """
+        written = self.written
+        if written is None:
+            return txn.append
+        name = (written.fingerprint, written.version)
+        known = txn.each_document(TYPES, DeclaredType)
+        number = next((each.number for each in known if (each.fingerprint, each.version) == name), None)
+        if number is None:
+            raise StoreError(
+                f"{txn.path}: what operator {self.mark.operator!r} staged for checkpoint {self.mark.checkpoint} is of "
+                "a type that this log does not know: it was promoted since. Nothing was written, and the staged "
+                "file is kept: start the program that took that checkpoint once more, so that its type is declared "
+                "here; or go on from an older checkpoint (accept_duplicates=True), whose output after it is not in "
+                "this log"
+            )
+        if number == written.number:
+            return txn.append
+        header, before = header_of(number), TIME_BYTES + len(header_of(written.number))
+
+        def append(partition: int, bodies: Sequence[bytes]) -> int:
+            return txn.append(partition, [body[:TIME_BYTES] + header + body[before:] for body in bodies])
+
+        return append
 
 
 @dataclass(frozen=True)
 class DeclareType:
     """Records of this type will be written, unless `check` refuses one that was declared before.
 
-    Gives the number that stands before its records.
+    Gives it with the number that stands before its records.
     """
 
     declared: DeclaredType
     check: Callable[[Sequence[DeclaredType]], None]
     size: int = 0
 
-    def apply(self, txn: LogTransaction, /) -> int:
+    def apply(self, txn: LogTransaction, /) -> DeclaredType:
         """Compare with every declared type, then store it under the next number; one that is there keeps its own."""
         earlier = txn.documents(TYPES, DeclaredType)
         self.check(earlier)
@@ -258,7 +295,7 @@ class DeclareType:
         if found is None:
             found = replace(self.declared, number=max([each.number + 1 for each in earlier], default=0))
             txn.put_document(key, found)
-        return found.number
+        return found
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from actorstream.eventlog.schemas import RecordSchemas
 
 if TYPE_CHECKING:
     from actorstream.codec.contract import Codec, Schema
+    from actorstream.eventlog.ledger import DeclaredType
     from actorstream.eventlog.log import StrPath
     from actorstream.eventlog.open_log import OpenLog
 
@@ -44,9 +45,9 @@ class _UntypedLog(EventLog[object]):
 
     def _schemas_of(self, log: OpenLog) -> RecordSchemas[object]:
         del log
-        return RecordSchemas(self._codec(), AS_DECLARED, list, repr(self))
+        return RecordSchemas(self._codec(), AS_DECLARED, None, repr(self))
 
-    async def _declare(self, log: OpenLog) -> int:
+    async def _declare(self, log: OpenLog) -> DeclaredType | None:
         declared = await log.world.offload.run(log.declared_types)
         own = self._readable().own(declared)
         if declared and own is None:
@@ -54,7 +55,7 @@ class _UntypedLog(EventLog[object]):
                 f"{self!r}: the log holds records of another type: open it with the type they were written with, or "
                 "choose another folder"
             )
-        return 0 if own is None else own.number
+        return own
 
 
 def open_untyped(path: StrPath) -> EventLog[object]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar, cast
 
 import anyio
 
-from actorstream.errors import PlanError, StoreError
+from actorstream.errors import PlanError, PromotedError, StoreError
 from actorstream.eventlog.instants import Time, instant, instant_us
 from actorstream.eventlog.positions import LogPosition, LogRecord
 from actorstream.eventlog.reading import FETCH_RECORDS, PartitionReader, Records
@@ -98,6 +98,7 @@ class LogView(Generic[T]):
 
         Raises:
             DataLossError: The position is gone, or a record is damaged: trying again cannot help.
+            PromotedError: The view has a fixed end, and other records have taken the log's place since its first use.
             StoreError: The position was never there, or the disk fails.
         """
         log = await self._opened()
@@ -187,6 +188,11 @@ class LogView(Generic[T]):
     async def _resolve(self, log: OpenLog) -> _Bounds:
         known = self._bounds
         if known is None or known.generation != log.generation.number:
+            if known is not None and known.ends is not None:
+                raise PromotedError(
+                    f"{log.folder} was promoted: other records have taken the place of those among which this view"
+                    " ends; give its end anew, in a new view"
+                )
             bounds = await log.world.offload.run(_resolve, log, self._start, self._stop)
             if known is not None and known.starts is not None:
                 # Where the view began, not where it would begin now: what lies between has been promised.
@@ -330,7 +336,7 @@ def _stretch(log: OpenLog, view: tuple[object, object], times_us: tuple[int | No
         if isinstance(stop, int):
             first = log.row.first_at(stop)
             ends = [end if at is None else min(at, end) for at, end in zip(first, ends, strict=True)]
-    return Stretch(log.folder, starts, list(map(max, starts, ends)), known)
+    return Stretch(log.folder, starts, list(map(max, starts, ends)), known, log.generation.next_offset)
 
 
 def _offsets(log: OpenLog, positions: list[LogPosition], what: str) -> list[int]:

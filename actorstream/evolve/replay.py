@@ -103,6 +103,7 @@ async def replay_over(
     replaying = Replaying(
         grain=grain,
         readings={name: each.readings for name, each in reads.items()},
+        behind={name: each.behind for name, each in reads.items()},
         start_us=span.begin.clock_us,
         progress=progress,
     )

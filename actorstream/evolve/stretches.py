@@ -23,11 +23,11 @@ from actorstream.eventlog.instants import Time, instant_us
 from actorstream.eventlog.positions import LogPosition
 from actorstream.graph.nodes import SourceSpec
 from actorstream.graph.replaying import obstacle
-from actorstream.model.connect import RecordedSource, Stretch
+from actorstream.model.connect import RecordedSource, Stretch, offset_behind
 from actorstream.runtime.replay_order import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actorstream.eventlog.view import LogStop
     from actorstream.graph.nodes import LogicalGraph, Node
@@ -51,10 +51,11 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What one source reads: the source that stops there, and the offsets by split."""
+    """What one source reads: the source that stops there, the offsets by split, and those behind positions."""
 
     source: Source[object, object]
     readings: Mapping[str, Reading]
+    behind: Callable[[int, int], int] = offset_behind
 
 
 @dataclass(slots=True)
@@ -88,7 +89,8 @@ class Span:
         ends = list(map(min, found.ends, self._end_of(found, node.name)))
         stretch = found._replace(ends=list(map(max, found.starts, ends)))
         places = zip(stretch.starts, stretch.ends, strict=True)
-        return Reads(recording.over(stretch), {str(split): Reading(*place) for split, place in enumerate(places)})
+        readings = {str(split): Reading(*place) for split, place in enumerate(places)}
+        return Reads(recording.over(stretch), readings, stretch.behind)
 
     def _end_of(self, found: Stretch, name: str) -> list[int]:
         if found.place in self._ends:

@@ -65,20 +65,31 @@ class InMemorySource(Protocol[T_co, Pos]):
         ...
 
 
+def offset_behind(position: int, split: int, /) -> int:
+    """Give the offset behind a position, where positions are offsets."""
+    del split
+    return position + 1
+
+
 class Stretch(NamedTuple):
     """A part of what was recorded: `starts` and `ends` are offsets, half-open, one of each a split.
 
-    Sources with one `place` have the same records; `known` says where those ended when somebody looked.
+    Sources with one `place` have the same records; `known` says where those ended when somebody looked. `behind` gives
+    the offset that follows a position in a split.
     """
 
     place: str
     starts: list[int]
     ends: list[int]
     known: list[int]
+    behind: Callable[[int, int], int] = offset_behind
 
 
 class Recording(Protocol[T_co, Pos]):
-    """Records with the times at which they came. Splits are "0", "1", ..., positions offsets; `read` yields times."""
+    """Records with the times at which they came; `read` yields them.
+
+    Splits are "0", "1", ..., positions ints that grow by one a record.
+    """
 
     async def stretch(self, start_us: int | None, stop_us: int | None, /) -> Stretch:
         """Give what is there now from a time on (None: from the first record) and before another (None: all)."""

@@ -4,8 +4,12 @@
     allow_dropped  ["old", "views.last"]    an operator's state, positions or output, or one state of it, is not needed
 
 Numbers in layers stay, whatever a name becomes; what is dropped loses its name, so that one who has it later starts
-empty. A name that the snapshot does not have any more was taken care of by an earlier start: no error, so that
-a service may say the same at each start.
+empty, at the beginning of event time.
+
+A service may say the same at each start: what was said to the run that took the snapshot too (`Manifest.restore_as`,
+`allow_dropped`) is done by then. Done again, two names that were exchanged would be exchanged back, and a dropped name
+that is used again would be dropped again. Only where the pipeline lacks the old name can it not have been meant as
+done. And a name that the snapshot does not have is no error.
 """
 
 from __future__ import annotations
@@ -24,13 +28,32 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 
-def adapt(manifest: Manifest, *, restore_as: Mapping[str, str], allow_dropped: Collection[str]) -> Manifest:
-    """Give the snapshot under new names, without what may go.
+def adapt(
+    manifest: Manifest,
+    *,
+    restore_as: Mapping[str, str],
+    allow_dropped: Collection[str],
+    present: Collection[str] = (),
+) -> Manifest:
+    """Give the snapshot under new names, without what may go; `present` are the names that the pipeline has.
 
     Raises:
         RestoreError: Two operators would have one name.
     """
-    return _without(_renamed(manifest, restore_as), allow_dropped)
+    names, dropped = renames(manifest, restore_as, present), drops(manifest, allow_dropped, present)
+    return _without(_renamed(manifest, names), dropped)
+
+
+def drops(manifest: Manifest, allow_dropped: Collection[str], present: Collection[str]) -> Collection[str]:
+    """Give those of the names to be dropped that the snapshot may have in the sense that is meant."""
+    done = {name for name in manifest.allow_dropped if name in present}
+    return [name for name in allow_dropped if name not in done]
+
+
+def renames(manifest: Manifest, restore_as: Mapping[str, str], present: Collection[str]) -> Mapping[str, str]:
+    """Give those of the new names that the snapshot does not have yet."""
+    done = {old: new for old, new in manifest.restore_as.items() if old in present}
+    return {old: new for old, new in restore_as.items() if done.get(old) != new}
 
 
 def known_in(manifest: Manifest) -> set[str]:
@@ -102,6 +125,16 @@ def _without(manifest: Manifest, dropped: Collection[str]) -> Manifest:
         operators=operators,
         sources={name: splits for name, splits in manifest.sources.items() if name not in dropped},
         sinks=[token for token in manifest.sinks if token.operator not in dropped],
+        times=[_time_without(entry, dropped) for entry in manifest.times if entry.chain not in dropped],
+    )
+
+
+def _time_without(entry: TimeEntry, dropped: Collection[str]) -> TimeEntry:
+    """Forget event time as well: one who has the name later starts at its beginning, and finds nothing late."""
+    return entry._replace(
+        assigned={name: time for name, time in entry.assigned.items() if name not in dropped},
+        parts={name: parts for name, parts in entry.parts.items() if name not in dropped},
+        told={name: told for name, told in entry.told.items() if name.rpartition(":")[0] not in dropped},
     )
 
 

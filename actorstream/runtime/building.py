@@ -361,12 +361,13 @@ class _Builder:
             tolerated_failures=settings.tolerated_failures,
             latest_completed=self._restored.checkpoint,
         )
+        writer = ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns, settings)
         return CoordinatorActor(
             world=context.world,
             documents=context.documents,
             protocol=protocol,
             directory=context.directory,
-            manifests=ManifestWriter(context.job, self._claim.attempt, context.plan, self._numbers, self._columns),
+            manifests=writer,
             tell={identity: subtask.mailbox.tell for identity, subtask in self._subtasks.items()},
             answer=context.answer,
             in_use=self._layers_in_use,

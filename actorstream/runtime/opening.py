@@ -15,7 +15,7 @@ from actorstream.errors import InvariantError, RestoreError
 from actorstream.graph.fingerprint import names_in_doubt
 from actorstream.protocol.attempts import next_claim
 from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
-from actorstream.runtime.adapting import adapt
+from actorstream.runtime.adapting import adapt, drops, renames
 from actorstream.runtime.restoring import Restored, check_restorable, positions_in, restore
 from actorstream.runtime.retaining import ClaimedSavepoint, consumer_of
 from actorstream.runtime.schema_check import evolved_columns
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from actorstream.protocol.recovery import Decision, ManifestFact
     from actorstream.runtime.beginning import Beginning
     from actorstream.runtime.building import JobContext
+    from actorstream.runtime.messages import SplitPosition
 
 
 def claim_attempt(context: JobContext) -> Claim:
@@ -89,10 +90,10 @@ def _open(
     checkpoint: CheckpointId,
 ) -> Restored:
     directory = context.directory
-    manifest = _adapted(context, directory.load(checkpoint))
+    manifest = _adapted(context, columns, directory.load(checkpoint))
     check_restorable(manifest, context.plan, columns)
     good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
-    kept = [positions_in(directory.read(kept)) for kept in sorted(good)]
+    kept = [_positions(context, columns, directory.read(kept)) for kept in sorted(good)]
     evolved = evolved_columns(manifest, columns)
     restored = restore(context.world.files, directory, manifest)
     restored.in_doubt = names_in_doubt(context.plan.graph, manifest.graph)
@@ -103,7 +104,7 @@ def _open(
 def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]], claim: Claim) -> Restored:
     if context.beginning is None:
         raise InvariantError("there is no savepoint to restore")
-    manifest = _adapted(context, context.beginning.manifest)
+    manifest = _adapted(context, columns, context.beginning.manifest)
     check_restorable(manifest, context.plan, columns)
     evolved = evolved_columns(manifest, columns)
     beginning = replace(context.beginning, manifest=manifest)
@@ -112,18 +113,40 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
     restored.in_doubt = names_in_doubt(context.plan.graph, linked.graph)
     restored.kept, restored.columns = [positions_in(linked)], evolved
     if context.settings.claim and beginning.is_savepoint:
-        restored.claimed = _claimed(context, beginning)
+        names = renames(context.beginning.manifest, context.settings.restore_as, _present(context, columns))
+        restored.claimed = _claimed(beginning, names)
     return restored
 
 
-def _claimed(context: JobContext, beginning: Beginning) -> ClaimedSavepoint:
+def _claimed(beginning: Beginning, names: Mapping[str, str]) -> ClaimedSavepoint:
     """Say what is to go once the job has a checkpoint of its own: sources may have had other names in the savepoint."""
-    before = {new: old for old, new in context.settings.restore_as.items()}
+    before = {new: old for old, new in names.items()}
     job, folder = beginning.manifest.job, beginning.place.folder
     sources = positions_in(beginning.manifest)
     return ClaimedSavepoint(folder, {name: consumer_of(job, before.get(name, name), folder) for name in sources})
 
 
-def _adapted(context: JobContext, manifest: Manifest) -> Manifest:
-    settings = context.settings
-    return adapt(manifest, restore_as=settings.restore_as, allow_dropped=settings.allow_dropped)
+def _adapted(context: JobContext, columns: Mapping[str, Sequence[Column]], manifest: Manifest) -> Manifest:
+    """Also for a checkpoint of this very run, of which all that is asked for is done: it was told the same."""
+    settings, present = context.settings, _present(context, columns)
+    return adapt(manifest, restore_as=settings.restore_as, allow_dropped=settings.allow_dropped, present=present)
+
+
+def _positions(
+    context: JobContext, columns: Mapping[str, Sequence[Column]], manifest: Manifest
+) -> dict[str, dict[str, SplitPosition]]:
+    """Give the positions in a kept checkpoint by the names of now: what was another source's is not told to one.
+
+    It need not be one that could be restored: of its operators, two may have one name now.
+    """
+    settings, present = context.settings, _present(context, columns)
+    names = renames(manifest, settings.restore_as, present)
+    dropped = drops(manifest, settings.allow_dropped, present)
+    renamed = {names.get(name, name): splits for name, splits in positions_in(manifest).items()}
+    return {name: splits for name, splits in renamed.items() if name not in dropped}
+
+
+def _present(context: JobContext, columns: Mapping[str, Sequence[Column]]) -> frozenset[str]:
+    """Name the pipeline's operators, and their states as `operator.state`."""
+    states = {f"{name}.{column.name}" for name, each in columns.items() for column in each}
+    return frozenset(states.union(node.name for node in context.plan.graph.nodes))

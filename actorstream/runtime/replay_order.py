@@ -23,6 +23,7 @@ from heapq import heappop, heappush
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from actorstream.model.connect import offset_behind
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.replay_source import EndOfSplit, Ordered, ReplayedSource
@@ -71,12 +72,14 @@ class Replaying:
     Attributes:
         grain: How turns are cut.
         readings: What is read, by source and split.
+        behind: By source, what gives the offset that follows a position in a split.
         start_us: What the clock shows before the first record; None: the time of the first record.
         progress: Told now and then how far the replay has come.
     """
 
     grain: Grain
     readings: Mapping[str, Mapping[str, Reading]]
+    behind: Mapping[str, Callable[[int, int], int]] = field(default_factory=dict)
     start_us: int | None = None
     progress: Callable[[ReplayProgress], object] = field(default=_nobody)
 
@@ -132,7 +135,7 @@ class _Head:
         self.at = end
         position = self._position
         if end < len(self.times):
-            # Offsets and indexes count records, so an earlier one's is as many below.
+            # Positions grow by one a record, so an earlier one's is as many below.
             position = cast("int", position) - (len(self.times) - end)
         timestamps = None if self.timestamps is None else self.timestamps[start:end]
         values = self.values[start:end]
@@ -215,10 +218,12 @@ class ReplayOrder:
     def _heads(self) -> list[_Head]:
         heads = []
         for number, source in enumerate(sorted(self._sources, key=lambda each: each.chain.head.id)):
-            readings = self._replaying.readings[source.chain.head.name]
+            name = source.chain.head.name
+            readings, behind = self._replaying.readings[name], self._replaying.behind.get(name, offset_behind)
             for channel, split in enumerate(source.parts):
                 heads.append(_Head(source, channel, split, (number, int(split))))
-                self._of += _left(readings[split], source.positions[split])
+                (first, end), place = readings[split], source.positions[split].position
+                self._of += max(0, end - (first if place is None else behind(cast("int", place), int(split))))
         return heads
 
     async def _read(self, heads: Sequence[_Head]) -> None:
@@ -278,7 +283,7 @@ class ReplayOrder:
 
     def _tell(self, *, at_end: bool) -> None:
         self._told = now = self._clock.monotonic()
-        self._of = max(self._of, self._done)  # behind a position of before a log was promoted there may be more
+        self._of = max(self._of, self._done)  # a log that was promoted since it was looked at may have more
         seconds = now - self._began
         rate = self._done / seconds if seconds > 0 else 0.0
         eta = 0.0 if at_end else (self._of - self._done) / rate if rate else None
@@ -295,8 +300,3 @@ def _join(together: list[Ordered], more: Ordered, source: ReplayedSource) -> Non
     if last.timestamps is not None and more.timestamps is not None:
         last.timestamps.extend(more.timestamps)
     last.positions.update(more.positions)
-
-
-def _left(reading: Reading, place: SplitPosition) -> int:
-    first = reading.first if place.position is None else cast("int", place.position) + 1
-    return max(0, reading.end - first)

@@ -36,6 +36,7 @@ from actorstream.model.times import TIME_MIN
 from actorstream.operators.floors import Floor
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
+from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.messages import SplitPosition
 from actorstream.runtime.rescaled_time import floors_of, floors_within
 from actorstream.runtime.schema_check import check_states, entry_of
@@ -255,6 +256,7 @@ class ManifestWriter:
     plan: Plan
     numbers: Numbers
     columns: Mapping[str, Sequence[Column]]
+    settings: JobSettings = field(default_factory=JobSettings)
 
     def assemble(
         self,
@@ -323,6 +325,8 @@ class ManifestWriter:
             drained=drained,
             logs=logs_of(self.plan),
             graph=fingerprint(self.plan.graph),
+            restore_as=dict(self.settings.restore_as),
+            allow_dropped=sorted(self.settings.allow_dropped),
         )
 
     def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:

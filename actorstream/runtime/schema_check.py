@@ -10,17 +10,17 @@ nobody changes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorstream.checkpoints.manifest import StateEntry
 from actorstream.codec.evolution import SchemaRefusedError
-from actorstream.codec.schema import Schema, spoken
+from actorstream.codec.schema import Schema, kind_of, spoken
 from actorstream.codec.upgrade import upgrade
 from actorstream.codec.widening import DifferenceError
 from actorstream.errors import RestoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from actorstream.checkpoints.manifest import Manifest, OperatorEntry
     from actorstream.operators.columns import Column
@@ -102,8 +102,22 @@ def entry_of(column: Column, number: int) -> StateEntry:
 
 
 def _same_keys(stored: object, declared: Schema) -> bool:
-    """Tell whether keys of the stored shape are keys of the declared type too: as bytes that need no step would be."""
+    """Tell whether keys of the stored shape are keys of the declared type too: as bytes that need no step would be.
+
+    But keys are not stored as values are: an Enum's has its class and its member's name (codec/ordered_keys.py), and
+    nothing else is found under it, not even what a value of it could be read as.
+    """
     try:
-        return upgrade(Schema("", stored), declared, {}) is None
+        same = upgrade(Schema("", stored), declared, {}) is None
     except DifferenceError:
         return False
+    return same and list(_enums(stored)) == list(_enums(declared.shape))
+
+
+def _enums(shape: Any) -> Iterator[str]:  # noqa: ANN401  (JSON)
+    """Give the name of each Enum in a shape, in order."""
+    if kind_of(shape) == "enum":
+        yield shape["enum"]
+    elif isinstance(shape, dict | list):
+        for each in shape.values() if isinstance(shape, dict) else shape:
+            yield from _enums(each)

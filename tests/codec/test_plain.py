@@ -204,6 +204,16 @@ MISFITS: list[tuple[object, object, str]] = [
     (Order | Refund, {"Order": {"id": 1, "amount": 1.0}}, r"value as Order\.id is 1"),
     (Color, "x", "what a Color may be"),
     (Level, True, "what a Level may be"),
+    (Level, 1.0, r"is 1\.0 \(a float\), expected what a Level may be"),
+    (Shape, "CIRCLE", r"value is 'CIRCLE' \(a str\), expected what a Shape may be: \['LINE', 'POINT'\]"),
+    (Shape, None, "what a Shape may be"),
+    (Right, "ADMIN", "what a Right may be"),
+    (Right, True, "what a Right may be"),
+    (list[Shape | None], ["LINE", None, "CIRCLE"], r"value\[2\] is 'CIRCLE'"),
+    (Literal["a", 1], "b", "is 'b' .*expected 'a' or 1"),
+    (Literal["a", 1], True, "expected 'a' or 1"),
+    (Literal["a", 1], None, "expected 'a' or 1"),
+    (Literal["a", 1] | None, 2, "is 2 "),
     (datetime, datetime(2024, 1, 1), "naive"),  # noqa: DTZ001  (what must be refused)
     (time, time(1, tzinfo=UTC), "without a zone"),
     (date, "2024-01-01", "expected date"),
@@ -219,6 +229,19 @@ def test_plain_value_that_does_not_fit_is_refused_with_its_place(annotation: obj
     """What a `migrate` function returned, or an import gave: found when it is written."""
     with pytest.raises(CodecError, match=said):
         plain_codec(kept(annotation)).encode(value)
+
+
+def test_members_and_choices_are_written_as_their_types_write_them() -> None:
+    """A combination of flags is a number, whatever number it is."""
+    for annotation, value, plain in (
+        (Shape, Shape.LINE, "LINE"),
+        (Right, Right.READ, "READ"),
+        (Right, Right.READ | Right.WRITE, 3),
+        (Level, Level.HIGH, 2),
+        (Literal["a", 1], 1, 1),
+        (Literal["a"] | None, None, None),
+    ):
+        assert plain_codec(kept(annotation)).encode(plain) == codec_for(annotation).encode(value)
 
 
 def test_value_that_holds_itself_is_refused() -> None:

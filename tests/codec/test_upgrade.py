@@ -94,6 +94,11 @@ class Aged(TypedDict):
     age: NotRequired[int]
 
 
+class Whole(TypedDict):
+    name: str
+    age: int
+
+
 @dataclass
 class OrderV2:
     """`Order` with a field added, one removed, the rest in another order."""
@@ -141,6 +146,7 @@ class Refunded:
 
 
 A = record("A", [("x", int)])
+Defaulted = record("A", [("x", int, 0)])
 B = record("B", [("x", int)])
 Outer = record("Outer", [("inner", Order), ("amount", int)])
 OuterNow = record("Outer", [("inner", Priced), ("price", int)])
@@ -165,6 +171,8 @@ AS_THEY_ARE: list[tuple[object, object, object, object]] = [
     (Literal[True], Literal[True, 1], True, True),
     (int | str, int | str | float, 1, 1),
     (Profile, Loose, {"name": "a"}, {"name": "a"}),
+    (Whole, Profile, {"name": "a", "age": 1}, {"name": "a", "age": 1}),
+    (Defaulted, A, Defaulted(0), A(0)),
     (Profile, record("P", [("name", str), ("age", int, 0)]), {"name": "a"}, None),
     (Color, str, Color.RED, "r"),
     (Level, int, Level.HIGH, 2),
@@ -272,6 +280,9 @@ REFUSED: list[tuple[object, object, str]] = [
     (int, object, "value was int and is any now"),
     (list[int], list[object], r"value\[item\] was int and is any now"),
     (Tree, record("T", [("value", str)]), "value.value was int and is str now"),
+    (Profile, Whole, "value.age was not required, and is now: values may lack it"),
+    (list[Loose], list[Profile], r"value\[item\].name was not required, and is now"),
+    (Profile, record("P", [("name", str), ("age", int)]), "value.age was not required"),
 ]  # fmt: skip
 
 
@@ -284,6 +295,16 @@ def test_change_that_old_bytes_do_not_survive_is_said(old: object, new: object, 
         DifferenceError, match=rf"(?s){said}.*stored was.*\(version 1\), declared is.*version=2 and migrate=\{{1"
     ):
         reader_of(stored(old), codec_for(new), Evolution())
+
+
+def test_a_typed_dict_is_known_as_one_also_from_older_versions() -> None:
+    """They did not note it, and its fingerprint stays what it was: then the declared type tells."""
+    was = stored(Profile)
+    assert (was.fingerprint, schema_of(Whole).fingerprint) == ("a0cc6043c97aa364", "528122709150b35b")
+    unmarked = {key: part for key, part in was.shape.items() if key != "typed dict"}  # type: ignore[attr-defined]
+    assert unmarked != was.shape
+    with pytest.raises(DifferenceError, match=r"value\.age was not required, and is now"):
+        upgrade(Schema(was.fingerprint, unmarked), schema_of(Whole), {})
 
 
 def test_refusal_shows_the_fields_and_the_name_that_may_have_been_meant() -> None:

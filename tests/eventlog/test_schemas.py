@@ -191,6 +191,57 @@ async def test_reader_at_work_stops_before_a_newer_type_that_it_cannot_read(tmp_
         await anext(records)
 
 
+async def test_a_log_that_was_opened_before_anything_was_declared_reads_the_first_type_as_what_it_is(
+    tmp_path: Path,
+) -> None:
+    """Each type's bytes can be read as the other's where fields have defaults: that would be silent."""
+    log = EventLog(Bid, tmp_path / "log", rename={"price": "amount"})
+    assert await values_of(log) == []
+    records = log.read("0", None)
+    assert (await anext(records)).caught_up
+    await EventLog(Offer, tmp_path / "log").extend([Offer(9.5, "bob"), Offer(7.0)])
+    await EventLog(Bid, tmp_path / "log", rename={"price": "amount"}).append(Bid(8.0, "ada"))
+    expected = [Bid(9.5, "bob"), Bid(7.0), Bid(8.0, "ada")]
+    assert await values_of(log) == expected
+    assert [value async for each in records_until(records, 3) for value in each] == expected
+
+
+async def test_a_log_that_was_opened_before_a_type_that_it_cannot_read_stops_there(tmp_path: Path) -> None:
+    """As it would be refused if it was opened afterwards."""
+    log = EventLog(Offer, tmp_path)
+    assert await values_of(log) == []
+    await EventLog(Visit, tmp_path).append(Visit("/1"))
+    with pytest.raises(CodecError, match=r"offset 0 is not of the type that this log was opened with: .*price.*"):
+        await values_of(log)
+
+
+async def test_an_untyped_log_that_was_opened_empty_reads_what_comes(tmp_path: Path) -> None:
+    """Where nothing is ever declared, records are what they are taken for."""
+    log = EventLog(int, tmp_path)
+    assert await values_of(log) == []
+    untyped = open_untyped(tmp_path)
+    for value in (1, 2):
+        await untyped.append(value)
+    assert await values_of(log) == [1, 2]
+    assert await values_of(untyped) == [1, 2]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Version 1."""
+
+    price: float
+    who: str = ""
+
+
+@dataclass(frozen=True)
+class Bid:
+    """Version 1: the amount has another name."""
+
+    amount: float = 0.0
+    who: str = ""
+
+
 @dataclass(frozen=True)
 class ClickWithTime(Click):
     """A field more than `Click`."""

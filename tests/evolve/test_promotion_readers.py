@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from actorstream.errors import StoreError
+from actorstream.errors import PromotedError, StoreError
 from actorstream.eventlog.inside import RecordStream, look_inside
 from actorstream.eventlog.log import EventLog
+from actorstream.eventlog.positions import LogPosition
 from actorstream.evolve import promote
 from tests.eventlog.setting import values_of
 from tests.evolve.naive import Reading, log_of
 from tests.evolve.test_promotion import closing, fetched, readings, take
-
-# ---- readers ---------------------------------------------------------------------------------------------------------
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +88,28 @@ async def test_a_reader_with_a_fixed_end_is_refused(tmp_path: Path) -> None:
             with pytest.raises(StoreError, match="was promoted"):
                 await stream.next_piece()
     assert await values_of(log) == readings(30)
+
+
+@pytest.mark.parametrize("stop", ["now", [LogPosition(0, 5)]])
+async def test_a_view_with_a_fixed_end_is_refused_when_it_is_read_again(
+    tmp_path: Path, stop: Literal["now"] | list[LogPosition]
+) -> None:
+    """A job that restarts reads on behind its checkpoint, and would mix what was with what is."""
+    log = await log_of(tmp_path / "log", readings(9))
+    view, open_ended = log.view(stop=stop), log.view()
+    for each in (view, open_ended):
+        async with closing(each.read("0", None)) as reading:
+            await fetched(reading, 5)
+    await promote(log, (await log_of(tmp_path / "new", readings(30, 0))).path)
+    for after in (None, 2):
+        with pytest.raises(PromotedError, match="records have taken the place of those among which this view ends"):
+            await anext(view.read("0", after))
+    with pytest.raises(PromotedError):
+        await anext(view.records())
+    async with closing(log.view(stop=stop).read("0", None)) as reading:
+        assert (await fetched(reading, 5))[0][:5] == readings(5, 0)
+    async with closing(open_ended.read("0", 2)) as reading:
+        assert (await fetched(reading, 30))[0] == readings(30, 0)
 
 
 async def test_a_shorter_replacement_sets_readers_back_to_its_end(tmp_path: Path) -> None:

@@ -7,16 +7,19 @@ import os
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 
 from actorstream import Context, EventLog, KeyedCoProcess, KeyedProcess, Pipeline, Timer, Tumbling, ValueState
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import JobFailed, UserCodeError
-from actorstream.evolve import ReplayProgress, replay
+from actorstream.evolve import ReplayProgress, promote, replay
 from actorstream.model.key_groups import key_group_of
+from actorstream.runtime import replay_order
 from tests.crash.process import ROOT
 from tests.evolve.replays import EPOCH, MANNERS, REPLAYED, Manner, digests_in, pipeline_of, record, replay_in, values_in
+from tests.runtime.doubles import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,6 +224,38 @@ async def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
     await replay(pipeline, start="earliest", until="now", into=tmp_path / "into", progress=told.append)
     assert (told[-1].records, told[-1].of, told[-1].eta) == (150, 150, 0.0)
     assert [each.records for each in told] == sorted(each.records for each in told)
+
+
+async def _promote(root: Path, name: str, notes: list[Note]) -> None:
+    """Put these in the place of what is in the log."""
+    await write(notes_of(root, name), *notes)
+    async with notes_of(root, "notes") as log:
+        await promote(log, root / name)
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+async def test_a_savepoint_of_before_and_after_a_promotion_says_how_much_is_left(
+    tmp_path: Path, *, promoted: bool
+) -> None:
+    """A position of a promoted log has its generation in front, and is no offset."""
+    notes = [Note("a", number, EPOCH + number) for number in range(10)]
+    await write(notes_of(tmp_path, "notes"), *notes)
+    pipeline = Pipeline("copies")
+    pipeline.source(notes_of(tmp_path, "notes"), name="notes").sink(notes_of(tmp_path, "copies"), name="copies")
+    if promoted:
+        await _promote(tmp_path, "new", notes)
+    async with pipeline.run(store=tmp_path / "store") as job:
+        await until(lambda: job.summary().records_in == 10)
+        savepoint = await job.stop(savepoint="v1")
+    if promoted:
+        await _promote(tmp_path, "newer", [*notes[:8], Note("b", 8, EPOCH + 8), Note("b", 9, EPOCH + 9)])
+    await write(notes_of(tmp_path, "notes"), *(Note("c", n, EPOCH + n) for n in range(10, 14)))
+    told: list[ReplayProgress] = []
+    with patch.object(replay_order, "_TELL_SECONDS", 0):
+        await replay(pipeline, start=savepoint, until="now", into=tmp_path / "into", progress=told.append)
+    left = 6 if promoted else 4  # the records that were promoted last differ from offset 8 on
+    assert {each.of for each in told} == {left}
+    assert told[-1].records == left
 
 
 async def test_a_replay_ends_where_it_is_told_to_and_reads_nothing_that_comes_meanwhile(tmp_path: Path) -> None:
