@@ -243,7 +243,7 @@ class CoordinatorActor:
         """Delete a savepoint whose records nobody would keep. Say what is left if that fails too."""
         try:
             await self._world.offload.run(delete_savepoint, self._world.files, folder)
-            await self._retaining.forget(folder, self._retaining.consumers_of(folder))
+            await self._retaining.forget(folder, self._retaining.consumers_of(folder).values())
         except FencedError:
             raise
         except (OSError, StoreError) as error:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from actorstream.operators.columns import Column
     from actorstream.protocol.attempts import Claim
     from actorstream.protocol.recovery import Decision, ManifestFact
-    from actorstream.runtime.beginning import Beginning
     from actorstream.runtime.building import JobContext
     from actorstream.runtime.messages import SplitPosition
 
@@ -113,17 +112,10 @@ def _open_savepoint(context: JobContext, columns: Mapping[str, Sequence[Column]]
     restored.in_doubt = names_in_doubt(context.plan.graph, linked.graph)
     restored.kept, restored.columns = [positions_in(linked)], evolved
     if context.settings.claim and beginning.is_savepoint:
-        names = renames(context.beginning.manifest, context.settings.restore_as, _present(context, columns))
-        restored.claimed = _claimed(beginning, names)
+        job, folder = beginning.manifest.job, beginning.place.folder
+        names_in_it = positions_in(context.beginning.manifest)
+        restored.claimed = ClaimedSavepoint(folder, [consumer_of(job, name, folder) for name in names_in_it])
     return restored
-
-
-def _claimed(beginning: Beginning, names: Mapping[str, str]) -> ClaimedSavepoint:
-    """Say what is to go once the job has a checkpoint of its own: sources may have had other names in the savepoint."""
-    before = {new: old for old, new in names.items()}
-    job, folder = beginning.manifest.job, beginning.place.folder
-    sources = positions_in(beginning.manifest)
-    return ClaimedSavepoint(folder, {name: consumer_of(job, before.get(name, name), folder) for name in sources})
 
 
 def _adapted(context: JobContext, columns: Mapping[str, Sequence[Column]], manifest: Manifest) -> Manifest:

@@ -14,7 +14,7 @@ from actorstream.graph.nodes import SourceSpec
 from actorstream.model.connect import ReleasingSource, RetainingSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from actorstream.graph.plan import Plan
     from actorstream.runtime.messages import SplitPosition
@@ -36,10 +36,10 @@ def consumer_of(job: str, source: str, savepoint: str) -> str:
 
 
 class ClaimedSavepoint(NamedTuple):
-    """A savepoint that is the job's to delete; `consumers` says under which name each source keeps records for it."""
+    """A savepoint that is the job's to delete; `consumers`: under these names sources may keep records for it."""
 
     folder: str
-    consumers: Mapping[str, str]
+    consumers: Sequence[str]
 
 
 class Retaining:
@@ -83,11 +83,13 @@ class Retaining:
         """Give the names under which the sources keep what the savepoint in `folder` needs."""
         return {name: consumer_of(self._job, name, folder) for name in self._sources}
 
-    async def forget(self, folder: str, consumers: Mapping[str, str]) -> None:
-        """Let each source forget the savepoint that was in `folder`, by these names."""
-        for name, source in self._sources.items():
-            if name in consumers and isinstance(source, ReleasingSource):
-                await source.release(consumers[name], folder)
+    async def forget(self, folder: str, consumers: Iterable[str]) -> None:
+        """Let every source forget the savepoint that was in `folder`, under whichever of these names it knows it."""
+        consumers = list(consumers)
+        for source in self._sources.values():
+            if isinstance(source, ReleasingSource):
+                for name in consumers:
+                    await source.release(name, folder)
 
     async def _tell(self, name: str, *, force: bool) -> None:
         oldest = self._kept[0].get(name, {}) if self._kept else {}
