@@ -16,9 +16,10 @@ demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load
+verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load, 200 SIGKILLs
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
+	$(BIN)/python -m pytest -m kills
 
 sweep: $(READY)  ## sweeps without gaps, for hours: every byte of a store flipped, every system call failed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify

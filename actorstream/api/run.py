@@ -32,6 +32,7 @@ from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.retaining import release
 from actorstream.runtime.statistics import JobStatistics
 from actorstream.runtime.supervisor import Supervisor
+from actorstream.runtime.watchdog import watched
 from actorstream.system.current import current_world
 from actorstream.system.log import log
 from actorstream.system.scratch import InlineOffload, ScratchFiles
@@ -143,12 +144,13 @@ class Run:
             with anyio.CancelScope(shield=kind is not None):
                 await _outcome(root)
         except asyncio.CancelledError:
+            self._take_back()
             await _cancel(root)
             raise
         if kind is not None and root.cancelled():
             return
         failure = self._supervisor.failure
-        if self._cancelled_host and self._inside is not None and self._inside.uncancel() > 0:
+        if self._take_back() > 0:
             return
         if failure is not None and error is not failure:
             raise failure
@@ -164,6 +166,13 @@ class Run:
         if self._on_failure is not None and host is not None:
             self._on_failure(self._supervisor.failure)
 
+    def _take_back(self) -> int:
+        """Take back that the host was cancelled because the job had failed; tell how often others have cancelled it."""
+        if not self._cancelled_host or self._inside is None:
+            return 0
+        self._cancelled_host = False
+        return self._inside.uncancel()
+
     def _first_error(self) -> Exception:
         """Give why the job never came up."""
         failure = self._supervisor.failure
@@ -176,6 +185,10 @@ class Run:
     # ---- the root task
 
     async def _body(self) -> None:
+        with watched(self._world, self._settings.watchdog_us / 1e6) as self._supervisor.watch:
+            await self._live()
+
+    async def _live(self) -> None:
         world, offload = self._world, self._world.offload
         documents: Offload = offload
         name, temporary, scratch = self._folder, "", None
@@ -275,10 +288,21 @@ def _open(
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end, also where the waiting task is being cancelled itself."""
-    task.cancel()
+    """Cancel a task and wait for its end, however often the waiting task is cancelled itself.
+
+    It is cancelled once only: what it waits for while it closes is shielded from anyio's cancellations, not from these.
+    """
+    if not task.cancelling():
+        task.cancel()
+    again: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
-        await _outcome(task)
+        while not task.done():
+            try:
+                await _outcome(task)
+            except asyncio.CancelledError as error:
+                again = error
+    if again is not None:
+        raise again
 
 
 async def _outcome(task: asyncio.Task[None]) -> None:
@@ -298,6 +322,7 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         retained=resolved.retained,
         timers_at_end=resolved.timers_at_end,
         burst_us=resolved.burst_us,
+        watchdog_us=resolved.watchdog_us,
         state_memory=options.get("state_memory", STATE_MEMORY),
         restore=CheckpointId(restore) if isinstance(restore, int) else None,
         accept_duplicates=options.get("accept_duplicates", False),

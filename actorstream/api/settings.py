@@ -38,6 +38,7 @@ class SettingValues(TypedDict, total=False):
     retained: int
     retain: Literal["always", "on_failure", "never"]
     burst: timedelta | float
+    watchdog: timedelta | float
     timers_at_end: TimersAtEnd
     allow_dropped: Sequence[str]
     restore_as: Mapping[str, str]
@@ -56,6 +57,8 @@ class Settings:
             from there; "on_failure": they go when it has ended well, by its input or a stop; "never": they go however
             it ends, other than by the death of its process. Savepoints stay.
         burst: How long an actor works before others have their turn; default 5 ms.
+        watchdog: When code has held the event loop for so long, its operator and stack are logged, and are in
+            `job.explain()`; default 1 s. 0: nobody looks. Of several jobs on a loop the least counts.
         timers_at_end: What becomes of processing-time timers and windows that are still to come when all input has
             ended: "fire" them then (the default; those that are set meanwhile are dropped), "drop" them, or "wait" for
             their time.
@@ -123,6 +126,7 @@ class ResolvedSettings:
     retained: int = 3
     retain: Literal["always", "on_failure", "never"] = "always"
     burst_us: int = 5_000
+    watchdog_us: int = 1_000_000
     timers_at_end: TimersAtEnd = "fire"
     allow_dropped: frozenset[str] = frozenset()
     restore_as: Mapping[str, str] = field(default_factory=dict)
@@ -153,7 +157,7 @@ def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
 
 # The bounds of each whole number; a negative tolerance means any number of failures.
 _BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000)}
-_LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100}
+_LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100, "watchdog": 0}
 
 
 _WORDS = {"timers_at_end": ("fire", "drop", "wait"), "retain": ("always", "on_failure", "never")}

@@ -171,8 +171,9 @@ class Lease:
             The claim as written. Decide what to restore only now.
 
         Raises:
-            FencedError: Somebody claimed this number, or a higher one, first.
+            FencedError: Somebody claimed this number, or a higher one, first; or a higher one than our last.
         """
+        self._refuse_taken_over()
         attempt = self._fence(proposed.attempt)
         highest = sweep(attempt)
         claim = Claim(attempt, CheckpointId(max(proposed.first_checkpoint, highest + 1)))
@@ -232,6 +233,20 @@ class Lease:
             )
         put_if_absent(self._files, path, seal(note), draft=f"{path}.{self._token}.draft", folders=[self._root])
 
+    def _refuse_taken_over(self) -> None:
+        """Take nothing back: who froze, was taken over from, and fails when it wakes up must not start again (T105).
+
+        What it has claimed itself, in a start that failed half-way, is its own; a fence alone is of a start that died.
+        """
+        if self._claimed is None:
+            return
+        mine = self._claimed[0].attempt
+        for number, fence in self._numbers().items():
+            if number > mine and not fence and self._read_claim_note(number).holder != self._token:
+                raise FencedError(
+                    f"{self._root}: attempt {number} has taken over from {mine}: this one must not start again"
+                )
+
     def _fence(self, attempt: int) -> AttemptNumber:
         while True:
             numbers = self.numbers()
@@ -246,12 +261,16 @@ class Lease:
                 return AttemptNumber(attempt)
 
     def _read_claim(self, number: int) -> Claim:
+        note = self._read_claim_note(number)
+        return Claim(AttemptNumber(note.attempt), CheckpointId(note.first_checkpoint))
+
+    def _read_claim_note(self, number: int) -> ClaimNote:
         path = join(self._attempts, str(number))
         remedy = "put it back from a copy; it keeps manifests of older attempts from being taken for newer ones"
         note = unseal(ClaimNote, path, read_file(self._files, path), newest=FORMAT, remedy=remedy)
         if note.attempt != number:
             raise StoreError(f"{path} holds the claim of attempt {note.attempt}, expected {number}; {remedy}")
-        return Claim(AttemptNumber(note.attempt), CheckpointId(note.first_checkpoint))
+        return note
 
     def _read_note(self) -> JobNote:
         path = join(self._root, "JOB")

@@ -172,10 +172,15 @@ class Random(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The four of them. `processes`: children may be started, which work on the real disk whatever `files` is."""
+    """The four of them.
+
+    `processes`: children may be started, which work on the real disk whatever `files` is. `threads`: one of ours may
+    look at the event loop from outside, by the real clock.
+    """
 
     clock: Clock
     files: FileSystem
     offload: Offload
     random: Random
     processes: bool = False
+    threads: bool = False

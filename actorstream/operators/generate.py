@@ -39,6 +39,7 @@ Run: TypeAlias = (
     " tuple[Result, ...]]"
 )
 _numbers = count(1)
+_FILE = "<actorstream chain "
 
 
 class Place(NamedTuple):
@@ -85,7 +86,7 @@ class Step:
         self.outlets = tuple(writer.outlets)
         self.source = "".join(f"{'    ' * line.depth}{line.text}\n" for line in writer.lines)
         self._lines = writer.lines
-        self._file = f"<actorstream chain {chain.name} #{next(_numbers)}>"
+        self._file = f"{_FILE}{chain.name} #{next(_numbers)}>"
         linecache.cache[self._file] = (len(self.source), None, self.source.splitlines(keepends=True), self._file)
         namespace = dict(writer.constants)
         exec(compile(self.source, self._file, "exec"), namespace)
@@ -94,6 +95,10 @@ class Step:
     def forget(self) -> None:
         """Drop the source text kept for tracebacks."""
         linecache.cache.pop(self._file, None)
+
+    def operator_at(self, file: str, line: int) -> str | None:
+        """Name the operator that a line of the text belongs to; None if the file is another, or the line nobody's."""
+        return self._lines[line - 1].operator if file == self._file else None
 
     def locate(self, trace: TracebackType | None) -> Place | None:
         """Tell the operator and the record at which an error left `run`; None if it came from elsewhere."""
@@ -109,3 +114,8 @@ class Step:
                 return Place(line.operator, at - names["start"], values[at])
             trace = trace.tb_next
         return None
+
+
+def is_generated(file: str) -> bool:
+    """Tell whether a stack's frame with this file name is a step's."""
+    return file.startswith(_FILE)

@@ -24,7 +24,9 @@ from actorstream.operators.step_text import Round
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
+from actorstream.runtime.statistics import SLOW_SECONDS
 from actorstream.runtime.step_runner import StepRunner
+from actorstream.system.log import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -356,6 +358,7 @@ class ChainRunner(StepRunner):
         limit = self._pace.share() / (2 if fetched else 1)
         if seconds > limit:
             self.slice = max(1, int(records * limit / seconds))
+            self._note_slow(seconds / max(1, records))
         elif records >= self.slice and seconds < limit / 4:
             # What counts is what is in flight behind it, so one that lets little through may take more at a time.
             sparse = min(records * SLICE_RECORDS_MAX // (self._sent + 1), SLICE_RECORDS_SPARSE)
@@ -371,9 +374,20 @@ class ChainRunner(StepRunner):
         """
         limit, known = self._pace.share(), self._round
         if seconds > limit:
+            self._note_slow(seconds / max(1, known.given))
             known.limit = max(1, int(known.given * limit / seconds)) if known.given else known.limit
         elif known.given >= known.limit and seconds < limit / 4:
             known.limit = min(known.limit * 4, self._round_max)
+
+    def _note_slow(self, seconds: float) -> None:
+        """Keep in mind that a record, or what was due for a key, took `seconds`, if that is long; log the first one."""
+        if seconds < SLOW_SECONDS:
+            return
+        statistics = self._statistics
+        if statistics.slow_at is None:
+            log.warning("a function holds the event loop", chain=self.chain.name, seconds=round(seconds, 3))
+        statistics.slow_seconds = max(statistics.slow_seconds, seconds)
+        statistics.slow_at = self._pace.clock.monotonic()
 
     def expect_slower(self) -> None:
         """Make the next piece a quarter as long: right after a freeze every key is looked for among the older ones."""

@@ -26,6 +26,7 @@ from actorstream.runtime.explain_picture import (
     CheckpointUnderWay,
     Failure,
     Gauge,
+    LoopHeld,
     Part,
     Picture,
     Split,
@@ -79,13 +80,14 @@ def gather(
         now_us=now_us,
         status="failed" if supervisor.failure is not None else supervisor.status,
         rescaling=supervisor.rescaling,
+        loop_held=_loop_held(supervisor),
         seconds=monotonic - started,
         records_in=statistics.records_in + sum(actor.records_in for actor in actors if actor.source is not None),
         records_out=statistics.records_out
         + sum(subtask.statistics.records_delivered for subtask in look.subtasks.values()),
         restarts=statistics.restarts,
         gave_up=None if supervisor.failure is None else str(supervisor.failure),
-        failure=None if ended else _failure(plan, supervisor),
+        failure=None if ended else _failure(plan, supervisor, clock),
         gate_closed=attempt is not None and attempt.built.deployment.gate.closed,
         actors=actors,
         checkpoints=Checkpoints() if attempt is None else look.checkpoints(attempt.built),
@@ -94,7 +96,7 @@ def gather(
     )
 
 
-def _failure(plan: Plan, supervisor: Supervisor) -> Failure | None:
+def _failure(plan: Plan, supervisor: Supervisor, clock: Clock) -> Failure | None:
     error = supervisor.last_failure
     if error is None:
         return None
@@ -106,7 +108,23 @@ def _failure(plan: Plan, supervisor: Supervisor) -> Failure | None:
         operator,
         operator in sinks,
         supervisor.last_failure_us,
-        supervisor.next_try_us,
+        None
+        if supervisor.next_try is None
+        else clock.now_us() + round((supervisor.next_try - clock.monotonic()) * 1e6),
+    )
+
+
+def _loop_held(supervisor: Supervisor) -> LoopHeld | None:
+    block = None if supervisor.watch is None else supervisor.watch.block
+    if block is None:
+        return None
+    own = supervisor.attempt is None or block.job == supervisor.attempt.built.deployment.job
+    return LoopHeld(
+        block.since_us,
+        block.stack[-1] if block.stack else "a function without a name",
+        block.operator,
+        block.subtask if own else None,
+        block.since_us + round(block.seconds * 1e6) if block.over else None,
     )
 
 
@@ -159,9 +177,12 @@ class _Look:
             parallelism=chain.parallelism,
             source=chain.head.name if is_source else None,
             sinks=tuple(node.name for node in chain.nodes if isinstance(node.spec, SinkSpec)),
+            functions=tuple(node.name for node in chain.nodes if not isinstance(node.spec, SinkSpec | SourceSpec)),
             began_us=subtask.began_us,
             records_in=statistics.records_in,
             busy_seconds=statistics.busy_seconds,
+            slow_us=round(statistics.slow_seconds * 1e6) or None,
+            slow_at_us=self._wall(statistics.slow_at),
             idle_seconds=statistics.idle_seconds,
             backpressured_seconds=statistics.backpressured_seconds,
             depth=mailbox.depth,

@@ -137,15 +137,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One subtask. `rests`: nothing is left for it to do until something comes."""
+    """One subtask. `rests`: nothing is left for it to do until something comes.
+
+    `slow_us` is how long a single record took at most, if that was long, and `slow_at_us` when one last did;
+    `functions` names the operators that call the user's.
+    """
 
     identity: SubtaskId
     parallelism: int = 1
     source: str | None = None
     sinks: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
     began_us: int = 0
     records_in: int = 0
     busy_seconds: float = 0.0
+    slow_us: int | None = None
+    slow_at_us: int | None = None
     idle_seconds: float = 0.0
     backpressured_seconds: float = 0.0
     depth: int = 0
@@ -225,6 +232,20 @@ class Reader:
     buffer: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoopHeld:
+    """Somebody held, or holds, the event loop. `actor` None: code that is no actor's of this job.
+
+    `where` is the innermost function; `until_us` None: it still does.
+    """
+
+    since_us: int
+    where: str
+    operator: str | None = None
+    actor: SubtaskId | None = None
+    until_us: int | None = None
+
+
 @dataclass(frozen=True)
 class Picture:
     """A job at one instant. Without an attempt there are no actors."""
@@ -243,6 +264,7 @@ class Picture:
     readers: tuple[Reader, ...] = ()
     timers_at_end: str = "fire"
     rescaling: bool = False
+    loop_held: LoopHeld | None = None
 
     def actor(self, identity: SubtaskId) -> Actor | None:
         """Give one actor; None if the picture does not have it."""

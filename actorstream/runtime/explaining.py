@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from actorstream.runtime import explain_checkpoints as checkpoints
 from actorstream.runtime import explain_flow as flow
 from actorstream.runtime import explain_life as life
+from actorstream.runtime import explain_loop as loop
 from actorstream.runtime import explain_time_cases as time
 from actorstream.runtime.explain_time import holds
 
@@ -33,6 +34,7 @@ HOLDS: Final[Sequence[Case]] = (
     life.restarting,
     life.opening,
     life.stopping,
+    loop.held,
     flow.slow_call,
     flow.reader_is_full,
     flow.layers_pile_up,
@@ -42,6 +44,7 @@ HOLDS: Final[Sequence[Case]] = (
     checkpoints.commits_wait,
     checkpoints.checkpoints_fail,
     checkpoints.no_checkpoints,
+    loop.slow_function,
 )
 """What holds things up, the cause before what follows from it."""
 

@@ -28,6 +28,7 @@ class JobSettings:
     tolerated_failures: int = 3
     retained: int = 3
     burst_us: int = 5_000
+    watchdog_us: int = 1_000_000
     state_memory: int = 256 << 20
     restore: CheckpointId | None = None
     accept_duplicates: bool = False

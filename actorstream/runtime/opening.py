@@ -9,6 +9,7 @@ claim ─> decide ─┬─> the newest checkpoint ─────────�
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from actorstream.errors import InvariantError, RestoreError
@@ -21,7 +22,7 @@ from actorstream.runtime.retaining import ClaimedSavepoint, consumer_of
 from actorstream.runtime.schema_check import evolved_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.ids import CheckpointId
@@ -55,13 +56,25 @@ async def open_restored(context: JobContext, columns: Mapping[str, Sequence[Colu
     manifests, claims = await context.documents.run(lambda: (directory.manifests(), directory.claims()))
     match _decide(context, manifests, claims):
         case RestoreFrom(checkpoint):
-            return await context.world.offload.run(_open, context, columns, manifests, checkpoint)
+            return await _opened(context, partial(_open, context, columns, manifests, checkpoint))
         case RestoreSavepoint():
-            return await context.world.offload.run(_open_savepoint, context, columns, claim)
+            return await _opened(context, partial(_open_savepoint, context, columns, claim))
         case Refuse(reason):
             raise RestoreError(reason)
         case StartEmpty():
             return Restored()
+
+
+async def _opened(context: JobContext, opening: Callable[[], Restored]) -> Restored:
+    """Open in a thread; a cancellation meanwhile takes effect once all is open, and must not leave it so."""
+    opened: list[Restored] = []
+    try:
+        await context.world.offload.run(lambda: opened.append(opening()))
+    except BaseException:
+        for restored in opened:
+            restored.close()
+        raise
+    return opened[0]
 
 
 def _decide(

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 BURST_SECONDS = 0.005
 ROOM_FOR_THREADS = 0.0001
+CLOCK_LOOK_SECONDS = 10.0
+"""Who waits for a time by the clock looks at it so often: who sleeps for ten hours does not notice that it was set."""
 
 
 class Pace:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SLOW_SECONDS = 0.05
+"""Who holds the loop for so long with a single record is named."""
+
 
 @dataclass(slots=True)
 class SubtaskStatistics:
     """Counters of one subtask since its attempt started; seconds are of monotonic time.
 
-    `records_out` went to other actors, `records_delivered` to sinks and called functions.
+    `records_out` went to other actors, `records_delivered` to sinks and called functions. `slow_seconds` is how long
+    a single record took at most, 0 unless that was over SLOW_SECONDS, and `slow_at` when one last did.
     """
 
     records_in: int = 0
@@ -18,6 +22,8 @@ class SubtaskStatistics:
     busy_seconds: float = 0.0
     idle_seconds: float = 0.0
     backpressured_seconds: float = 0.0
+    slow_seconds: float = 0.0
+    slow_at: float | None = None
 
 
 @dataclass(slots=True)

@@ -195,6 +195,10 @@ class StepRunner:
             time.after.now = max(time.after.now, clock.now - self._delay)
         return time.after.now
 
+    def operator_at(self, file: str, line: int) -> str | None:
+        """Name the operator that a line of the step's text belongs to; None if it is not of the last step."""
+        return None if self._step is None else self._step.operator_at(file, line)
+
     def blame(self, error: Exception) -> Exception:
         """Say whose error this is: operator, subtask and record if a user's function raised, else `error` itself.
 

@@ -40,7 +40,7 @@ from actorstream.runtime.messages import (
     TriggerCheckpoint,
 )
 from actorstream.runtime.operator_life import OperatorLife
-from actorstream.runtime.pace import ROOM_FOR_THREADS
+from actorstream.runtime.pace import CLOCK_LOOK_SECONDS, ROOM_FOR_THREADS
 from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
 from actorstream.state.budget import WAITING_MAX
@@ -228,7 +228,7 @@ class Subtask(OperatorLife):
         if seconds is None:
             await self.mailbox.arrival.wait()
             return
-        with move_on_after(seconds):
+        with move_on_after(min(seconds, CLOCK_LOOK_SECONDS)):
             await self.mailbox.arrival.wait()
         await self._look_around()
 

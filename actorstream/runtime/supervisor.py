@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId
     from actorstream.protocol.restart import Restart
     from actorstream.runtime.building import Built, JobContext
+    from actorstream.runtime.watchdog import Watch
 
 _A_CHECKPOINT = CheckpointRequest(0)
 Status: TypeAlias = Literal["starting", "running", "restarting", "stopping", "finished", "failed"]
@@ -65,10 +66,11 @@ class Supervisor:
         self._stop_requested = False
         self.last_failure: Exception | None = None
         self.last_failure_us = 0
-        self.next_try_us: int | None = None
+        self.next_try: float | None = None
         self._hurry = anyio.Event()
         self._up = anyio.Event()
         self.plan: Plan | None = None
+        self.watch: Watch | None = None
         self._handed_over: Built | None = None
         self._before: Built | None = None
         self._rescaling: tuple[int, Plan] | None = None
@@ -170,10 +172,10 @@ class Supervisor:
                 self.status = "restarting"
                 self._up = anyio.Event()
                 context.statistics.restarts += 1
-                self.next_try_us = clock.now_us() + delay_us
+                self.next_try = clock.monotonic() + delay_us / 1e6
                 with anyio.move_on_after(delay_us / 1e6):
                     await self._hurry.wait()
-                self.next_try_us = None
+                self.next_try = None
                 # A stop cuts one delay short: a job that keeps failing while it stops must not spin.
                 self._hurry = anyio.Event()
 

@@ -45,7 +45,7 @@ class SystemRandom:
         return random.random()
 
 
-_REAL = World(SystemClock(), RealFiles(), ThreadOffload(), SystemRandom(), processes=True)
+_REAL = World(SystemClock(), RealFiles(), ThreadOffload(), SystemRandom(), processes=True, threads=True)
 _current: ContextVar[World] = ContextVar("actorstream_world", default=_REAL)
 
 

@@ -57,14 +57,21 @@ class SimulatedOffload:
     async def run(  # type: ignore[return]  # the scope swallows nothing
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Call `fn`; a cancellation takes effect before it has started or after it has returned."""
+        """Call `fn`; a cancellation, anyio's or asyncio's own, takes effect before it has started or has returned."""
         await checkpoint()
         self.busy += 1
         try:
             with CancelScope(shield=True):
-                return await self._loop.offload(partial(fn, *args, **kwargs))
+                outcome = self._loop.offload(partial(fn, *args, **kwargs))
+                outcome.cancel = _wait_first  # type: ignore[method-assign]  # `Task.cancel` asks it
+                return await outcome
         finally:
             self.busy -= 1
+
+
+def _wait_first(msg: object = None) -> bool:
+    """Refuse: then the task that waits is cancelled once it has waited."""
+    return False
 
 
 class SimulatedRandom:

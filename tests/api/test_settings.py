@@ -56,7 +56,7 @@ def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
     known = (
         "known are allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, restore_as, retain, retained, "
-        "timers_at_end, tolerated_failures"
+        "timers_at_end, tolerated_failures, watchdog"
     )
     with pytest.raises(PlanError, match=f"Settings: there is no setting 'retains'; {known}"):
         Settings(retains=3)  # type: ignore[call-arg]

@@ -158,6 +158,23 @@ def test_the_first_checkpoint_is_raised_above_what_the_sweep_finds(tmp_path: Pat
     assert lease.claims() == [claim(1, first=8)]
 
 
+def test_what_another_has_taken_over_is_not_taken_back(tmp_path: Path) -> None:
+    """T105: a process that froze may fail by anything when it wakes up, and starts again: it must not fence the other.
+
+    It may start again itself as often as it likes, and go past what a start has left that died on its way.
+    """
+    first = claimed(tmp_path, 1)
+    again = first.claim(next_claim(first.claims(), []), lambda _: highest())
+    (tmp_path / "attempts" / "3.fence").touch()
+    again = first.claim(next_claim(first.claims(), []), lambda _: highest())
+    assert again.attempt == 4
+    second = opened(tmp_path, TWO)
+    second.claim(next_claim(second.claims(), []), lambda _: highest())
+    with pytest.raises(FencedError, match="attempt 5 has taken over from 4"):
+        first.claim(next_claim(first.claims(), []), lambda _: highest())
+    second.check()
+
+
 def test_a_fence_without_a_claim_is_passed_over(tmp_path: Path) -> None:
     """A start died between its fence and its claim: the next one is not locked out."""
     opened(tmp_path)

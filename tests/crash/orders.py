@@ -63,21 +63,21 @@ class Ledger(KeyedProcess[str, Order, Update]):
         return [Update(order.number, ctx.key, self.orders, self.cents, tuple(self.recent), same)]
 
 
-def orders_log(folder: str) -> EventLog[Order]:
-    return EventLog(Order, join(folder, "orders"), partitions=2, key=lambda order: order.customer, settings=_SMALL)
+def orders_log(folder: str, settings: LogSettings = _SMALL) -> EventLog[Order]:
+    return EventLog(Order, join(folder, "orders"), partitions=2, key=lambda order: order.customer, settings=settings)
 
 
-def output_log(folder: str, name: str) -> EventLog[Update]:
-    return EventLog(Update, join(folder, name), partitions=2, key=lambda update: update.customer, settings=_SMALL)
+def output_log(folder: str, name: str, settings: LogSettings = _SMALL) -> EventLog[Update]:
+    return EventLog(Update, join(folder, name), partitions=2, key=lambda update: update.customer, settings=settings)
 
 
-def build(folder: str) -> Pipeline:
+def build(folder: str, settings: LogSettings = _SMALL) -> Pipeline:
     pipeline = Pipeline("orders")
-    by_customer = pipeline.source(orders_log(folder), name="orders").key_by(lambda order: order.customer)
-    updates = by_customer.process(Ledger, name="ledger", parallelism=2)
-    updates.sink(output_log(folder, "updates"), name="updates")
+    orders = pipeline.source(orders_log(folder, settings), name="orders")
+    updates = orders.key_by(lambda order: order.customer).process(Ledger, name="ledger", parallelism=2)
+    updates.sink(output_log(folder, "updates", settings), name="updates")
     milestones = updates.filter(lambda update: update.orders % 5 == 0)
-    milestones.sink(output_log(folder, "milestones"), name="milestones")
+    milestones.sink(output_log(folder, "milestones", settings), name="milestones")
     return pipeline
 
 

@@ -33,6 +33,11 @@ class Child:
     def ended(self) -> bool:
         return self._process.returncode is not None
 
+    def tell(self, line: str) -> None:
+        """Write a line to its standard input."""
+        assert self._process.stdin is not None, "it was started without"
+        self._process.stdin.write(f"{line}\n".encode())
+
     def signal(self, number: signal.Signals) -> None:
         assert not self.ended, self.last_words()
         self._process.send_signal(number)
@@ -47,6 +52,16 @@ class Child:
                 return
             self.said.append(printed.decode().strip())
 
+    async def says(self, beginnings: tuple[str, ...]) -> str:
+        """Wait for a line that begins so, after all that it has said by now; give it."""
+        assert self._process.stdout is not None
+        while True:
+            printed = await asyncio.wait_for(self._process.stdout.readline(), DEADLINE_SECONDS)
+            assert printed, f"it ended and never said one of {beginnings}: {self.last_words()}"
+            self.said.append(printed.decode().strip())
+            if self.said[-1].startswith(beginnings):
+                return self.said[-1]
+
     async def wait(self) -> int:
         return await asyncio.wait_for(self._process.wait(), DEADLINE_SECONDS)
 
@@ -56,7 +71,7 @@ class Child:
         assert await self.wait() == -signal.SIGKILL, self.last_words()
 
     def last_words(self) -> str:
-        return self._stderr.read_text(errors="replace")[-4_000:]
+        return self._stderr.read_text(errors="replace")[-20_000:]
 
     async def discard(self) -> None:
         if not self.ended:
@@ -65,15 +80,18 @@ class Child:
 
 
 @asynccontextmanager
-async def started(*arguments: str, folder: Path) -> AsyncIterator[Child]:
-    """Run `python ARGUMENTS` from the root of the checkout; it is gone when the block is left."""
+async def started(*arguments: str, folder: Path, listens: bool = False) -> AsyncIterator[Child]:
+    """Run `python ARGUMENTS` from the root of the checkout; it is gone when the block is left.
+
+    `listens`: it can be told lines.
+    """
     stderr = folder / "stderr.txt"
     with stderr.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
             cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if listens else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             env={**os.environ, "PYTHONFAULTHANDLER": "1"},

@@ -27,11 +27,12 @@ CUSTOMERS = [f"customer {number}" for number in range(40)]
 
 @dataclass
 class Load:
-    """Appends orders, a few milliseconds apart, until told to stop."""
+    """Appends orders, a few milliseconds apart, until told to stop. `begun` has those that may be in the log."""
 
     log: EventLog[Order]
     rng: random.Random
     appended: list[Order] = field(default_factory=list)
+    begun: list[Order] = field(default_factory=list)
     stop: bool = False
 
     async def run(self) -> None:
@@ -41,6 +42,7 @@ class Load:
                 Order(number, self.rng.choice(CUSTOMERS[: self.rng.choice([3, 40])]), self.rng.randrange(1_000))
                 for number in range(first, first + self.rng.randrange(1, 24))
             ]
+            self.begun += orders
             await self.log.extend(orders)
             self.appended += orders
             await asyncio.sleep(0.015)

@@ -16,6 +16,7 @@ from actorstream.runtime.explain_picture import (
     CheckpointUnderWay,
     Failure,
     Gauge,
+    LoopHeld,
     Part,
     Picture,
     Reader,
@@ -68,9 +69,12 @@ _actors = st.builds(
     parallelism=st.integers(1, 2),
     source=st.none() | _names,
     sinks=_some(_names),
+    functions=_some(_names),
     began_us=st.just(0) | _times,
     records_in=_counts,
     busy_seconds=_seconds,
+    slow_us=st.none() | _counts,
+    slow_at_us=st.none() | _times,
     idle_seconds=_seconds,
     backpressured_seconds=_seconds,
     depth=_counts,
@@ -118,5 +122,9 @@ pictures = st.builds(
     readers=_some(st.builds(Reader, _names, _counts, _counts)),
     timers_at_end=st.sampled_from(["fire", "drop", "wait"]),
     rescaling=st.booleans(),
+    loop_held=st.none()
+    | st.builds(
+        LoopHeld, _times, st.just("f (x.py:1)"), st.none() | _names, st.none() | _identities, st.none() | _times
+    ),
 )
 """Any picture, also one that no job could give: unknown senders, cycles, times out of range."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
@@ -82,6 +83,27 @@ def test_a_call_in_a_thread_is_not_cut_short_by_cancellation() -> None:
 
     for seed in range(20):
         assert run_simulated(main, seed=seed).value() == (["called", "cancelled"], 0)
+
+
+def test_a_call_in_a_thread_is_not_cut_short_by_a_task_that_is_cancelled() -> None:
+    """By asyncio itself, twice: as with `ThreadOffload`, what the call makes is there by then, and can be let go."""
+
+    async def main() -> list[str]:
+        world, loop = current_world(), asyncio.get_running_loop()
+        log: list[str] = []
+        task = loop.create_task(world.offload.run(log.append, "called"), name="caller")
+        while world.offload.busy == 0:
+            await anyio.lowlevel.checkpoint()
+        task.cancel()
+        await anyio.lowlevel.checkpoint()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        log.append("cancelled")
+        return log
+
+    for seed in range(20):
+        assert run_simulated(main, seed=seed).value() == ["called", "cancelled"]
 
 
 def test_an_error_in_a_thread_reaches_the_caller() -> None:
