@@ -241,7 +241,7 @@ class Lease:
         if self._claimed is None:
             return
         mine = self._claimed[0].attempt
-        for number, fence in self._numbers().items():
+        for number, fence in self.numbers().items():
             if number > mine and not fence and self._read_claim_note(number).holder != self._token:
                 raise FencedError(
                     f"{self._root}: attempt {number} has taken over from {mine}: this one must not start again"
