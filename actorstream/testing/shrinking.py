@@ -66,10 +66,13 @@ def shrink(
 def _smaller(plan: Plan, records: int | None) -> Iterator[Plan]:
     """Give plans that are a bit smaller, the greatest steps first."""
     sessions = plan.sessions
-    yield Plan(plan.seed, sessions=sessions, records=plan.records, pause=plan.pause, interval=plan.interval)
+    usual = Plan(plan.seed, "fifo", sessions, plan.records, pause=plan.pause, interval=plan.interval)
+    yield from (usual, replace(usual, policy=plan.policy))
     for number in range(len(sessions) - 1):
         yield replace(plan, sessions=(*sessions[:number], *sessions[number + 1 :]))
-    yield replace(plan, sessions=tuple(_calm(session) for session in sessions))
+    for number, session in enumerate(sessions):
+        for calm in (_calm(session), replace(_calm(session), power=session.power)):
+            yield replace(plan, sessions=(*sessions[:number], calm, *sessions[number + 1 :]))
     known = records if plan.records is None else plan.records
     if known is not None:
         yield from _with_fewer_records(plan, known)

@@ -102,7 +102,7 @@ def test_any_notice_of_a_checkpoint_may_get_lost(swept: tuple[Topology, int, int
     """The checkpoint fails by its deadline, and what it would have held is in the next one (RELIABILITY 28)."""
     topology, _, _ = swept
     running = SimulatedTopology(topology)
-    for notice in range(1, 60, stride(7)):
+    for notice in range(1, 60, stride(17)):
         running.run(plan_of(Session(2, lost=[notice, notice + 1])))
 
 

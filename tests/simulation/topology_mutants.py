@@ -48,7 +48,8 @@ class TopologyMutant:
 
 _RESTARTS = {"sessions": (Session(2, kills=((300, 3), (500, 3))), Session(2)), "pause": 0.1}
 _CANCELLED = {"sessions": (Session(2, cancel_step=90), Session(2))}
-_LONG = {"interval": 0.02, "pause": 0.1}
+_LONG = {"interval": 0.02, "pause": 0.05}
+_BETWEEN = {"sessions": (*(Session(2, crash_step=step) for step in (400, 330, 300, 360)), Session(2)), **_LONG}
 TOPOLOGY_MUTANTS: list[TopologyMutant] = []
 
 
@@ -81,7 +82,12 @@ def _one_behind() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(SourceSubtask, "report", report)]
 
 
-@mutant("what is restored is not committed, but written anew", "complete", _LONG)
+@mutant(
+    "what is restored is not committed, but written anew",
+    "complete",
+    _BETWEEN,
+    tail="none",
+)
 def _no_recommit() -> Sequence[AbstractContextManager[object]]:
     def on_restored(self: SinkCommits, pending: Any) -> Sequence[object]:
         return []

@@ -111,6 +111,7 @@ def test_a_failure_is_made_smaller() -> None:
     assert small.records is not None
     assert small.records < len(ORDERS)
     assert len(str(small)) < 90
+    assert simulate(totals(Forgetting), seeds=[small.seed]).failures[0] == report.failures[0]
 
 
 def test_without_crashes_only_the_order_varies() -> None:
