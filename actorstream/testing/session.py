@@ -51,6 +51,7 @@ class Session:
         slow: Virtual seconds, at most, that each call of a sink takes.
         rescales: (seconds from the one before, parallelism): the job is rescaled while it runs.
         savepoints: After so many seconds each, from the one before, a savepoint is made.
+        zombie: After so many seconds another process takes the store over, and this one goes on, as a zombie.
     """
 
     parallelism: int = 1
@@ -68,11 +69,13 @@ class Session:
     slow: float = 0.0
     rescales: Sequence[tuple[float, int]] = ()
     savepoints: Sequence[float] = ()
+    zombie: float | None = None
 
     @property
     def may_give_up(self) -> bool:
         """Tell whether something is done to it that a job may answer by failing, with an error that says so."""
-        return bool(self.faults or self.failing or self.raises or self.disconnects or self.kills or self.lost)
+        done = self.faults, self.failing, self.raises, self.disconnects, self.kills, self.lost
+        return any(done) or self.zombie is not None
 
 
 def judge(error: BaseException | None, session: Session) -> None:

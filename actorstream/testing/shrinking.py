@@ -31,6 +31,7 @@ _HAPPENS = (
     "slow",
     "rescales",
     "savepoints",
+    "zombie",
     "power",
 )
 _SIMPLER = {"random": ("fifo",), "pct": ("fifo", "random")}

@@ -179,6 +179,7 @@ def _disturbed(session: Session, rng: random.Random, length: Length, parallelism
         ),
         "savepoints": lambda: replace(session, savepoints=tuple(seconds() for _ in range(rng.randint(1, 2)))),
         "slow": lambda: replace(session, slow=0.03),
+        "zombie": lambda: replace(session, zombie=seconds() * 2),
     }
     if rng.random() < 0.35:
         return session

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ import anyio
 
 from actorstream.api.run import Run
 from actorstream.api.settings import Settings
-from actorstream.errors import PlanError
+from actorstream.errors import JobFailed, PlanError, StoreError
 from actorstream.protocol.restart import Restart
 from actorstream.runtime.mailbox import LANE_RECORDS
 from actorstream.system.current import current_world, use_world
@@ -282,6 +282,8 @@ class _Process:
         session = self._session
         graph, self.calls, _ = self._pipeline.graph_for(self._plan, session, self._around)
         run = self._make_run(graph)
+        if session.zombie is not None:
+            return await self._run_beside_successor(run, session.zombie)
         supervisor = run._supervisor
         at_step(simulated_loop(), {step: partial(kill_task, supervisor, which) for step, which in session.kills})
         if session.lost:
@@ -309,6 +311,27 @@ class _Process:
                     task.cancel()
         return "stopped"
 
+    async def _run_beside_successor(self, zombie: Run, seconds: float) -> str:
+        """Let another process take the store over; the first goes on until it notices. Give how the second ends."""
+        self._around.zombies = True
+
+        async def go_on() -> None:
+            with suppress(JobFailed, StoreError):
+                await zombie
+
+        failure: JobFailed | StoreError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(go_on)
+            await anyio.sleep(seconds)
+            graph, _, _ = self._pipeline.graph_for(self._plan, self._session, self._around)
+            try:
+                await self._make_run(graph, take_over=True)
+            except (JobFailed, StoreError) as error:
+                failure = error
+        if failure is not None:
+            raise failure
+        return "finished"
+
     def _beside(self, job: Job) -> dict[str, object]:
         loop, plan, session = simulated_loop(), self._plan, self._session
         work: dict[str, object] = {}
@@ -322,7 +345,7 @@ class _Process:
             work.update({name: make() for name, make in self._watch.beside(job).items()})
         return work
 
-    def _make_run(self, graph: LogicalGraph) -> Run:
+    def _make_run(self, graph: LogicalGraph, *, take_over: bool = False) -> Run:
         plan, root = self._plan, self._around.root
         values = dict(self._settings._given)
         if not self._undisturbed:
@@ -333,6 +356,7 @@ class _Process:
             graph,
             {
                 "store": f"{root}/store",
+                "take_over": take_over,
                 "parallelism": self._session.parallelism,
                 "checkpoint_interval": plan.interval,
                 "restart": Restart.fixed_delay(_RESTARTS, delay=0.05),

@@ -106,6 +106,17 @@ def test_any_notice_of_a_checkpoint_may_get_lost(swept: tuple[Topology, int, int
         running.run(plan_of(Session(2, lost=[notice, notice + 1])))
 
 
+def test_a_zombie_and_its_successor_give_what_one_of_them_would() -> None:
+    """One takes the store over while the other goes on: attempt numbers decide, at the store and at the logs."""
+    fenced = 0
+    for seed in seeds(8, share=0.05):
+        running = SimulatedTopology(draw_topology(seed, poison=False, tail="join"))
+        sessions = (Session(1 + seed % 3, zombie=seed * 0.037 % 0.5), Session(2, power=True))
+        story = running.run(replace(running.draw(seed), sessions=sessions))
+        fenced += story.outcomes[0].error is None
+    assert fenced > 4, "as a rule the successor finishes"
+
+
 def test_a_failure_is_repeated_by_its_note() -> None:
     """The note has all that it takes."""
     topology = draw_topology(1, shape="chain", tail="none", poison=False)
