@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
 
-.PHONY: demo test verify sweep check bench lock clean
+.PHONY: demo test verify simulate sweep check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
 	$(BIN)/actorstream demo
@@ -20,6 +20,9 @@ verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minute
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills
+
+simulate: $(READY)  ## random topologies for SECONDS: seeds, crash-recoveries an hour, a line for each failure
+	$(BIN)/python -m tests.simulation $(or $(SECONDS),60)
 
 sweep: $(READY)  ## sweeps without gaps, for hours: every byte of a store flipped, every system call failed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify

@@ -47,11 +47,12 @@ class Attempt:
         self._unopened = len(built.subtasks)
         self._all_open = anyio.Event()
 
-    async def run(self, opened: Callable[[], None]) -> None:
+    async def run(self, opened: Callable[[], None], closing: Callable[[], None] = lambda: None) -> None:
         """Run until the final checkpoint is complete and committed; unless it is to hand over, close what was built.
 
         Args:
             opened: Called once every operator of every actor is open.
+            closing: Called once the actors have ended, before their state is let go: nobody may be shown it any more.
 
         Raises:
             Exception: The first failure of any task, other failures as notes on it.
@@ -78,6 +79,7 @@ class Attempt:
                     self._start("close of the attempt before", self._meanwhile, _as_it_is, ends=True)
             hands_over = built.coordinator.handed_over and self.over and self._failure is None
         finally:
+            closing()
             if hands_over:
                 built.release()
             else:

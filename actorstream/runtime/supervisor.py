@@ -116,7 +116,7 @@ class Supervisor:
             built = await build(context)
             self.on_built(built)
             self.attempt = Attempt(built, None if self._before is None else self._close_before)
-            await self.attempt.run(self._opened)
+            await self.attempt.run(self._opened, self._closing)
             self._handed_over = built if built.coordinator.handed_over else None
         except Exception as error:  # noqa: BLE001  (the supervisor's: the restart strategy decides)
             return error
@@ -146,11 +146,14 @@ class Supervisor:
         if self._stop_requested:
             built.coordinator.tell(CheckpointRequest(next(self._numbers), stop=True))
 
+    def _closing(self) -> None:
+        """Let questions wait for the next attempt, or for the end: this one's state is about to be let go."""
+        self._up = anyio.Event()
+
     def _rescaled(self, context: JobContext) -> JobContext:
         """Give what the next attempt runs by: the old one has handed over to another plan."""
         if self._rescaling is None:
             raise InvariantError("an attempt handed over that nobody asked to")
-        self._up = anyio.Event()
         self.plan = self._rescaling[1]
         return replace(context, plan=self.plan)
 
@@ -170,7 +173,6 @@ class Supervisor:
                     "job restarts", after_seconds=delay_us / 1e6, failure=f"{type(failure).__name__}: {failure}"
                 )
                 self.status = "restarting"
-                self._up = anyio.Event()
                 context.statistics.restarts += 1
                 self.next_try = clock.monotonic() + delay_us / 1e6
                 with anyio.move_on_after(delay_us / 1e6):

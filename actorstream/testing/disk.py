@@ -214,6 +214,10 @@ class SimulatedDisk(RealFiles):
         self._locked.add(file)
         return _Lock(self._locked, file)
 
+    def locks_held(self) -> list[str]:
+        """Name the files that are locked."""
+        return sorted(file.paths[0] if file.paths else "a removed file" for file in self._locked)
+
     # -- the tree ----------------------------------------------------------------------------------------------------
 
     def _folder(self, path: str) -> SavedFolder:

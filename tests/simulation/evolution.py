@@ -25,24 +25,22 @@ from actorstream.errors import FencedError, JobFailed, RestoreError, StoreError,
 from actorstream.graph.nodes import LogicalGraph
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.loop import SimulatedLoop
+from actorstream.testing.session import BrokenPromiseError, Session
+from actorstream.testing.surroundings import FailingFiles, ticking
 from actorstream.testing.surviving import SavedFolder
 from actorstream.testing.world import START_US
 from tests.simulation.evolution_oracles import Histories
 from tests.simulation.evolution_plans import Act, Evolution, Part, Turn
 from tests.simulation.inputs import partitions_of
 from tests.simulation.jobs import JOBS
-from tests.simulation.oracles import BrokenPromiseError
 from tests.simulation.people import People, Place
 from tests.simulation.running import (
     END_S,
-    FailingFiles,
     Plan,
-    Session,
     feed,
     make_run,
     new_machine,
     run_session,
-    ticking,
 )
 
 if TYPE_CHECKING:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.savepoints import MANIFEST, find_snapshot, read_snapshot, verify_snapshot
 from actorstream.errors import StoreError
-from tests.simulation.oracles import BrokenPromiseError, Cuts, Outputs, facts_that_count
+from actorstream.testing.session import BrokenPromiseError
+from actorstream.testing.watching import facts_that_count
+from tests.simulation.oracles import Cuts, Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,8 +12,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from actorstream.testing.session import Session
 from tests.simulation.jobs import DRAWN
-from tests.simulation.running import Plan, Session, draw
+from tests.simulation.running import Plan, draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,8 +20,8 @@ from actorstream.state.epochs import Epochs, Part
 from actorstream.state.map_table import MapTable
 from actorstream.state.memtable import RowTable
 from actorstream.state.stack import LayerStack
+from actorstream.testing.session import Session
 from tests.simulation.mutation import mutant
-from tests.simulation.running import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -23,9 +23,9 @@ from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.messages import ResumeReading
 from actorstream.runtime.operator_life import OperatorLife
 from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.session import Session
 from tests.simulation.evolution_plans import Act, Evolution, Part, Turn, draw_evolution
 from tests.simulation.mutation import mutant
-from tests.simulation.running import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

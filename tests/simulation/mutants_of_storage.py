@@ -23,8 +23,9 @@ from actorstream.runtime.subtask import Subtask
 from actorstream.state.operator_state import OperatorState
 from actorstream.testing import faults
 from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.session import Session
 from tests.simulation.mutation import mutant
-from tests.simulation.running import Plan, Session
+from tests.simulation.running import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
+from actorstream.testing.session import Session
 from tests.simulation.evolution import run_evolution
-from tests.simulation.running import Plan, Session, draw, run_plan
+from tests.simulation.running import Plan, draw, run_plan
 from tests.simulation.zombies import draw_zombie, run_zombie
 
 if TYPE_CHECKING:

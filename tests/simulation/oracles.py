@@ -11,39 +11,35 @@ All is read through the library's own reading functions, never through a mutated
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from actorstream.checkpoints.directory import CheckpointDirectory
-from actorstream.codec.documents import decode_json
 from actorstream.codec.values import codec_for
 from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import StoreError
-from actorstream.eventlog.folder import LogDocument
-from actorstream.eventlog.records import Read
-from actorstream.eventlog.row import SegmentRow
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
-from actorstream.protocol.attempts import is_void
 from actorstream.runtime.restoring import restore
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
 from actorstream.state.unkeyed import BROADCAST_KEY, read_lists
+from actorstream.testing.committed import read_log
+from actorstream.testing.session import BrokenPromiseError
+from actorstream.testing.watching import Checkpoints
 from tests.simulation.jobs import MAX_PARALLELISM
 from tests.simulation.stages import STATE_KEYS, Event, Result, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.operators.columns import Column
-    from actorstream.protocol.recovery import ManifestFact
     from actorstream.runtime.restoring import Restored
     from actorstream.testing.disk import SimulatedDisk
     from tests.simulation.jobs import Output, SimulatedJob, Stage
@@ -58,25 +54,14 @@ Partitions: TypeAlias = "Mapping[str, Sequence[Sequence[Event]]]"
 _RESULTS = codec_for(Result)
 
 
-class BrokenPromiseError(AssertionError):
-    """An oracle is violated; `oracle` names it."""
-
-    def __init__(self, oracle: str, what: str) -> None:
-        super().__init__(f"{oracle}: {what}")
-        self.oracle = oracle
-
-
 class Oracles:
     """Watches one disk through all sessions of one run."""
 
     def __init__(self, disk: SimulatedDisk, job: SimulatedJob, inputs: Partitions) -> None:
-        self._disk = disk
         self._job = job
-        self._root = f"{disk.root}/store/{job.name}"
-        self._seen: dict[tuple[int, int], str] = {}
+        self._checkpoints = Checkpoints(disk, f"{disk.root}/store/{job.name}")
         self._cuts = Cuts(disk, job, inputs)
         self._outputs = Outputs(disk, job, inputs, {sink: f"{disk.root}/{sink}" for sink in job.outputs})
-        self.cuts = 0
 
     def check(self, *, at_the_end: bool = False) -> None:
         """Look at everything; raise BrokenPromiseError."""
@@ -85,27 +70,14 @@ class Oracles:
     def _check_manifests(self) -> dict[str, list[Event]]:
         """Check every manifest; give the events that the newest valid one covers, by stage."""
         covered: dict[str, list[Event]] = {stage: [] for stage in self._job.stages}
-        if not os.path.isdir(f"{self._root}/checkpoints") or not os.path.isdir(f"{self._root}/attempts"):
-            return covered
-        directory = CheckpointDirectory(self._disk, self._root)
-        try:
-            for fact in facts_that_count(directory):
-                covered = self._check_manifest(directory, fact)
-        except StoreError as error:
-            raise BrokenPromiseError("readable", str(error)) from error
+        for manifest, directory in self._checkpoints.check():
+            covered = self._cuts.check(manifest, directory)
         return covered
 
-    def _check_manifest(self, directory: CheckpointDirectory, fact: ManifestFact) -> dict[str, list[Event]]:
-        if fact.problem is not None:
-            raise BrokenPromiseError("readable", f"checkpoint {fact.checkpoint}: {fact.problem}")
-        manifest = directory.read(fact.checkpoint)
-        known = self._seen.setdefault((manifest.attempt, manifest.checkpoint), manifest.digest)
-        if known != manifest.digest:
-            raise BrokenPromiseError("immutable", f"checkpoint {fact.checkpoint} is another one than before")
-        if problems := directory.verify(manifest):
-            raise BrokenPromiseError("immutable", f"checkpoint {fact.checkpoint}: {problems}")
-        self.cuts += 1
-        return self._cuts.check(manifest, directory)
+    @property
+    def cuts(self) -> int:
+        """How many checkpoints were compared."""
+        return self._checkpoints.looked_at
 
 
 class Cuts:
@@ -327,34 +299,7 @@ class _StateReader:
 
 def read_results(disk: SimulatedDisk, folder: str) -> list[Result]:
     """Give what is committed in a log, partition after partition."""
-    if not os.path.exists(f"{folder}/LOG"):
-        return []
-    document = decode_json(LogDocument, disk.read(f"{folder}/LOG"))
-    row = SegmentRow(disk, folder, document.id, document.partitions)
-    results: list[Result] = []
-    try:
-        for partition, (first, end) in enumerate(zip(row.first_offsets(), row.newest().ends(), strict=True)):
-            offset = first
-            while offset < end:
-                segment = row.locate(partition, offset)
-                read = segment.fetch(partition, offset, end - offset)
-                assert isinstance(read, Read), f"{folder}: partition {partition} has nothing at {offset}, ends at {end}"
-                results += map(_RESULTS.decode, read.payloads)
-                offset += len(read.payloads)
-                segment.close()
-    finally:
-        row.close()
-    return results
-
-
-def facts_that_count(directory: CheckpointDirectory) -> list[ManifestFact]:
-    """Give every manifest of a store that is not void, oldest first."""
-    claims = directory.claims()
-    return [
-        fact
-        for fact in directory.manifests()
-        if fact.attempt is None or not is_void(fact.attempt, fact.checkpoint, claims)
-    ]
+    return [result for part in read_log(disk, folder, _RESULTS.decode) for result in part]
 
 
 def _take(counts: Counter[Event], event: Event) -> bool:

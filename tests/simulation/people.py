@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.lease import Lease, Origin
 from actorstream.checkpoints.savepoints import MANIFEST, SnapshotPlace, find_snapshot, read_snapshot
-from tests.simulation.oracles import facts_that_count
+from actorstream.testing.watching import facts_that_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.world import FileSystem
+    from actorstream.testing.session import BrokenPromiseError
     from tests.simulation.evolution_plans import Part
-    from tests.simulation.oracles import BrokenPromiseError
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,23 @@ import errno
 import random
 import tempfile
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
-from unittest.mock import patch
 
 import anyio
 
 from actorstream.api.run import Run
 from actorstream.api.settings import Settings
-from actorstream.errors import JobFailed, StoreError
+from actorstream.errors import StoreError
 from actorstream.eventlog.log import EventLog
-from actorstream.model.ids import CheckpointId
-from actorstream.model.world import World
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.mailbox import Mailbox
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
-from actorstream.testing.faults import CHANGES, InterceptedFiles, disk_error
+from actorstream.testing.ends import Pile, Trickle
 from actorstream.testing.loop import SimulatedLoop
 from actorstream.testing.run import run_simulated
+from actorstream.testing.session import BrokenPromiseError, Session, judge
+from actorstream.testing.surroundings import FailingFiles, bounded_mailboxes, freeze_early, ticking
 from actorstream.testing.world import START_US
 from tests.simulation.inputs import (
     MEMORY_FOLDER,
@@ -47,51 +45,23 @@ from tests.simulation.inputs import (
     partitions_of,
 )
 from tests.simulation.jobs import DRAWN, JOBS
-from tests.simulation.oracles import BrokenPromiseError, Oracles
-from tests.simulation.sources import Pile, Trickle
+from tests.simulation.oracles import Oracles
 from tests.simulation.stages import Event, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
-    from actorstream.api.job import Job
     from actorstream.api.options import RunOptions
     from actorstream.api.settings import SettingValues
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.connect import Source
-    from actorstream.model.world import Clock, FileSystem
-    from actorstream.testing.faults import CallKind
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
 
-TICK_S = 0.00005
 END_S = 120.0
 STEPS_MAX = 50_000
 STEPS_USUAL = 600
 OPERATIONS_USUAL = 120
-
-
-@dataclass(frozen=True)
-class Session:
-    """One process of a plan. With neither crash nor stop it runs to the end.
-
-    Attributes:
-        parallelism: Of the job.
-        crash_step: Dies in place of this step of the loop.
-        crash_operation: Dies in place of this change of the disk.
-        power: The machine loses power after it, else the process is only gone.
-        stop_after: Leaves the job, with a final checkpoint, after so many virtual seconds.
-        faults: errno by the number of the change of the disk that fails.
-        failing: A folder, "/layers" or another, where one change in ten fails.
-    """
-
-    parallelism: int = 1
-    crash_step: int | None = None
-    crash_operation: int | None = None
-    power: bool = False
-    stop_after: float | None = None
-    faults: Mapping[int, int] = field(default_factory=dict)
-    failing: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,7 +174,7 @@ def _run_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]]) 
                 outcome = run_session(plan, number, disk, start_us)
             start_us = outcome.ended_us
             outcomes.append(outcome)
-            judge(outcome, session)
+            judge(outcome.error, session)
             if session.power:
                 disk.power_cut(random.Random(f"{plan.seed} {number}"))
             else:
@@ -233,7 +203,7 @@ def run_session(
 ) -> Outcome[str]:
     """Run one process of the plan; its result is "finished" or "stopped". `kind` gives a seed chances of its own."""
     session = plan.sessions[number]
-    with patch.object(Mailbox.__init__, "__defaults__", (plan.lane_records,)):
+    with bounded_mailboxes(plan.lane_records):
         return run_simulated(
             lambda: (main or _main)(plan, session, disk.root),
             seed=f"{kind}{plan.seed} {number}",
@@ -246,34 +216,6 @@ def run_session(
             max_steps=STEPS_MAX if main is None else 2 * STEPS_MAX,  # jobs of event time take more turns
             call_delay=plan.call_delay,
         )
-
-
-def judge(outcome: Outcome[str], session: Session) -> None:
-    """A session ends by its crash or in good order; where the disk fails, it may also say so and give up."""
-    error = outcome.error
-    if error is None or ((session.faults or session.failing) and isinstance(error, JobFailed | StoreError)):
-        return
-    raise BrokenPromiseError("progress", f"{type(error).__name__}: {error}") from error
-
-
-def ticking(world: World, files: FileSystem | None = None) -> World:
-    """Give the world of a process in which time passes while code runs."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, SimulatedLoop)
-    return World(_TickingClock(loop, world.clock), files or world.files, world.offload, world.random)
-
-
-class FailingFiles(InterceptedFiles):
-    """A disk that is bad in one place: there one change in ten fails."""
-
-    def __init__(self, inner: FileSystem, where: str, rng: random.Random) -> None:
-        super().__init__(inner)
-        self._where = where
-        self._rng = rng
-
-    def _before(self, kind: CallKind, path: str, half: Callable[[], None] | None = None) -> None:
-        if kind in CHANGES and self._where in path and self._rng.random() < 0.1:
-            raise disk_error(errno.EIO, path)
 
 
 async def _main(plan: Plan, session: Session, root: str) -> str:
@@ -319,8 +261,8 @@ def make_run(
         if plan.in_memory and not plan.live:
             sources[source] = Pile(partitions_of(source, plan.shape), plan.pause)
         else:
-            log = input_log(f"{root}/in-{source}")
-            sources[source] = Trickle(log.view(stop=ends_of(source, plan.shape)), plan.pause)
+            view = input_log(f"{root}/in-{source}").view(stop=ends_of(source, plan.shape))
+            sources[source] = Trickle(view, plan.pause)
     sinks = {
         sink: EventLog(Result, f"{root}/{sink}", partitions=PARTITIONS, key=lambda result: result.key)
         for sink in job.outputs
@@ -341,36 +283,6 @@ def make_run(
     }
     usual.update(options or {})
     return Run(change(job.pipeline(sources, sinks).draft.graph()), usual, wire=plan.wire)
-
-
-class _TickingClock:
-    """Virtual time that passes while code runs: each look at the clock costs some."""
-
-    def __init__(self, loop: SimulatedLoop, clock: Clock) -> None:
-        self._loop = loop
-        self._clock = clock
-
-    def now_us(self) -> int:
-        return self._clock.now_us()
-
-    def monotonic(self) -> float:
-        self._loop._now += self._loop.environment.random() * TICK_S
-        return self._loop._now
-
-
-async def freeze_early(job: Job, period: float, rng: random.Random) -> None:
-    """Freeze subtasks' state between checkpoints, as the budget for state will do.
-
-    The acknowledgement is of checkpoint 0, which no coordinator knows and every one ignores (T74).
-    """
-    while True:
-        await anyio.sleep(rng.random() * period)
-        attempt = job._supervisor.attempt
-        stateful = [] if attempt is None else [task for task in attempt.built.subtasks.values() if task.state]
-        if stateful:
-            task = rng.choice(stateful)
-            assert task.state is not None
-            task.snapshots.submit(CheckpointId(0), task.state.freeze(), task.report())
 
 
 async def feed(plan: Plan, source: str, root: str) -> None:

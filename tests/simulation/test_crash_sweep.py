@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from actorstream.errors import JobFailed, StoreError
+from actorstream.testing.session import Session
 from tests.simulation.budget import SECONDS, stride
-from tests.simulation.running import Plan, Session, run_plan
+from tests.simulation.running import Plan, run_plan
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + 4 * SECONDS)]
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actorstream.testing.session import Session
 from tests.simulation.budget import SECONDS, stride
 from tests.simulation.evolution import run_evolution
 from tests.simulation.evolution_plans import Act, Evolution, Part, Turn
-from tests.simulation.running import Plan, Session
+from tests.simulation.running import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

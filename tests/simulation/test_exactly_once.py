@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from actorstream.testing.session import Session
 from tests.simulation.budget import SECONDS, seeds
 from tests.simulation.jobs import JOBS
-from tests.simulation.running import Plan, Session, draw, run_plan
+from tests.simulation.running import Plan, draw, run_plan
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + SECONDS)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from actorstream import Pipeline, Restart, replayable
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.model.ids import AttemptNumber
 from actorstream.protocol.attempts import next_claim
@@ -17,9 +19,15 @@ from actorstream.testing.loop import SimulatedCrash
 from tests.checkpoints.stores import JOB, manifest_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
     from actorstream.testing.faults import AttachedFiles
 
 pytestmark = pytest.mark.simulation
+
+LARGE = 30_000
+"""More keys than are taken apart at once."""
 
 
 def test_a_savepoint_that_a_job_goes_on_from_is_not_taken_back_by_a_power_cut() -> None:
@@ -27,6 +35,38 @@ def test_a_savepoint_that_a_job_goes_on_from_is_not_taken_back_by_a_power_cut() 
     found = [_is_there_after_power_cut(operation, seed) for operation in range(36, 60) for seed in range(6)]
     assert {True, None} <= set(found), "some of these crashes must come before it is linked, some after"
     assert False not in found
+
+
+async def test_a_question_is_never_answered_from_state_that_is_being_let_go(tmp_path: Path) -> None:
+    """An attempt that has failed takes its state apart in slices: asked between two of them, a key seemed missing."""
+    gate, failed, come = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def numbers(after: int | None) -> AsyncIterator[tuple[int, int]]:
+        for number in range(0 if after is None else after + 1, LARGE):
+            yield number, number
+        await gate.wait()
+        yield LARGE, -1
+        await asyncio.Event().wait()
+
+    def check(number: int) -> int:
+        if number < 0 and not failed.is_set():
+            failed.set()
+            raise OSError("once")
+        if number == LARGE - 1:
+            come.set()
+        return number
+
+    pipeline = Pipeline("p")
+    counts = pipeline.source(replayable(numbers)).map(check).key_by(lambda number: number).count(name="counts")
+    restart = Restart.fixed_delay(3, delay=0.05)
+    async with pipeline.run(store=tmp_path, restart=restart, checkpoint_interval=None) as job:
+        await come.wait()
+        await job.checkpoint()
+        gate.set()
+        while await job.get(counts, -1) is None:
+            assert await job.get(counts, 7) == 1
+            await asyncio.sleep(0)
+    assert failed.is_set()
 
 
 def _is_there_after_power_cut(operation: int, seed: int) -> bool | None:

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from actorstream.testing.session import BrokenPromiseError
 from tests.simulation import mutants, mutants_of_evolution, mutants_of_storage, mutants_of_unkeyed
 from tests.simulation.mutation import MUTANTS, Mutant
-from tests.simulation.oracles import BrokenPromiseError
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(90)]
 

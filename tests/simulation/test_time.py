@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
+from actorstream.testing.session import BrokenPromiseError, Session
 from tests.simulation import time_mutants
 from tests.simulation.budget import SECONDS, seeds, stride
-from tests.simulation.oracles import BrokenPromiseError
-from tests.simulation.running import Plan, Session
+from tests.simulation.running import Plan
 from tests.simulation.time_jobs import TIME_JOBS
 from tests.simulation.time_mutants import TIME_MUTANTS, TimeMutant
 from tests.simulation.time_running import draw_time, moved, run_time_plan, undisturbed

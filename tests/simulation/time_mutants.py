@@ -24,9 +24,9 @@ from actorstream.runtime.rescaled_time import floors_of
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
 from actorstream.state.timers import TimerTable
+from actorstream.testing.session import Session
 from tests.simulation.mutation import Patches, at_work
-from tests.simulation.running import Session
-from tests.simulation.time_running import TimeSession, draw_time, run_time_plan
+from tests.simulation.time_running import draw_time, run_time_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -132,7 +132,7 @@ _MOVED: dict[str, Any] = {
     "events": 60,
     "interval": 0.2,
     "timeout": 60.0,
-    "sessions": (TimeSession(4, rescales=[(0.05, parallelism) for parallelism in (3, 2, 4, 1, 3)]),),
+    "sessions": (Session(4, rescales=[(0.05, parallelism) for parallelism in (3, 2, 4, 1, 3)]),),
 }
 """Rescaled again and again, while subtasks are at different times."""
 

@@ -13,8 +13,8 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -23,26 +23,26 @@ import anyio
 
 from actorstream.api.run import Run
 from actorstream.api.settings import Settings
-from actorstream.errors import JobFailed, StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.event_time import EventTime
 from actorstream.runtime.subtask import Subtask
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.session import BrokenPromiseError, Session, judge
+from actorstream.testing.surroundings import FailingFiles, rescale_now_and_then, ticking
+from actorstream.testing.watching import watermarks_watched
 from actorstream.testing.world import START_US
 from tests.firing import fired_at_once
 from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
-from tests.simulation.oracles import BrokenPromiseError, read_results
-from tests.simulation.running import END_S, FailingFiles, Plan, Session, Story, draw, judge, run_session, ticking
+from tests.simulation.oracles import read_results
+from tests.simulation.running import END_S, Plan, Story, draw, run_session
 from tests.simulation.stages import Result
 from tests.simulation.time_jobs import TIME_JOBS, pipeline_of, sinks_of
 from tests.simulation.time_sources import Quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from actorstream.api.job import Job
     from actorstream.model.ids import ChannelIndex
     from actorstream.model.signals import ChannelItem
     from actorstream.testing.run import Outcome
@@ -52,13 +52,6 @@ DAWDLES = 0.03
 
 Committed = dict[str, dict[str, list[Result]]]
 """By sink and key."""
-
-
-@dataclass(frozen=True)
-class TimeSession(Session):
-    """A session that is rescaled while it runs: after so many virtual seconds, each from the one before, to so many."""
-
-    rescales: Sequence[tuple[float, int]] = ()
 
 
 def draw_time(seed: int, **fixed: object) -> Plan:
@@ -81,7 +74,7 @@ def _with_rescales(session: Session, rng: random.Random) -> Session:
     if rng.random() < 0.4:
         return session
     rescales = [(rng.random() * 0.2, rng.randint(1, 4)) for _ in range(rng.randint(1, 3))]
-    return TimeSession(**vars(session), rescales=rescales)
+    return replace(session, rescales=rescales)
 
 
 def run_time_plan(plan: Plan, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> Story:
@@ -104,7 +97,7 @@ def undisturbed(job: str, events: int, variant: int) -> Committed:
     plan = Plan(variant, job=job, events=events, policy="fifo", sessions=(Session(),), interval=0.2)
     with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
         disk = SimulatedDisk(root)
-        judge(_session(plan, 0, disk, START_US), plan.sessions[0])
+        judge(_session(plan, 0, disk, START_US).error, plan.sessions[0])
         committed = committed_in(disk, job)
         disk.kill()
     return committed
@@ -127,7 +120,7 @@ def _run(plan: Plan, expected: Committed, mutant: Callable[[], AbstractContextMa
     with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
         disk = SimulatedDisk(root)
         for number, session in enumerate(plan.sessions):
-            with mutant(), watched() as gone_back:
+            with mutant(), watermarks_watched() as gone_back:
                 outcome = _session(plan, number, disk, start_us)
             start_us = outcome.ended_us
             outcomes.append(outcome)
@@ -158,7 +151,7 @@ def _judge(outcome: Outcome[str], session: Session) -> None:
         if isinstance(error, BrokenPromiseError):
             raise error
         error = error.__cause__
-    judge(outcome, session)
+    judge(outcome.error, session)
 
 
 def check(expected: Committed, before: Committed, now: Committed, *, ordered: bool, ended: bool) -> None:
@@ -197,34 +190,6 @@ def _flat(by_key: Mapping[str, list[Result]]) -> Iterator[Result]:
 
 
 @contextmanager
-def watched() -> Iterator[list[str]]:
-    """Watch every clock of every actor; give what went back."""
-    gone_back: list[str] = []
-
-    def clocks(time: EventTime) -> Sequence[int]:
-        return [clock.now for clock in (time.clock, time.after, *time.assigned.values())]
-
-    def look(time: EventTime, what: str) -> None:
-        seen, now = vars(time).get("_seen_by_the_simulation", ()), clocks(time)
-        if any(earlier > later for earlier, later in zip(seen, now, strict=False)):
-            gone_back.append(f"after {what} the clocks show {now}, before {list(seen)}")
-        vars(time)["_seen_by_the_simulation"] = now
-
-    with ExitStack() as stack:
-        for name in ("end", "on_watermark", "on_idle", "on_end", "look_around", "finish", "restore"):
-            real = getattr(EventTime, name)
-
-            def method(self: EventTime, *given: object, _real: object = real, _name: str = name) -> None:
-                _real(self, *given)  # type: ignore[operator]
-                look(self, _name)
-                if _name == "restore" and self.clock.now < given[0].entering:  # type: ignore[attr-defined]
-                    gone_back.append(f"a checkpoint holds {given[0]}, restored is {clocks(self)}")
-
-            stack.enter_context(patch.object(EventTime, name, method))
-        yield gone_back
-
-
-@contextmanager
 def dawdling() -> Iterator[None]:
     """Let each actor take its time over what its lanes bring, so that each reads them in an order of its own."""
     real = Subtask._on_item
@@ -252,8 +217,8 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
     files = FailingFiles(world.files, session.failing, environment) if session.failing else world.files
     with use_world(ticking(world, files)), anyio.fail_after(END_S):
         async with _run_of(plan, session.parallelism, root) as job:
-            rescales = session.rescales if isinstance(session, TimeSession) else ()
-            rescaling = asyncio.get_running_loop().create_task(_rescale(job, rescales), name="rescales")
+            asked = rescale_now_and_then(job, session.rescales)
+            rescaling = asyncio.get_running_loop().create_task(asked, name="rescales")
             try:
                 if session.stop_after is None:
                     await job.wait()
@@ -262,14 +227,6 @@ async def _main(plan: Plan, session: Session, root: str) -> str:
             finally:
                 rescaling.cancel()
     return "stopped"
-
-
-async def _rescale(job: Job, rescales: Sequence[tuple[float, int]]) -> None:
-    """Rescale now and then; where the job has ended, or a checkpoint fails, it goes on as it was."""
-    for seconds, parallelism in rescales:
-        await anyio.sleep(seconds)
-        with suppress(StoreError, JobFailed):
-            await job.rescale(parallelism)
 
 
 def _run_of(plan: Plan, parallelism: int, root: str) -> Run:

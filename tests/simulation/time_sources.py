@@ -10,7 +10,7 @@ import anyio
 
 from actorstream.model.connect import Fetched
 from actorstream.testing.loop import SimulatedLoop
-from tests.simulation.oracles import BrokenPromiseError
+from actorstream.testing.session import BrokenPromiseError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -22,8 +22,9 @@ from actorstream.system.current import current_world, use_world
 from actorstream.testing.faults import InterceptedFiles
 from actorstream.testing.loop import SimulatedLoop
 from actorstream.testing.run import run_simulated
-from tests.simulation.oracles import BrokenPromiseError
-from tests.simulation.running import END_S, Plan, draw, make_run, new_machine, ticking
+from actorstream.testing.session import BrokenPromiseError
+from actorstream.testing.surroundings import ticking
+from tests.simulation.running import END_S, Plan, draw, make_run, new_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,120 @@
+"""Users' functions and handlers of which the n-th call raises, whichever operator that is.
+
+    map filter flat_map sum reduce fold latest map_with_state assign_timestamps key_by     around the function
+    open on_element on_left on_right on_timer close                                        in a class of its own
+    plain functions as sinks                                                               around the function
+
+One counter goes through all of them, so a sweep over its numbers meets every callback at each of its calls. What is
+inside a window or join (its functions, triggers) is not reached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import wraps
+from inspect import isfunction
+from typing import TYPE_CHECKING, Any
+
+from actorstream.graph.nodes import (
+    AssignSpec,
+    CallSpec,
+    FilterSpec,
+    FlatMapSpec,
+    FoldSpec,
+    Keyed,
+    LatestSpec,
+    MapSpec,
+    MapWithStateSpec,
+    ProcessSpec,
+    ReduceSpec,
+    SumSpec,
+)
+from actorstream.testing.session import DisturbanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actorstream.graph.nodes import Edge, LogicalGraph, Node
+    from actorstream.testing.session import Places
+
+_WITH_FUNCTION = (
+    MapSpec,
+    FilterSpec,
+    FlatMapSpec,
+    SumSpec,
+    ReduceSpec,
+    FoldSpec,
+    LatestSpec,
+    MapWithStateSpec,
+    AssignSpec,
+    CallSpec,
+)
+_PLAIN = ("on_element", "on_left", "on_right", "on_timer")
+_ASYNC = ("open", "close")
+
+
+def raising(graph: LogicalGraph, places: Places) -> None:
+    """Let those calls of the graph's functions raise that `places` has drawn."""
+    graph.nodes[:] = [_raising_node(node, places) for node in graph.nodes]
+
+
+def _raising_node(node: Node, places: Places) -> Node:
+    inputs = tuple(_raising_edge(edge, node.name, places) for edge in node.inputs)
+    spec = node.spec
+    if isinstance(spec, _WITH_FUNCTION):
+        wrap = _async_function if isinstance(spec, CallSpec) and spec.is_async else _function
+        spec = replace(spec, fn=wrap(spec.fn, node.name, places))
+    elif isinstance(spec, ProcessSpec):
+        owner = None if spec.owner is None else _class(spec.owner, node.name, places)
+        made_by = owner or _factory(spec.factory, node.name, places)
+        spec = replace(spec, factory=made_by, owner=owner)
+    return replace(node, spec=spec, inputs=inputs)
+
+
+def _raising_edge(edge: Edge, name: str, places: Places) -> Edge:
+    if not isinstance(edge.partitioning, Keyed):
+        return edge
+    return replace(edge, partitioning=Keyed(_function(edge.partitioning.key, f"the key of {name}", places)))
+
+
+def _function(fn: Callable[..., object], name: str, places: Places) -> Callable[..., Any]:
+    def called(*given: object) -> object:
+        _here(name, places)
+        return fn(*given)
+
+    return wraps(fn)(called) if isfunction(fn) else called
+
+
+def _async_function(fn: Callable[..., Any], name: str, places: Places) -> Callable[..., Any]:
+    async def called(*given: object) -> object:
+        _here(name, places)
+        return await fn(*given)
+
+    return called
+
+
+def _factory(make: Callable[[], object], name: str, places: Places) -> Callable[[], object]:
+    def made() -> object:
+        process = make()
+        process.__class__ = _class(type(process), name, places)
+        return process
+
+    return made
+
+
+def _class(owner: type, name: str, places: Places) -> type:
+    """Give a class like `owner` whose own handlers raise at their places."""
+    handlers: dict[str, object] = {}
+    for handler in (*_PLAIN, *_ASYNC):
+        real = getattr(owner, handler, None)
+        if real is None or getattr(real, "__module__", "").startswith("actorstream.operators"):
+            continue  # it has none of its own
+        wrap = _async_function if handler in _ASYNC else _function
+        handlers[handler] = wrap(real, f"{name}.{handler}", places)
+    known = {"__module__": owner.__module__, "__qualname__": owner.__qualname__, "__doc__": owner.__doc__}
+    return type(owner.__name__, (owner,), {**known, **handlers})
+
+
+def _here(name: str, places: Places) -> None:
+    if places.here():
+        raise DisturbanceError(f"the simulation let {name} raise at call {places.count}")

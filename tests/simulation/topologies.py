@@ -1,0 +1,318 @@
+"""Random topologies: what a seed draws, the pipeline of it, and what that is to give by a plain sequential model.
+
+    sources ──> shape ──> a tally by key ──> tail ──> logs
+    a, b        chain     parallelism 1-4    none
+                union                        two-input join
+                diamond                      window, with late and equal timestamps
+                exchange
+                fan
+
+A new kind of edge is one entry in SHAPES: how it is built, and what becomes of one event behind it. A new kind of end
+is one entry in TAILS.  (Loops and broadcast edges are to come: one entry each.)
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from actorstream.api.draft import Origin
+from actorstream.api.table import Table
+from actorstream.eventlog.log import EventLog
+from actorstream.graph.nodes import Edge, Forward
+from actorstream.operators.windows.assigners import Tumbling
+from actorstream.testing.committed import Expected
+from actorstream.testing.ledger import outside
+from tests.simulation.jobs import Output, SimulatedJob, Stage, by_amount, tagged
+from tests.simulation.lanes import (
+    DELAY,
+    WINDOW,
+    LaneTally,
+    LaneTallyModel,
+    Pairs,
+    Probe,
+    lane_of,
+    late_row,
+    paired,
+    poisoned,
+    tallied,
+    time_of,
+    window_row,
+    windowed,
+)
+from tests.simulation.stages import Event, Result, make_events
+
+if TYPE_CHECKING:
+    from actorstream.api.pipeline import Pipeline
+    from actorstream.api.stream import Stream
+    from actorstream.model.connect import Sink, Source
+
+Streams: TypeAlias = "Mapping[str, Stream[Event]]"
+Sinks: TypeAlias = "Mapping[str, Sink[Result]]"
+Inputs: TypeAlias = Mapping[str, Sequence[Event]]
+
+_NOTHING_LATE = 1_000
+_SIDES = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One pipeline, as a seed draws it.
+
+    Attributes:
+        shape: One of SHAPES.
+        tail: One of TAILS.
+        events: How many each source has.
+        wide: Subtasks of the tally and what follows it; 0: as the job has.
+        poison: Some records raise when they are first met.
+    """
+
+    seed: int
+    shape: str
+    tail: str
+    events: int
+    wide: int
+    poison: bool
+
+    def make(self, probe: Probe | None = None) -> Pipeline:
+        """Build it, as the program of one process; `probe` sees what comes in, and what a table gives."""
+        met: Counter[Event] = outside(Counter)
+        logs: dict[str, Sink[Result]] = {
+            sink: EventLog(Result, f"/simulated/{sink}", partitions=2, key=lambda result: result.key)
+            for sink in self.sinks
+        }
+        sources: Mapping[str, Source[Event, int]] = self.inputs()  # type: ignore[assignment]  # lists are sources too
+        return self.job(met, poison=self.poison, probe=probe).pipeline(sources, logs)
+
+    def job(self, met: Counter[Event], *, poison: bool = False, probe: Probe | None = None) -> SimulatedJob:
+        """Give the job with the models of its stages."""
+        probe = probe or Probe()
+
+        def build(_: Pipeline, streams: Streams, sinks: Sinks) -> None:
+            self._build(streams, sinks, poisoned(met, is_on=poison), probe)
+
+        shape = SHAPES[self.shape]
+        stages = {name: Stage(LaneTallyModel, key, shape.feeds) for name, key in shape.tallies}
+        return SimulatedJob("random", build, stages, {sink: Output("tally") for sink in self.sinks}, shape.sources)
+
+    def _build(self, streams: Streams, sinks: Sinks, poison: Callable[[Event], Event], probe: Probe) -> None:
+        delay = self.delay
+        timed = {
+            name: stream.assign_timestamps(_seconds, out_of_orderness=delay, name=f"t-{name}")
+            for name, stream in streams.items()
+        }
+        met = {name: stream.map(poison).map(probe.enter) for name, stream in timed.items()}
+        TAILS[self.tail].build(self, Ends(SHAPES[self.shape].build(met), timed["a"], sinks, probe))
+
+    @property
+    def delay(self) -> int:
+        """By how much records may come late: only with one way from one source it is sure which are too late."""
+        return DELAY if self.shape == "chain" else _NOTHING_LATE
+
+    @property
+    def sinks(self) -> Sequence[str]:
+        """Name its outputs."""
+        return TAILS[self.tail].sinks
+
+    def inputs(self) -> dict[str, list[Event]]:
+        """Give the records of each source."""
+        return {source: make_events(source, self.events, self.seed) for source in SHAPES[self.shape].sources}
+
+    def expected(self) -> Expected:
+        """Give what is to come out: by the models alone."""
+        return Expected(TAILS[self.tail].model(self, self.inputs()), lane_of)  # type: ignore[arg-type]
+
+
+def draw_topology(seed: int, **fixed: object) -> Topology:
+    """Draw one; `fixed` are attributes that are not left to chance."""
+    rng = random.Random(f"topology {seed}")
+    drawn = Topology(
+        seed,
+        shape=rng.choice(sorted(SHAPES)),
+        tail=rng.choice(sorted(TAILS)),
+        events=rng.choice((10, 25, 40)),
+        wide=rng.choice((0, 0, 1, 2, 4)),
+        poison=rng.random() < 0.2,
+    )
+    return replace(drawn, **fixed)  # type: ignore[arg-type]
+
+
+# ---- shapes: what lies between the sources and the tally
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How streams become one.
+
+    Attributes:
+        build: The operators.
+        feeds: What one event of a source is behind them, in order.
+        sources: Which there are.
+        key: Of the tally behind them; its lanes must come there one way.
+        before: Tallies among them, with their keys.
+    """
+
+    build: Callable[[Streams], Stream[Event]]
+    feeds: Callable[[Event], Iterable[Event]] = lambda event: (event,)
+    sources: tuple[str, ...] = ("a",)
+    key: Callable[[Event], str] = lambda event: event.key
+    before: tuple[tuple[str, Callable[[Event], str]], ...] = ()
+
+    @property
+    def tallies(self) -> tuple[tuple[str, Callable[[Event], str]], ...]:
+        """Give all tallies, with their keys."""
+        return (*self.before, ("tally", self.key))
+
+
+def _key_of_event(event: Event) -> str:
+    return event.key
+
+
+def _seconds(event: Event) -> float:
+    return float(time_of(event))
+
+
+def _passes(event: Event) -> bool:
+    return event.amount >= 10
+
+
+def _chain(streams: Streams) -> Stream[Event]:
+    return streams["a"].map(lambda event: event).filter(_passes)
+
+
+def _union(streams: Streams) -> Stream[Event]:
+    return streams["a"].union(streams["b"])
+
+
+def _diamond(streams: Streams) -> Stream[Event]:
+    left, right = (streams["a"].map(tagged(side), name=side, new_chain=True) for side in _SIDES)
+    return left.union(right)
+
+
+def _exchange(streams: Streams) -> Stream[Event]:
+    first = streams["a"].key_by(_key_of_event).process(LaneTally, name="first")
+    return first.map(lambda result: result.event)
+
+
+def _fan(streams: Streams) -> Stream[Event]:
+    return streams["a"].flat_map(_both_sides)
+
+
+def _both_sides(event: Event) -> list[Event]:
+    return [tagged(side)(event) for side in _SIDES]
+
+
+SHAPES: Mapping[str, Shape] = {
+    "chain": Shape(_chain, lambda event: (event,) if _passes(event) else ()),
+    "union": Shape(_union, sources=("a", "b")),
+    "diamond": Shape(_diamond, _both_sides),
+    "exchange": Shape(_exchange, key=by_amount, before=(("first", _key_of_event),)),
+    "fan": Shape(_fan, _both_sides),
+}
+
+
+# ---- tails: what follows
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a tail has to do with: the events behind the shape, the source itself, logs, and who looks on."""
+
+    events: Stream[Event]
+    source: Stream[Event]
+    sinks: Sinks
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What is done with the events behind a shape.
+
+    Attributes:
+        build: The operators, and what they write to.
+        model: What each sink gets in the end.
+    """
+
+    build: Callable[[Topology, Ends], None]
+    model: Callable[[Topology, Inputs], Mapping[str, Sequence[object]]]
+    sinks: tuple[str, ...] = ("out",)
+
+
+def _tallied_to_log(topology: Topology, ends: Ends) -> None:
+    keyed = ends.events.key_by(SHAPES[topology.shape].key)
+    if topology.wide:
+        results = keyed.process(LaneTally, name="tally", parallelism=topology.wide)
+        results.sink(ends.sinks["out"], name="out", parallelism=topology.wide)
+    else:
+        keyed.process(LaneTally, name="tally").sink(ends.sinks["out"], name="out")
+
+
+def _fed(topology: Topology, inputs: Inputs) -> list[Event]:
+    feeds = SHAPES[topology.shape].feeds
+    return [fed for events in inputs.values() for event in events for fed in feeds(event)]
+
+
+def _table(topology: Topology, ends: Ends) -> None:
+    """Beside the tally a table, for queries."""
+    _tallied_to_log(topology, ends)
+    ends.events.key_by(_key_of_event).count(name="counts").map(ends.probe.emit, name="rows")
+
+
+def table_in(pipeline: Pipeline) -> Table[str, int]:
+    """Give the table of a topology that has one."""
+    node = next(node for node in pipeline.draft.nodes if node.name == "counts")
+    return Table(Origin(pipeline.draft, (Edge(node.id, Forward()),)))
+
+
+def _counts(events: Iterable[Event]) -> list[tuple[str, int]]:
+    seen: Counter[str] = Counter()
+    rows = []
+    for event in events:
+        seen[event.key] += 1
+        rows.append((event.key, seen[event.key]))
+    return rows
+
+
+def _join(topology: Topology, ends: Ends) -> None:
+    _tallied_to_log(topology, ends)
+    lefts, rights = ends.events.key_by(_key_of_event), ends.source.key_by(_key_of_event)
+    lefts.connect(rights).process(Pairs, name="pairs").sink(ends.sinks["pairs"], name="pairs-out")
+
+
+def _window(topology: Topology, ends: Ends) -> None:
+    _tallied_to_log(topology, ends)
+    windows = ends.events.key_by(_key_of_event).window(Tumbling(WINDOW)).sum(lambda event: event.amount, name="windows")
+    windows.map(window_row).sink(ends.sinks["windows"], name="windows-out")
+    windows.late.map(late_row).sink(ends.sinks["late"], name="late-out")
+
+
+def _window_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    if topology.shape == "chain":
+        windows, late = windowed(inputs["a"], topology.delay, _passes)
+    else:
+        windows, late = windowed(_fed(topology, inputs), topology.delay, lambda _: True)
+    return {**_tally_model(topology, inputs), "windows-out": windows, "late-out": late}
+
+
+def _tally_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    return {"out": tallied(_fed(topology, inputs), SHAPES[topology.shape].key)}
+
+
+def _join_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    pairs = paired(_fed(topology, inputs), inputs["a"])
+    return {**_tally_model(topology, inputs), "pairs-out": pairs}
+
+
+def _table_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    return {**_tally_model(topology, inputs), "rows.output": _counts(_fed(topology, inputs))}
+
+
+TAILS: Mapping[str, Tail] = {
+    "none": Tail(_tallied_to_log, _tally_model),
+    "table": Tail(_table, _table_model),
+    "join": Tail(_join, _join_model, ("out", "pairs")),
+    "window": Tail(_window, _window_model, ("out", "windows", "late")),
+}
