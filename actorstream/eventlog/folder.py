@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 from xxhash import xxh3_128_hexdigest
 
-from actorstream.codec.documents import decode_json, encode_json
+from actorstream.codec.documents import Int64, decode_json, encode_json
 from actorstream.errors import CodecError, PlanError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import FORMAT
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from actorstream.model.world import FileSystem, World
 
 _LOCK_POLL_S = 0.002
+SEGMENT_BYTES_MAX = 1 << 44
+"""16 TiB: larger than any disk, and room in an address space of 47 bits."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,11 @@ class LogSettings:
 class LogDocument:
     """The LOG file: written once. `digest` is over the rest."""
 
-    format: int
+    format: Int64
     id: str
-    partitions: int
-    segment_bytes: int
-    created_us: int
+    partitions: Int64
+    segment_bytes: Int64
+    created_us: Int64
     digest: str = ""
 
     def sealed(self) -> LogDocument:
@@ -128,7 +130,21 @@ def _read(files: FileSystem, folder: str) -> LogDocument | None:
         )
     if document != document.sealed():
         raise StoreError(f"{path} is damaged: its digest is not that of its content: restore it from a copy of the log")
+    refuse_impossible(path, document.partitions, document.segment_bytes)
     return document
+
+
+def refuse_impossible(path: str, partitions: int, segment_bytes: int) -> None:
+    """Refuse a document, whatever its digest, that says of a log what no log can be.
+
+    Raises:
+        StoreError: It does.
+    """
+    if not (1 <= partitions <= PARTITIONS_MAX and 1 <= segment_bytes <= SEGMENT_BYTES_MAX):
+        raise StoreError(
+            f"{path} says that the log has {partitions} partitions and segments of {segment_bytes} bytes, expected 1 to"
+            f" {PARTITIONS_MAX} and up to {SEGMENT_BYTES_MAX}: restore it from a copy of the log"
+        )
 
 
 def _keep(files: FileSystem, folder: str) -> None:

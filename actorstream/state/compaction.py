@@ -53,8 +53,11 @@ from actorstream.state.entries import (
     STEM_BYTES,
     TOMBSTONE,
     VALUE,
+    Wholes,
     as_tombstone,
+    cut_short,
     expired,
+    kind_of,
     newer_format,
     take_apart,
 )
@@ -184,7 +187,7 @@ def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
             mark = b""
         if (mark and age > mark_age) or canonical < kept:
             continue
-        kind, stays = value[0] & KIND, value
+        kind, stays = value[0] & KIND if value else -1, value
         if kind == EXPIRING and (now := clock_of(int.from_bytes(key[_STATE]))) is not None and expired(value, now):
             kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
@@ -210,12 +213,12 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
     """
     passed: bytes | None = None
     for key, value in entries:
-        if value[0] <= KIND:
+        if kind_of(value) <= KIND:
             yield key, age, key, value
             continue
         if passed is not None and key.startswith(passed):
             continue
-        wholes = take_apart(value)
+        wholes = _wholes(key, value)
         canonical = key
         if wholes.key is not None:
             stem = key[:_KEY_SLOT]
@@ -235,6 +238,13 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
                 yield canonical[:-1] + whole, age, slotted, each
         else:
             yield canonical, age, key, value
+
+
+def _wholes(key: bytes, value: bytes) -> Wholes:
+    """Take the value of an entry with something long in it apart; `cut_short` if its key is too short for that."""
+    if len(key) <= _KEY_SLOT:
+        raise cut_short(key)
+    return take_apart(value)
 
 
 def _slots_under(layer: Layer, stem: bytes) -> list[bytes]:
