@@ -59,6 +59,7 @@ from actorstream.state.entries import (
     expired,
     kind_of,
     newer_format,
+    stem_of,
     take_apart,
 )
 from actorstream.state.layer import LayerFile, open_checked
@@ -233,7 +234,7 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
             canonical = stem + wholes.key + key[_KEY_SLOT + 1 :]
         if wholes.map_key is not None:
             passed = key[:-1]
-            found = [(take_apart(each).map_key or b"", slotted, each) for slotted, each in layer.scan(passed)]
+            found = [(_wholes(slotted, each).map_key or b"", slotted, each) for slotted, each in layer.scan(passed)]
             for whole, slotted, each in sorted(found):
                 yield canonical[:-1] + whole, age, slotted, each
         else:
@@ -241,10 +242,15 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
 
 
 def _wholes(key: bytes, value: bytes) -> Wholes:
-    """Take the value of an entry with something long in it apart; `cut_short` if its key is too short for that."""
+    """Take the value of an entry with something long in it apart; `cut_short` if it is not what its key shortens."""
+    wholes = take_apart(value)
+    if (wholes.key is not None and key[HEAD_BYTES:_KEY_SLOT] != stem_of(wholes.key)) or (
+        wholes.map_key is not None and key[-STEM_BYTES - 1 : -1] != stem_of(wholes.map_key)
+    ):
+        raise cut_short(key)
     if len(key) <= _KEY_SLOT:
         raise cut_short(key)
-    return take_apart(value)
+    return wholes
 
 
 def _slots_under(layer: Layer, stem: bytes) -> list[bytes]:
