@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# How long `make verify` goes on with the service under load, and with each sweep of the simulation.
+# How long `make verify` goes on with the service under load, with each sweep of the simulation, and with fuzzing.
 ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
+FUZZ_SECONDS ?= 600
 
 .PHONY: demo test verify simulate sweep check bench lock clean
 
@@ -18,6 +19,8 @@ test: $(READY)  ## run the tests
 
 verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load, 200 SIGKILLs
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
+	$(BIN)/python -m pytest -m verify tests/bounds
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills
 

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from actorstream.errors import PlanError
@@ -146,8 +146,8 @@ def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
     """
     if isinstance(value, timedelta):
         us = value // timedelta(microseconds=1)
-    elif isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        us = round(value * 1_000_000)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < inf:  # false for NaN
+        us = round(min(max(value, -1), _YEAR_US) * 1_000_000)  # what is far off may be too large to be counted
     else:
         raise PlanError(f"{what} is {value!r}, expected a timedelta or seconds as a number")
     if not least_us <= us <= _YEAR_US:
@@ -181,9 +181,8 @@ def _renames(where: str, name: str, value: object) -> dict[str, str]:
 
 
 def _flag(where: str, name: str, value: object) -> bool:
-    # Not among a set: a value that cannot be hashed would raise TypeError.
-    if value in (0, 1, "true", "false"):
-        return value in (1, "true")
+    if isinstance(value, str | int) and value in {0, 1, "true", "false"}:
+        return value in {1, "true"}
     raise PlanError(f"{where}: {name} is {value!r}, expected true or false")
 
 
@@ -225,7 +224,7 @@ def _load(path: str) -> Mapping[str, object]:
         return tomllib.loads(files.read(path).decode())
     except OSError as error:
         raise PlanError(f"{path} cannot be read: {error.strerror or error}; make it readable, or remove it") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, no Unicode, thousands of digits or of brackets
         raise PlanError(f"{path} cannot be read as TOML: {error}; correct it or remove it") from error
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.put import discard, disk_errors, names_in, put_if_absent, read_file
 from actorstream.checkpoints.sealed import seal, unseal
+from actorstream.codec.documents import Int64  # noqa: TC001  (documents are read by it)
 from actorstream.errors import FencedError, InvariantError, StoreError, StoreInUseError
 from actorstream.model.ids import AttemptNumber, CheckpointId, JobId
 from actorstream.protocol.attempts import Claim
@@ -45,7 +46,7 @@ class Origin:
     """The savepoint that a store was begun from: whose it was, its id, and the digest of its manifest."""
 
     job: str
-    checkpoint: int
+    checkpoint: Int64
     digest: str
 
 
@@ -53,7 +54,7 @@ class Origin:
 class JobNote:
     """Content of `JOB`. `fork`: runs beside its origin under this name, with an id of its own."""
 
-    format: int
+    format: Int64
     job: str
     origin: Origin | None = None
     fork: str = ""
@@ -64,9 +65,9 @@ class JobNote:
 class ClaimNote:
     """Content of `attempts/<n>`; `holder` is random, so that a folder put back from a copy is not taken for ours."""
 
-    format: int
-    attempt: int
-    first_checkpoint: int
+    format: Int64
+    attempt: Int64
+    first_checkpoint: Int64
     holder: str
     digest: str = ""
 

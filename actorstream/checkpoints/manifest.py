@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.checkpoints.sealed import seal as seal_document
 from actorstream.checkpoints.sealed import unseal as unseal_document
+from actorstream.codec.documents import Int64, Number16  # noqa: TC001  (documents are read by it)
 from actorstream.codec.evolution import KnownSchema
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, LayerName
+from actorstream.model.key_groups import MAX_PARALLELISM_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,17 +40,17 @@ class LayerEntry:
     """One immutable file of state: what must be found under its name."""
 
     name: LayerName
-    size: int
+    size: Int64
     digest: str
-    entries: int
+    entries: Int64
 
 
 class StackRun(NamedTuple):
     """The stack of the key groups in [start, end): indexes into the manifest's layers, newest first."""
 
-    start: int
-    end: int
-    layers: list[int]
+    start: Int64
+    end: Int64
+    layers: list[Int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,12 @@ class StateEntry:
     is the shape of a map's keys, None where that is not known.
     """
 
-    number: int
+    number: Number16
     kind: Literal["value", "map", "timers", "slices", "broadcast", "list"]
     fingerprint: str
     shape: object
-    version: int = 1
-    schema: int = 0
+    version: Int64 = 1
+    schema: Number16 = 0
     older: list[KnownSchema] = field(default_factory=list)
     map_key: object = None
 
@@ -78,17 +80,17 @@ class StateEntry:
 class FloorRun(NamedTuple):
     """Event time of the key groups in [start, end), where it is beyond the least of all subtasks."""
 
-    start: int
-    end: int
-    watermark: int
+    start: Int64
+    end: Int64
+    watermark: Int64
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorEntry:
     """One stateful operator."""
 
-    number: int
-    parallelism: int
+    number: Number16
+    parallelism: Int64
     stacks: list[StackRun]
     states: dict[str, StateEntry]
     floors: list[FloorRun] = field(default_factory=list)
@@ -107,9 +109,9 @@ class PendingToken:
     """What a sink pre-committed and is not yet known to have committed."""
 
     operator: str
-    subtask: int
-    checkpoint: int
-    attempt: int
+    subtask: Int64
+    checkpoint: Int64
+    attempt: Int64
     token: bytes
 
 
@@ -117,14 +119,14 @@ class PartTimeEntry(NamedTuple):
     """Where the watermark generator of a split or channel stood."""
 
     generator: bytes
-    watermark: int
+    watermark: Int64
     idle: bool
 
 
 class ToldEntry(NamedTuple):
     """What those behind an exchange had been told."""
 
-    watermark: int
+    watermark: Int64
     idle: bool
 
 
@@ -135,10 +137,10 @@ class TimeEntry(NamedTuple):
     """
 
     chain: str
-    subtask: int
-    entering: int
-    after: int
-    assigned: dict[str, int]
+    subtask: Int64
+    entering: Int64
+    after: Int64
+    assigned: dict[str, Int64]
     parts: dict[str, dict[str, PartTimeEntry]]
     told: dict[str, ToldEntry]
 
@@ -153,20 +155,20 @@ class Manifest:
     `restore_as` and `allow_dropped` are what the run was told that took it: done by then, and not to be done again.
     """
 
-    format: int
+    format: Int64
     job: str
     pipeline: str
-    attempt: int
-    checkpoint: int
+    attempt: Int64
+    checkpoint: Int64
     final: bool
-    created_us: int
-    max_parallelism: int
+    created_us: Int64
+    max_parallelism: Int64
     numbers: Numbers = field(default_factory=Numbers)
     layers: list[LayerEntry] = field(default_factory=list)
     operators: dict[str, OperatorEntry] = field(default_factory=dict)
     sources: dict[str, dict[str, SplitEntry]] = field(default_factory=dict)
     sinks: list[PendingToken] = field(default_factory=list)
-    duration_us: int = 0
+    duration_us: Int64 = 0
     times: list[TimeEntry] = field(default_factory=list)
     drained: bool = False
     logs: dict[str, str] = field(default_factory=dict)
@@ -210,6 +212,8 @@ def attempt_of(name: str) -> AttemptNumber | None:
 def _problem(manifest: Manifest) -> str | None:
     if min(manifest.attempt, manifest.checkpoint, manifest.max_parallelism) < 1:
         return "attempt, checkpoint and max_parallelism start at 1"
+    if manifest.max_parallelism > MAX_PARALLELISM_LIMIT:
+        return f"max_parallelism is {manifest.max_parallelism}, over {MAX_PARALLELISM_LIMIT}"
     if len({layer.name for layer in manifest.layers}) != len(manifest.layers):
         return "a layer is listed twice"
     for layer in manifest.layers:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from actorstream.codec.documents import Int64, Number16  # noqa: TC001  (documents are read by it)
 from actorstream.errors import PlanError
 from actorstream.model.ids import OperatorNumber, StateNumber
 
@@ -23,10 +24,10 @@ NUMBER_MAX = 0xFFFF
 class Numbers:
     """The dictionary as it stands in one manifest. Never changed: growth gives a new one."""
 
-    operators: dict[str, int] = field(default_factory=dict)
-    states: dict[str, dict[str, int]] = field(default_factory=dict)
-    next_operator: int = 1
-    next_state: dict[str, int] = field(default_factory=dict)
+    operators: dict[str, Number16] = field(default_factory=dict)
+    states: dict[str, dict[str, Number16]] = field(default_factory=dict)
+    next_operator: Int64 = 1
+    next_state: dict[str, Int64] = field(default_factory=dict)
 
     def number_operator(self, name: str) -> tuple[Numbers, OperatorNumber]:
         """Give the operator's number, a fresh one if the name is new.

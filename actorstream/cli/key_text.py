@@ -43,11 +43,11 @@ def key_of_text(text: str, like: object) -> object:
     """
     try:
         typed = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or thousands of digits or of brackets
         typed = text
     try:
         return _as(typed, like)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise PlanError(
             f"the key {text} is no {type(like).__name__}, as the keys of this state are: one of them is {like!r:.100}; "
             "give JSON, as in '\"ann\"', 5 or '[\"ann\", 5]'"

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import CodecError
+from actorstream.operators.user_time import datetime_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from actorstream.checkpoints.manifest import Manifest, OperatorEntry, SplitEntry
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def instant_text(us: int) -> str:
-    """Give a time to the second, UTC."""
-    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%d %H:%M:%S")
+    """Give a time to the second, UTC; the first or last that there is for one that is no date."""
+    return datetime_of(us).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def manifest_lines(manifest: Manifest) -> Iterator[str]:

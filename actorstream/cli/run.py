@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SHOW_SECONDS = 0.25
 _INTERRUPTED = 130
+_DIGITS_MAX = 18
 
 
 def run(  # noqa: PLR0913  (the options of a command)
@@ -66,7 +67,7 @@ def run(  # noqa: PLR0913  (the options of a command)
     if take_over:
         options["take_over"] = True
     if restore is not None:
-        options["restore"] = int(restore) if restore.isdecimal() else restore
+        options["restore"] = restore_of(restore)
     if fork is not None:
         options["fork"] = fork
     options["settings"] = _settings(allow_dropped, restore_as, claim=claim)
@@ -83,6 +84,11 @@ def run(  # noqa: PLR0913  (the options of a command)
         f"{program.name}: {summary.records_in:,} records in, {summary.records_out:,} out, "
         f"checkpoints: {summary.checkpoints}, restarts: {summary.restarts}, {summary.seconds:.1f} s"
     )
+
+
+def restore_of(text: str) -> int | str:
+    """Read `--restore`: a checkpoint's number, or a savepoint. No checkpoint's number is longer."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS_MAX else text
 
 
 def _settings(allow_dropped: list[str] | None, restore_as: list[str] | None, *, claim: bool) -> Settings:

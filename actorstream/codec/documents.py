@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
 from actorstream.errors import CodecError
 
 T = TypeVar("T")
+
+Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""A number as every document has them. JSON's may have thousands of digits, which nobody behind this expects."""
+Number16: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+"""A number that stands in two bytes elsewhere."""
 
 
 def encode_json(document: object) -> bytes:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from actorstream.codec.contract import Schema
+from actorstream.codec.documents import Int64, Number16  # noqa: TC001  (documents are read by it)
 from actorstream.codec.plain import plain_codec
 from actorstream.codec.schema import kind_of, spoken
 from actorstream.codec.self_describing import SELF_DESCRIBING
@@ -50,8 +51,8 @@ _ERRORS: Final = (ValueError, TypeError, LookupError, ArithmeticError, Attribute
 class KnownSchema:
     """A schema of which bytes may be stored, under the number that stands before them."""
 
-    number: int
-    version: int
+    number: Number16
+    version: Int64
     fingerprint: str
     shape: object
 
@@ -119,7 +120,16 @@ class Evolved(NamedTuple):
 
 
 def header_of(number: int) -> bytes:
-    """Give what stands before the bytes of a schema: nothing before those of number 0."""
+    """Give what stands before the bytes of a schema: nothing before those of number 0.
+
+    Raises:
+        CodecError: No schema has this number.
+    """
+    if not 0 <= number < SCHEMAS_MAX:
+        raise CodecError(
+            f"a stored schema has number {number}, expected 0 to {SCHEMAS_MAX - 1}: what lists it is damaged, or was "
+            "made by somebody else"
+        )
     return _MARK + number.to_bytes(2) if number else b""
 
 

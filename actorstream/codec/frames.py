@@ -73,7 +73,8 @@ def decode_item(data: bytes) -> ChannelItem:
     if kind == _WATERMARK and type(content) is int:
         return Watermark(content)
     if type(content) is not int or content < 1:
-        raise CodecError(f"a barrier names {content!r:.50} as its checkpoint: the frame is damaged")
+        # Not the content itself: an int of thousands of digits cannot be written out.
+        raise CodecError(f"a barrier names no checkpoint but a {type(content).__name__}: the frame is damaged")
     if kind == _BARRIER:
         return Barrier(CheckpointId(content))
     if kind == _CANCEL_BARRIER:

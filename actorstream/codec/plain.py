@@ -25,6 +25,7 @@ from uuid import UUID
 
 import msgspec
 
+from actorstream.codec.shape_grammar import strange_part
 from actorstream.codec.unloaded import PlainRecord, decode_unloaded, encode_unloaded
 from actorstream.codec.widening import is_plain_literal, is_scalar
 from actorstream.errors import CodecError
@@ -79,10 +80,9 @@ class _PlainCodec:
         self.schema = schema
         self._any = schema.shape == "any"
         self._int = schema.shape == "int"
-        try:
-            self._ways = _ways(schema.shape, {})
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise CodecError(f"the schema {schema.shape!r:.200} is not of this version: {error}") from error
+        if (part := strange_part(schema.shape)) is not None:
+            raise CodecError(f"the schema {schema.shape!r:.200} is not of this version, which does not know {part}")
+        self._ways = _ways(schema.shape, {})
 
     def encode(self, value: Any, /) -> bytes:  # noqa: ANN401  (whatever the schema says)
         if self._any:

@@ -13,6 +13,7 @@ from xxhash import xxh3_64_hexdigest
 from actorstream.codec.annotations import shape_of
 from actorstream.codec.contract import Schema as Schema
 from actorstream.codec.self_describing import SELF_DESCRIBING
+from actorstream.codec.shape_grammar import strange_part
 from actorstream.codec.shapes import TYPED_DICT, Opaque, Shape
 
 Json: TypeAlias = Any
@@ -46,20 +47,27 @@ def kind_of(shape: Json) -> str:
 
 
 def spoken(shape: Json, *, fields: bool = False) -> str:
-    """Give a shape as its author would write it; with `fields`, those of the outermost record too."""
+    """Give a shape as its author would write it; with `fields`, those of the outermost record too.
+
+    One that this version does not understand is shown as it is.
+    """
+    return _spoken(shape, fields=fields) if strange_part(shape) is None else f"{shape!r:.200}"
+
+
+def _spoken(shape: Json, *, fields: bool = False) -> str:
     kind = kind_of(shape)
     inner = shape[kind] if kind else shape
     match kind:
         case "tagged" | "literal" | "one of":
             text = " or ".join(map(str, inner))
         case "maybe":
-            text = f"{spoken(inner, fields=fields)} or None"
+            text = f"{_spoken(inner, fields=fields)} or None"
         case "dict" | "tuple of":
-            text = f"{kind.split()[0]}[{', '.join(spoken(each, fields=fields) for each in inner)}]"
+            text = f"{kind.split()[0]}[{', '.join(_spoken(each, fields=fields) for each in inner)}]"
         case "list" | "tuple" | "set" | "frozenset":
-            text = f"{kind}[{spoken(inner, fields=fields)}]"
+            text = f"{kind}[{_spoken(inner, fields=fields)}]"
         case "record" if fields:
-            each = [f"{name}: {spoken(part)}{'' if needed else ' = ...'}" for name, part, needed in shape["fields"]]
+            each = [f"{name}: {_spoken(part)}{'' if needed else ' = ...'}" for name, part, needed in shape["fields"]]
             text = f"{inner}({', '.join(each)})"
         case _:
             text = str(inner)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actorstream.codec.schema import kind_of
+from actorstream.codec.shape_grammar import strange_part
 from actorstream.codec.shapes import TYPED_DICT
 from actorstream.codec.widening import DifferenceError, differs, is_scalar, widen
 from actorstream.errors import CodecError
@@ -47,6 +48,11 @@ def upgrade(old: Schema, new: Schema, rename: Mapping[str, str]) -> Step | None:
     """
     if old.fingerprint == new.fingerprint:
         return None
+    if (part := strange_part(old.shape)) is not None:
+        raise DifferenceError(
+            f"what was stored has a schema that this version does not know: {part}",
+            "run the actorstream that wrote it, or restore another snapshot",
+        )
     # First as if records that hold themselves needed nothing; if that holds to the end, it is so.
     if _Comparison(rename, lazy=False).step(old.shape, new.shape, "value") is None:
         return None

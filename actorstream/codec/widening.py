@@ -57,8 +57,8 @@ def is_plain_literal(choices: Iterable[str]) -> bool:
     """Tell whether all choices of a Literal, as `repr` gives them, are packed as they are."""
     try:
         return all(ast.literal_eval(each).__class__ in (int, str, type(None)) for each in choices)
-    except (ValueError, SyntaxError):
-        return False
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False  # what no `repr` gives: nested too deeply
 
 
 def _exact_float(raw: object) -> float:

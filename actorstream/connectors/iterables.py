@@ -15,7 +15,7 @@ from collections.abc import AsyncIterable
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from actorstream.connectors.memory import FETCH_RECORDS
+from actorstream.connectors.memory import FETCH_RECORDS, count_before
 from actorstream.errors import PlanError, RestoreError
 from actorstream.model.connect import Fetched
 from actorstream.system.current import current_world
@@ -59,7 +59,7 @@ class IterableSource(Generic[T_co]):
         if iterator is not self._iterator:
             self._iterator, self._pending, self._broken = iterator, [], False
         clock = current_world().clock
-        position = -1 if after is None else after
+        position = count_before(after) - 1
         count = 1
         while True:
             start = clock.monotonic()
@@ -103,7 +103,7 @@ class AsyncIterableSource(Generic[T_co]):
             RestoreError: An error has ended the iterator: it cannot go on.
         """
         iterator = self._open(after)
-        position = -1 if after is None else after
+        position = count_before(after) - 1
         try:
             while True:
                 broken, self._broken = self._broken, True

@@ -24,6 +24,26 @@ FETCH_RECORDS = 512
 """How many records a source of ours gives at once: more costs memory and buys nothing (measured)."""
 
 
+def count_before(position: object) -> int:
+    """Give how many records came up to a position that counts them from 0; None stands before the first.
+
+    Raises:
+        RestoreError: It is no such position.
+    """
+    if position is None:
+        return 0
+    if not isinstance(position, int) or not -1 <= position < 1 << 63:
+        raise RestoreError(
+            f"the checkpoint holds {_shown(position)} as a position of this source, expected a count from -1 on: it is "
+            "of another source; restore with the one of that run, or start in another store"
+        )
+    return position + 1
+
+
+def _shown(position: object) -> str:
+    return "an int out of range" if isinstance(position, int) else f"{position!r:.60}"
+
+
 class SequenceSource(Generic[T_co]):
     """One split, "0", whose positions are indexes. `values` is what it reads."""
 
@@ -48,7 +68,7 @@ class SequenceSource(Generic[T_co]):
             RestoreError: The sequence is shorter than it was when `after` was recorded.
         """
         values = self.values
-        start = 0 if after is None else after + 1
+        start = count_before(after)
         stop = min(start + count, len(values))
         if start > len(values):
             raise RestoreError(

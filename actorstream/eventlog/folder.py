@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from actorstream.codec.documents import encode_json
+from actorstream.codec.documents import Int64, encode_json
 from actorstream.errors import PlanError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.documents import put_document, read_document, sealed
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from actorstream.model.world import FileSystem, World
 
 _LOCK_POLL_S = 0.002
+SEGMENT_BYTES_MAX = 1 << 44
+"""16 TiB: larger than any disk, and room in an address space of 47 bits."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,11 @@ class LogSettings:
 class LogDocument:
     """The LOG file: written once. `digest` is over the rest."""
 
-    format: int
+    format: Int64
     id: str
-    partitions: int
-    segment_bytes: int
-    created_us: int
+    partitions: Int64
+    segment_bytes: Int64
+    created_us: Int64
     digest: str = ""
 
 
@@ -62,7 +64,7 @@ async def open_folder(
         StoreError: The folder holds no log and `make` is off, a newer or damaged one, or cannot be written.
         PlanError: The log has another number of partitions.
     """
-    document = await world.offload.run(read_document, world.files, f"{folder}/LOG", LogDocument)
+    document = await world.offload.run(_read, world.files, folder)
     if document is not None and make:
         await world.offload.run(_keep, world.files, folder)
     if document is None:
@@ -109,6 +111,27 @@ def room_for(partitions: int, record_bytes: int) -> int:
     return 4 * record_bytes + partitions * 32_768 + 262_144
 
 
+def _read(files: FileSystem, folder: str) -> LogDocument | None:
+    path = f"{folder}/LOG"
+    document = read_document(files, path, LogDocument)
+    if document is not None:
+        refuse_impossible(path, document.partitions, document.segment_bytes)
+    return document
+
+
+def refuse_impossible(path: str, partitions: int, segment_bytes: int) -> None:
+    """Refuse a document, whatever its digest, that says of a log what no log can be.
+
+    Raises:
+        StoreError: It does.
+    """
+    if not (1 <= partitions <= PARTITIONS_MAX and 1 <= segment_bytes <= SEGMENT_BYTES_MAX):
+        raise StoreError(
+            f"{path} says that the log has {partitions} partitions and segments of {segment_bytes} bytes, expected 1 to"
+            f" {PARTITIONS_MAX} and up to {SEGMENT_BYTES_MAX}: restore it from a copy of the log"
+        )
+
+
 def _keep(files: FileSystem, folder: str) -> None:
     """Make the name of LOG durable: whoever made it may have been killed before that."""
     with disk_errors(folder):
@@ -125,7 +148,7 @@ def _make(world: World, folder: str, partitions: int, settings: LogSettings) -> 
         if lock is None:
             return None
         try:
-            if (document := read_document(files, f"{folder}/LOG", LogDocument)) is not None:
+            if (document := _read(files, folder)) is not None:
                 files.sync_dir(folder)
                 return document
             if has_records(files, folder) or files.exists(f"{folder}/LOG.2"):

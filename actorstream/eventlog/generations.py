@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING
 from actorstream.errors import StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.documents import read_document
-from actorstream.eventlog.folder import LogDocument
+from actorstream.eventlog.folder import LogDocument, refuse_impossible
 from actorstream.eventlog.ledger import FORMAT
 
 if TYPE_CHECKING:
+    from actorstream.codec.documents import Int64
     from actorstream.model.world import FileSystem
 
 _SHIFT = 56
+_IN_NAMES = frozenset("/\0")
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class Promotion:
         promoted_us: When.
     """
 
-    format: int
-    generation: int
+    format: Int64
+    generation: Int64
     id: str
-    partitions: int
-    segment_bytes: int
-    differs: list[int]
+    partitions: Int64
+    segment_bytes: Int64
+    differs: list[Int64]
     before: str
-    promoted_us: int
+    promoted_us: Int64
     digest: str = ""
 
 
@@ -94,8 +96,13 @@ class Generation:
         """Give the offset to read behind a position of this generation or an earlier one.
 
         Raises:
-            StoreError: The position is of a later one: the log was put back from an older copy.
+            StoreError: The position is of a later one: the log was put back from an older copy. Or it is none.
         """
+        if type(position) is not int or position < -1:
+            raise StoreError(
+                f"{self.log}: a position is a number from -1 on, and {position!r:.60} was asked for: it is of another"
+                " source, or damaged; start from one of this log's"
+            )
         since = (position + 1 >> _SHIFT) + 1
         if since > self.number:
             raise StoreError(
@@ -117,6 +124,7 @@ def find_generation(files: FileSystem, log: str, made: LogDocument) -> Generatio
     """
     promotions: list[Promotion] = []
     while (promotion := read_document(files, promotion_path(log, len(promotions) + 2), Promotion)) is not None:
+        _refuse_misplaced(promotion_path(log, len(promotions) + 2), promotion, len(promotions) + 2, made)
         promotions.append(promotion)
     if not promotions:
         return Generation(log, 1, made, made, ())
@@ -136,3 +144,19 @@ def generation_folder(log: str, number: int) -> str:
 def promotion_path(log: str, number: int) -> str:
     """Give the path of the document with which generation `number` begins."""
     return f"{log}/LOG.{number}"
+
+
+def _refuse_misplaced(path: str, promotion: Promotion, number: int, made: LogDocument) -> None:
+    """Refuse a document that is not of this log, or that would lead out of the folder that the log is in."""
+    refuse_impossible(path, promotion.partitions, promotion.segment_bytes)
+    if promotion.generation != number or promotion.partitions != made.partitions:
+        raise StoreError(
+            f"{path} is of generation {promotion.generation} of a log with {promotion.partitions} partitions, expected"
+            f" {number} and {made.partitions}: put the right file back"
+        )
+    if len(promotion.differs) != made.partitions or not all(0 <= each < 1 << _SHIFT for each in promotion.differs):
+        raise StoreError(
+            f"{path} says {promotion.differs!r:.100} of {made.partitions} partitions: restore it from a copy of the log"
+        )
+    if promotion.before in {"", ".", ".."} or not _IN_NAMES.isdisjoint(promotion.before):
+        raise StoreError(f"{path} names {promotion.before!r:.100} as a folder beside the log: restore it from a copy")

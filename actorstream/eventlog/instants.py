@@ -36,8 +36,11 @@ def instant_us(time: object) -> int:
 
 
 def instant(us: int) -> datetime:
-    """Give the aware datetime of microseconds since 1970 UTC."""
-    return _EPOCH + timedelta(microseconds=us)
+    """Give the aware datetime of microseconds since 1970 UTC; the first or last that there is for one that is none.
+
+    A record's time is eight bytes: whoever wrote it may have put anything there.
+    """
+    return _EPOCH + timedelta(microseconds=min(max(us, _FIRST_US), _LAST_US))
 
 
 def duration_us(duration: object, what: str) -> int:

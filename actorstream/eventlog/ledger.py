@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from xxhash import xxh3_64_digest, xxh3_128_digest
 
-from actorstream.codec.documents import decode_json, encode_json
+from actorstream.codec.documents import Int64, Number16, decode_json, encode_json
 from actorstream.errors import CodecError, DataLossError, StoreError
+from actorstream.eventlog.records import TIME_BYTES, decode_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,9 @@ D = TypeVar("D")
 FORMAT = 1
 _DIGEST_BYTES = 8
 OFFSET_BYTES = 8
+OFFSET_MAX = 1 << 56
+"""So many bits has an offset in a position, behind the generation's number (generations.py)."""
+_SEGMENT_BYTES = 4
 TIME_BLOCK = 2048
 
 OWN = b"\0\0"
@@ -65,10 +69,10 @@ _BLOCK = Struct(">HQ")
 class Birth:
     """What a segment is; written once, when it is made."""
 
-    format: int
+    format: Int64
     log: str
-    segment: int
-    partitions: int
+    segment: Int64
+    partitions: Int64
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,13 @@ class Sealed:
     The digest of one that was sealed just now is not known yet, and empty: then it is not in the ledger.
     """
 
-    segment: int
-    size: int
+    segment: Int64
+    size: Int64
     digest: str
-    starts: list[int]
-    ends: list[int]
-    newest_us: list[int]
-    sealed_us: int
+    starts: list[Int64]
+    ends: list[Int64]
+    newest_us: list[Int64]
+    sealed_us: Int64
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Fence:
 
     job: str
     operator: str
-    attempt: int
+    attempt: Int64
     holder: str = ""
 
 
@@ -103,8 +107,8 @@ class Committed:
 
     job: str
     operator: str
-    subtask: int
-    checkpoint: int
+    subtask: Int64
+    checkpoint: Int64
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,8 @@ class Consumer:
 
     name: str
     store: str
-    positions: list[int]
-    registered_us: int
+    positions: list[Int64]
+    registered_us: Int64
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,8 @@ class DeclaredType:
 
     fingerprint: str
     shape: object
-    version: int = 1
-    number: int = 0
+    version: Int64 = 1
+    number: Number16 = 0
 
 
 def name_key(kind: bytes, *names: object) -> bytes:
@@ -134,7 +138,7 @@ def name_key(kind: bytes, *names: object) -> bytes:
 
 def number_key(kind: bytes, number: int) -> bytes:
     """Give the key of a row that stands for a segment."""
-    return kind + number.to_bytes(4, "big")
+    return kind + number.to_bytes(_SEGMENT_BYTES, "big")
 
 
 def block_key(partition: int, block: int) -> bytes:
@@ -142,9 +146,56 @@ def block_key(partition: int, block: int) -> bytes:
     return BLOCK_TIMES + _BLOCK.pack(partition, block)
 
 
-def block_of(key: bytes) -> int:
-    """Read the block's number from its key."""
+def block_of(path: str, key: bytes) -> int:
+    """Read the block's number from its key.
+
+    Raises:
+        DataLossError: It is no such key.
+    """
+    if len(key) != len(BLOCK_TIMES) + _BLOCK.size:
+        raise _misshapen(path, key)
     return int(_BLOCK.unpack(key[len(BLOCK_TIMES) :])[1])
+
+
+def time_of(path: str, key: bytes, value: bytes) -> int:
+    """Read a time that stands alone in a row.
+
+    Raises:
+        DataLossError: It is none.
+    """
+    if len(value) != TIME_BYTES:
+        raise _misshapen(path, key)
+    return decode_time(value)
+
+
+def offsets_of(path: str, txn: Transaction, key: bytes, partitions: int) -> list[int]:
+    """Read a row that has an offset for each partition.
+
+    Raises:
+        DataLossError: It is not there, damaged, or has not as many, or none that can be.
+    """
+    offsets = unpack_offsets(own_row(path, txn, key))
+    if len(offsets) != partitions or max(offsets) > OFFSET_MAX:
+        raise _misshapen(path, key)
+    return offsets
+
+
+def oldest_in(path: str, txn: Transaction) -> int:
+    """Read the number of the oldest segment that must exist.
+
+    Raises:
+        DataLossError: It is not there, damaged, or no such number.
+    """
+    value = own_row(path, txn, OLDEST)
+    if len(value) != _SEGMENT_BYTES or not any(value):
+        raise _misshapen(path, OLDEST)
+    return int.from_bytes(value, "big")
+
+
+def _misshapen(path: str, key: bytes) -> DataLossError:
+    return DataLossError(
+        f"{path}: its entry {key.hex():.80} has a right digest and is no entry of a log: restore the file from a copy"
+    )
 
 
 def pack_offsets(offsets: Sequence[int]) -> bytes:
@@ -215,7 +266,7 @@ def documents(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> list[
 def each_document(path: str, txn: Transaction, kind: bytes, type_: type[D]) -> Iterator[D]:
     """Read the documents of one kind in order, as far as they are asked for."""
     for key, stored in scan(txn, kind):
-        yield _decoded(path, type_, value_of(path, key, stored))
+        yield _checked(path, txn, key, _decoded(path, type_, value_of(path, key, stored)))
 
 
 def sealed_in(path: str, txn: Transaction, known: dict[bytes, Sealed]) -> dict[int, Sealed]:
@@ -223,7 +274,8 @@ def sealed_in(path: str, txn: Transaction, known: dict[bytes, Sealed]) -> dict[i
     found = {stored: known.get(stored) for _, stored in scan(txn, SEALED)}
     if None in found.values():
         for key, stored in scan(txn, SEALED):
-            found[stored] = found[stored] or _decoded(path, Sealed, value_of(path, key, stored))
+            if found[stored] is None:
+                found[stored] = _checked(path, txn, key, _decoded(path, Sealed, value_of(path, key, stored)))
     known.clear()
     known.update((stored, entry) for stored, entry in found.items() if entry is not None)
     return {entry.segment: entry for entry in known.values()}
@@ -252,3 +304,19 @@ def _decoded(path: str, type_: type[D], value: bytes) -> D:
             f"{path}: its {type_.__name__} entry has a right digest but a wrong shape: {error}; use the actorstream"
             " that wrote it"
         ) from error
+
+
+def _checked(path: str, txn: Transaction, key: bytes, entry: D) -> D:
+    """Give an entry back if it has a number for each partition, and a sealed segment's stands under its own number."""
+    match entry:
+        case Sealed():
+            lists = [entry.starts, entry.ends, entry.newest_us]
+            placed = entry.segment >= 0 and key == SEALED + entry.segment.to_bytes(8, "big")[-_SEGMENT_BYTES:]
+        case Consumer():
+            lists, placed = [entry.positions], True
+        case _:
+            return entry
+    partitions = len(own_row(path, txn, NEXT_OFFSETS)) // OFFSET_BYTES
+    if not placed or any(len(each) != partitions for each in lists):
+        raise _misshapen(path, key)
+    return entry

@@ -126,6 +126,6 @@ def _meta_at(head: bytes, start: int) -> MetaPage | None:
     trees = [_TREE.unpack_from(head, start + _TREES_AT + i * _TREE.size) for i in (0, 1)]
     last, transaction = unpack_from("<QQ", head, start + _LAST_AT)
     page_size = trees[0][0]
-    if page_size < 512 or page_size > 65536:
+    if not 512 <= page_size <= 65536 or page_size & page_size - 1:
         return None
     return MetaPage(page_size, map_size, (trees[0][-1], trees[1][-1]), last + 1, transaction)

@@ -31,18 +31,20 @@ from actorstream.eventlog.ledger import (
     SEAL,
     Birth,
     Sealed,
+    oldest_in,
     own_row,
     pack_offsets,
     row,
     scan,
     sealed_in,
+    time_of,
     unpack_offsets,
 )
 from actorstream.eventlog.meta_pages import check_whole, newest_meta
 from actorstream.eventlog.once_a_boot import SealedProofs
 from actorstream.eventlog.page_tree import prove_trees
 from actorstream.eventlog.proofs import LAG_BYTES, GrowingProof, drop_proof
-from actorstream.eventlog.records import decode_time, encode_time
+from actorstream.eventlog.records import encode_time
 from actorstream.eventlog.segment import Segment, build, open_newest, open_sealed
 from actorstream.state.lmdb_env import open_segment
 
@@ -219,13 +221,18 @@ class SegmentRow:
         with self._lock:
             newest = self.newest()
             with newest.env.transaction() as txn:
-                return int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
+                return oldest_in(newest.path, txn)
 
     def _sealed(self) -> list[Sealed]:
         newest = self.newest()
         with newest.env.transaction() as txn:
-            oldest = int.from_bytes(own_row(newest.path, txn, OLDEST), "big")
+            oldest = oldest_in(newest.path, txn)
             listed = sealed_in(newest.path, txn, self._listed)
+        if oldest > newest.number:
+            raise DataLossError(
+                f"{newest.path} says that segment {oldest} is the oldest, and is {newest.number} itself: restore the"
+                " file from a copy"
+            )
         numbers = set(self._numbers())
         for number in range(oldest, newest.number):
             if number not in numbers:
@@ -257,7 +264,8 @@ class SegmentRow:
         """Open one sealed segment, proved; the caller closes it. Others go on while it is read."""
         if not entry.digest:
             return self._open(entry.segment)
-        return open_sealed(self._files, self.path(entry.segment), entry, self._log, self._sealed_proofs.prove)
+        segment = open_sealed(self._files, self.path(entry.segment), entry, self._log, self._sealed_proofs.prove)
+        return self._as_wide(segment)
 
     def _find_newest(self) -> Segment:
         last_seen = 0
@@ -292,7 +300,17 @@ class SegmentRow:
             proved = number in self._looked_at
             segment = open_newest(self._files, self.path(number), number, self._log, proved=proved)
             self._looked_at.add(number)
-            return segment
+            return self._as_wide(segment)
+
+    def _as_wide(self, segment: Segment) -> Segment:
+        """Give a segment back if it has as many partitions as the log; close it if not."""
+        if segment.birth.partitions != self.partitions:
+            segment.close()
+            raise DataLossError(
+                f"{segment.path} has {segment.birth.partitions} partitions, and the log {self.partitions}: restore the"
+                " file from a copy"
+            )
+        return segment
 
     def _describe(self, number: int) -> Sealed:
         """Give a sealed segment that the ledger does not list: with its digest if that is known."""
@@ -301,7 +319,7 @@ class SegmentRow:
         if number not in self._unlisted:
             segment = self._open(number)
             with segment.env.transaction() as txn:
-                sealed_us = decode_time(own_row(segment.path, txn, SEAL))
+                sealed_us = time_of(segment.path, SEAL, own_row(segment.path, txn, SEAL))
             starts, ends, newest_us = segment.starts, segment.ends(), segment.newest_us()
             segment.close()
             self._unlisted[number] = Sealed(number, 0, "", starts, ends, newest_us, sealed_us)

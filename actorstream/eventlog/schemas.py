@@ -96,7 +96,7 @@ class RecordSchemas(Generic[T]):
         for each in sorted(declared, key=lambda each: (each.version, each.number), reverse=True):
             try:
                 self._reader(each, declared)
-            except SchemaRefusedError as error:
+            except CodecError as error:
                 raise StoreError(
                     f"{self._what}: the log holds records of another type: {error}; or open it with the type they were "
                     "written with, or choose another folder"

@@ -28,17 +28,18 @@ from actorstream.eventlog.ledger import (
     Sealed,
     block_of,
     document,
+    offsets_of,
     own_row,
     prove_rows,
     put_document,
     scan,
-    unpack_offsets,
+    time_of,
     value_of,
 )
 from actorstream.eventlog.meta_pages import check_whole
 from actorstream.eventlog.page_tree import prove_trees
 from actorstream.eventlog.proofs import add_to_proof, load_proof
-from actorstream.eventlog.records import Read, decode_time, partition_prefix, read_rows, record_key
+from actorstream.eventlog.records import PARTITIONS_MAX, Read, partition_prefix, read_rows, record_key
 from actorstream.state.lmdb_env import create_building, open_layer, open_segment
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Segment:
         self.env = env
         self.birth = birth
         with env.transaction() as txn:
-            self.starts = unpack_offsets(own_row(self.path, txn, FIRST_OFFSETS))
+            self.starts = offsets_of(path, txn, FIRST_OFFSETS, birth.partitions)
+            offsets_of(path, txn, NEXT_OFFSETS, birth.partitions)
 
     def is_sealed(self) -> bool:
         """Tell whether nothing will ever be written here again."""
@@ -84,7 +86,7 @@ class Segment:
     def ends(self) -> list[int]:
         """Give the offset behind the last record of each partition, as committed now."""
         with self.env.transaction() as txn:
-            return unpack_offsets(own_row(self.path, txn, NEXT_OFFSETS))
+            return offsets_of(self.path, txn, NEXT_OFFSETS, self.birth.partitions)
 
     def fetch(self, partition: int, offset: int, count: int) -> Read | End:
         """Read up to `count` records from `offset` on, about 256 KiB at most; `End` if none is there.
@@ -104,7 +106,7 @@ class Segment:
     def first_at(self, partition: int, us: int) -> int | None:
         """Give the first offset whose timestamp is at or after `us`; None if there is none."""
         with self.env.transaction() as txn:
-            blocks = (block_of(key) for key, newest in self._block_times(txn, partition) if newest >= us)
+            blocks = (block_of(self.path, key) for key, newest in self._block_times(txn, partition) if newest >= us)
             block = next(blocks, None)
         if block is None:
             return None
@@ -130,7 +132,7 @@ class Segment:
 
     def _block_times(self, txn: Transaction, partition: int) -> Iterator[tuple[bytes, int]]:
         for key, stored in scan(txn, BLOCK_TIMES + partition.to_bytes(2, "big")):
-            yield key, decode_time(value_of(self.path, key, stored))
+            yield key, time_of(self.path, key, value_of(self.path, key, stored))
 
     def _values(self, txn: Transaction, partition: int, offset: int, count: int, end: int) -> list[bytes]:
         """Read up to `count` values, about 256 KiB: without their keys, of which the last one proves all.
@@ -269,6 +271,8 @@ def _opened(number: int, path: str, env: Env, log: str, *, proved: bool) -> Segm
             raise StoreError(
                 f"{path} has format {birth.format}, this version reads up to {FORMAT}: use a newer actorstream"
             )
+        if not 1 <= birth.partitions <= PARTITIONS_MAX:
+            raise DataLossError(f"{path} says that it has {birth.partitions} partitions: restore the file from a copy")
         if (birth.segment, birth.log) != (number, log):
             raise StoreError(
                 f"{path} is segment {birth.segment} of log {birth.log}, and segment {number} of log {log} was expected:"

@@ -119,7 +119,9 @@ class LogWriter(Generic[T]):
         # A savepoint may bring tokens of another job: attempts of two jobs do not compare, the mark alone decides.
         attempt = self._ctx.attempt if named.job == self._ctx.job else None
         records = partial(read_staged, log.world.files, path, named, log.partitions)
-        await log.submit(CommitOnce(mark, attempt, named.size, records, named.written))
+        # Not the size that the token says: it decides how large a map is made, before the file is held against it.
+        size = await log.world.offload.run(_size_of, log, path)
+        await log.submit(CommitOnce(mark, attempt, size, records, named.written))
         await log.world.offload.run(self._unlink, log, [path])
 
     async def abort(self, token: bytes | None, /) -> None:
@@ -170,3 +172,11 @@ class LogWriter(Generic[T]):
         for path in paths:
             with disk_errors(path):
                 log.world.files.unlink(path)
+
+
+def _size_of(log: OpenLog, path: str) -> int:
+    with disk_errors(path):
+        try:
+            return log.world.files.size(path)
+        except FileNotFoundError:
+            return 0  # committed before, or lost: the mark tells

@@ -10,6 +10,7 @@ is never committed.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from struct import Struct
@@ -18,7 +19,8 @@ from urllib.parse import quote
 
 from xxhash import xxh3_64_hexdigest, xxh3_128
 
-from actorstream.codec.documents import decode_json, encode_json
+from actorstream.codec.contract import RECORD_BYTES_MAX
+from actorstream.codec.documents import Int64, Number16, decode_json, encode_json
 from actorstream.errors import CodecError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import DeclaredType
@@ -34,7 +36,10 @@ _FRAME = Struct(">HI")
 _TOKEN_FORMAT = 1
 _TOKEN_BYTES_MAX = 4096
 _NAME_CHARS_MAX = 60
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _BODIES_AT_ONCE = 2000
+_BODY_BYTES_MAX = RECORD_BYTES_MAX + 64
+"""A record's time, and the number of its schema, stand before it."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,19 @@ class Token:
     the number stands before them. An empty fingerprint: not noted, as by older versions.
     """
 
-    format: int
+    format: Int64
     job: str
     operator: str
-    subtask: int
-    attempt: int
-    checkpoint: int
+    subtask: Int64
+    attempt: Int64
+    checkpoint: Int64
     file: str
-    size: int
+    size: Int64
     digest: str
-    count: int
+    count: Int64
     fingerprint: str = ""
-    version: int = 1
-    number: int = 0
+    version: Int64 = 1
+    number: Number16 = 0
 
     @property
     def written(self) -> DeclaredType | None:
@@ -82,7 +87,7 @@ class StagedName(NamedTuple):
 def whose(name: str) -> StagedName | None:
     """Read a file name; None if it is no staged file. Long names come back shortened, as `encode` writes them."""
     match name.split("-"):
-        case [job, operator, subtask, attempt, checkpoint] if subtask.isdecimal() and attempt.isdecimal():
+        case [job, operator, subtask, attempt, checkpoint] if _NUMBER.fullmatch(subtask) and _NUMBER.fullmatch(attempt):
             return StagedName(job, operator, int(subtask), int(attempt), checkpoint)
         case _:
             return None
@@ -188,15 +193,21 @@ def read_staged(
     digest = xxh3_128()
     size = count = 0
     rest = b""
+    whole = True
     with disk_errors(path), _missing(path, token):
         for chunk in files.chunks(path):
             digest.update(chunk)
             size += len(chunk)
+            if not whole:
+                continue  # no frame can be found behind one that is wrong: only the digest is still of interest
             data = rest + chunk if rest else chunk
             start = len(_HEADER) if size == len(chunk) else 0
             taken, end = _append_frames(data, start, partitions, append)
             count += taken
             rest = data[end:]
+            if len(rest) >= _FRAME.size:
+                partition, length = _FRAME.unpack_from(rest)
+                whole = _can_be(partition, length, partitions)
     if (size, digest.hexdigest(), count) != (token.size, token.digest, token.count) or rest:
         raise StoreError(
             f"{path} is damaged: {size} bytes with digest {digest.hexdigest()} found, {token.size} with {token.digest}"
@@ -230,7 +241,7 @@ def _append_frames(
     while start + header <= end:
         partition, length = unpack(data, start)
         stop = start + header + length
-        if stop > end or partition >= partitions:
+        if stop > end or not _can_be(partition, length, partitions):
             break
         if partition != current or len(bodies) == _BODIES_AT_ONCE:
             if bodies:
@@ -242,6 +253,11 @@ def _append_frames(
     if bodies:
         append(current, bodies)
     return count, start
+
+
+def _can_be(partition: int, length: int, partitions: int) -> bool:
+    """Tell whether a frame's head may be right: what follows a wrong one would else be held in memory, all of it."""
+    return partition < partitions and length <= _BODY_BYTES_MAX
 
 
 def _part(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from actorstream.codec.evolution import header_of
+from actorstream.codec.evolution import SCHEMAS_MAX, header_of
 from actorstream.errors import DataLossError, FencedError, RestoreError, StoreError
 from actorstream.eventlog.ledger import (
     COMMITTED,
@@ -31,11 +31,11 @@ from actorstream.eventlog.ledger import (
     each_document,
     name_key,
     number_key,
-    own_row,
+    offsets_of,
+    oldest_in,
     pack_offsets,
     put_document,
     row,
-    unpack_offsets,
     value_of,
 )
 from actorstream.eventlog.records import TIME_BYTES, rows_of
@@ -70,7 +70,7 @@ class LogTransaction:
         """Wrap an LMDB write transaction of `segment`."""
         self.path = segment.path
         self.txn = txn
-        self._next = unpack_offsets(own_row(segment.path, txn, NEXT_OFFSETS))
+        self._next = offsets_of(segment.path, txn, NEXT_OFFSETS, segment.birth.partitions)
         self._appended = False
 
     def append(self, partition: int, bodies: Sequence[bytes]) -> int:
@@ -124,7 +124,7 @@ class LogTransaction:
             self.put_document(key, sealed)
 
     def _oldest(self) -> int:
-        return int.from_bytes(own_row(self.path, self.txn, OLDEST), "big")
+        return oldest_in(self.path, self.txn)
 
     def refuse_older(self, job: str, attempt: int) -> None:
         """Refuse an attempt below the highest of the job that has opened a writer, for whichever operator.
@@ -293,7 +293,10 @@ class DeclareType:
         key = name_key(TYPES, self.declared.fingerprint, *([version] if version > 1 else []))
         found = txn.document(key, DeclaredType)
         if found is None:
-            found = replace(self.declared, number=max([each.number + 1 for each in earlier], default=0))
+            number = max([each.number + 1 for each in earlier], default=0)
+            if number >= SCHEMAS_MAX:
+                raise StoreError(f"{txn.path}: no type can be declared any more, {SCHEMAS_MAX} were: begin another log")
+            found = replace(self.declared, number=number)
             txn.put_document(key, found)
         return found
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SPLIT_CHARS_MAX = 4
 _LOOK_S = 1.0
 """How often a reader that waits looks whether other records have taken the log's place, in another process."""
 
@@ -300,7 +301,7 @@ def _checked(bound: object, words: Sequence[str], what: str) -> object:
 
 
 def _partition(split: str, log: OpenLog) -> int:
-    if split.isdecimal() and int(split) < log.partitions:
+    if len(split) <= _SPLIT_CHARS_MAX and split.isdecimal() and int(split) < log.partitions:
         return int(split)
     raise PlanError(f"{log.folder} has no split {split!r}: its splits are '0' to '{log.partitions - 1}'")
 

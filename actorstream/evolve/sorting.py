@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorstream.checkpoints.put import disk_errors
 from actorstream.codec.entry_runs import decode_run, encode_run
+from actorstream.errors import CodecError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -107,8 +108,11 @@ class EntrySorter:
 
     def _read(self, path: str) -> Iterator[Entry]:
         with disk_errors(path, "sorting"):
-            for piece in _frames(self._files.chunks(path)):
-                yield from decode_run(piece)
+            try:
+                for piece in _frames(self._files.chunks(path)):
+                    yield from decode_run(piece)
+            except CodecError as error:
+                raise StoreError(f"{path} is not what was written a moment ago: {error}; check the disk") from error
 
 
 def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -125,7 +129,11 @@ def _pieces(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 def _frames(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the pieces that were written, whatever the chunks that they are read in."""
+    """Give the pieces that were written, whatever the chunks that they are read in.
+
+    Raises:
+        CodecError: They are not whole.
+    """
     frame = b""
     for chunk in chunks:
         at = 0
@@ -137,3 +145,7 @@ def _frames(chunks: Iterable[bytes]) -> Iterator[bytes]:
             if len(frame) == wanted > _LENGTH:
                 yield frame[_LENGTH:]
                 frame = b""
+            elif frame == bytes(_LENGTH):
+                raise CodecError("a piece of 0 bytes")
+    if frame:
+        raise CodecError(f"its last piece has {len(frame)} bytes, and should have more")

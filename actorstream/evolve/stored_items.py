@@ -25,7 +25,7 @@ from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.state.entries import EXPIRING, EXPIRY_END, KIND, VALUE_TAG, take_apart
 from actorstream.state.live_rows import Bounds
 from actorstream.state.slice_entries import TIME_BYTES
-from actorstream.state.timer_entries import BY_NAME, time_bytes, time_in
+from actorstream.state.timer_entries import BY_NAME, DOMAINS, time_bytes, time_in
 from actorstream.state.unkeyed import BROADCAST_KEY
 
 if TYPE_CHECKING:
@@ -217,6 +217,8 @@ class TimerItems(Items):
 
     def _item(self, parts: bytes) -> object:
         key, end = decode_key_at(parts, 1)
+        if parts[end : end + 1] not in DOMAINS:
+            raise CodecError(f"a timer without a domain was found: {parts[end : end + 1]!r} is none")
         return key, _DOMAINS[parts[end]], decode_key(parts[end + 1 :])
 
     def _place(self, item: Any) -> Place:  # noqa: ANN401  (its form was checked)

@@ -53,9 +53,13 @@ from actorstream.state.entries import (
     STEM_BYTES,
     TOMBSTONE,
     VALUE,
+    Wholes,
     as_tombstone,
+    cut_short,
     expired,
+    kind_of,
     newer_format,
+    stem_of,
     take_apart,
 )
 from actorstream.state.layer import LayerFile, open_checked
@@ -158,7 +162,7 @@ def _merged(piece: Piece, layers: Sequence[Layer]) -> Iterator[Entry]:
             mark = b""
         if (mark and age > mark_age) or canonical < kept:
             continue
-        kind, stays = value[0] & KIND, value
+        kind, stays = value[0] & KIND if value else -1, value
         if kind == EXPIRING and (now := clock_of(int.from_bytes(key[_STATE]))) is not None and expired(value, now):
             kind, stays = TOMBSTONE, as_tombstone(value)
         if kind == CLEAR_MARK:
@@ -184,12 +188,12 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
     """
     passed: bytes | None = None
     for key, value in entries:
-        if value[0] <= KIND:
+        if kind_of(value) <= KIND:
             yield key, age, key, value
             continue
         if passed is not None and key.startswith(passed):
             continue
-        wholes = take_apart(value)
+        wholes = _wholes(key, value)
         canonical = key
         if wholes.key is not None:
             stem = key[:_KEY_SLOT]
@@ -204,11 +208,23 @@ def canonical_rows(layer: Layer, entries: Iterable[Entry], age: int, alone: byte
             canonical = stem + wholes.key + key[_KEY_SLOT + 1 :]
         if wholes.map_key is not None:
             passed = key[:-1]
-            found = [(take_apart(each).map_key or b"", slotted, each) for slotted, each in layer.scan(passed)]
+            found = [(_wholes(slotted, each).map_key or b"", slotted, each) for slotted, each in layer.scan(passed)]
             for whole, slotted, each in sorted(found):
                 yield canonical[:-1] + whole, age, slotted, each
         else:
             yield canonical, age, key, value
+
+
+def _wholes(key: bytes, value: bytes) -> Wholes:
+    """Take the value of an entry with something long in it apart; `cut_short` if it is not what its key shortens."""
+    wholes = take_apart(value)
+    if (wholes.key is not None and key[HEAD_BYTES:_KEY_SLOT] != stem_of(wholes.key)) or (
+        wholes.map_key is not None and key[-STEM_BYTES - 1 : -1] != stem_of(wholes.map_key)
+    ):
+        raise cut_short(key)
+    if len(key) <= _KEY_SLOT:
+        raise cut_short(key)
+    return wholes
 
 
 def _slots_under(layer: Layer, stem: bytes) -> list[bytes]:

@@ -123,25 +123,44 @@ class Wholes(NamedTuple):
 
 
 def take_apart(value: bytes) -> Wholes:
-    """Give the whole parts that an entry's value carries, and its tag and the rest without them."""
-    tag = value[0]
-    if tag <= KIND:
-        return Wholes(None, None, value)
+    """Give the whole parts that an entry's value carries, and its tag and the rest without them.
+
+    Raises:
+        StoreError: It is cut short.
+    """
+    tag = kind_of(value)
     key = map_key = None
     at = 1
-    if tag & LONG_KEY:
-        end = at + 4 + int.from_bytes(value[at : at + 4])
-        key, at = value[at + 4 : end], end
-    if tag & LONG_MAP_KEY:
-        end = at + 4 + int.from_bytes(value[at : at + 4])
-        map_key, at = value[at + 4 : end], end
-    return Wholes(key, map_key, bytes((tag & KIND,)) + value[at:])
+    if tag > KIND:
+        if tag & LONG_KEY:
+            end = at + 4 + int.from_bytes(value[at : at + 4])
+            key, at = value[at + 4 : end], end
+        if tag & LONG_MAP_KEY:
+            end = at + 4 + int.from_bytes(value[at : at + 4])
+            map_key, at = value[at + 4 : end], end
+    tagged = bytes((tag & KIND,)) + value[at:] if tag > KIND else value
+    if at > len(value) or (tagged[0] == EXPIRING and len(tagged) < EXPIRY_END):
+        raise cut_short(value)
+    return Wholes(key, map_key, tagged)
+
+
+def kind_of(value: bytes) -> int:
+    """Give the tag of an entry's value; -1, which is no kind, where it is empty."""
+    return value[0] if value else -1
+
+
+def cut_short(data: bytes) -> StoreError:
+    """Make the error for an entry that ends before what it says is in it."""
+    return StoreError(
+        f"an entry of a layer is cut short: {data!r:.60} was found. The layer has a right digest, so it was not damaged"
+        " but written so, by something else than actorstream: restore an older checkpoint"
+    )
 
 
 def whole_parts(entry_key: bytes, value: bytes) -> bytes:
     """Give an entry's key part and map-key part as they were before any was shortened, without the head."""
     parts = entry_key[HEAD_BYTES:]
-    if value[0] > KIND:
+    if kind_of(value) > KIND:
         wholes = take_apart(value)
         if wholes.key is not None:
             parts = wholes.key + parts[STEM_BYTES + 1 :]
@@ -163,7 +182,7 @@ def expired(value: bytes, now_us: int) -> bool:
 
 def as_tombstone(value: bytes) -> bytes:
     """Give the value of a tombstone for the same key: whole parts stay, they are its identity."""
-    long = value[0] & ~KIND
+    long = kind_of(value) & ~KIND
     kept = len(value) - len(take_apart(value).tagged) if long else 0
     return bytes((long | TOMBSTONE,)) + value[1 : kept + 1]
 
@@ -216,7 +235,7 @@ def map_entries(
 def newer_format(where: str, kind: int) -> StoreError:
     """Make the error for an entry of a kind that this version does not know."""
     return StoreError(
-        f"{where}: an entry of kind {kind} was found, 0 to 3 are known: "
+        f"{where}: an entry of {f'kind {kind}' if kind >= 0 else 'no kind'} was found, 0 to 3 are known: "
         "a newer version of actorstream wrote it; run that version, or restore an older checkpoint"
     )
 

@@ -34,6 +34,7 @@ from actorstream.state.entries import (
     STEM_BYTES,
     TOMBSTONE,
     VALUE,
+    kind_of,
     newer_format,
     stem_of,
     take_apart,
@@ -132,7 +133,7 @@ def live_rows(
             mark = b""
         if (mark and age > mark_age) or canonical < kept:
             continue
-        kind = value[0] & KIND
+        kind = value[0] & KIND if value else -1
         if kind == CLEAR_MARK:
             mark, mark_age = canonical, age
         elif kind == VALUE or (kind == EXPIRING and not _is_over(value, now)):
@@ -188,4 +189,4 @@ def _first_slice(layers: Sequence[Layer], head: bytes) -> bytes:
     """Give what the first slice that was not dropped begins with; no other kind of state has an entry there."""
     marks = (layer.get(head) for layer in layers)
     mark = next((mark for mark in marks if mark is not None), None)
-    return b"" if mark is None or mark[0] != SLICE_MARK else first_kept(head, mark)
+    return b"" if mark is None or kind_of(mark) != SLICE_MARK else first_kept(head, mark)

@@ -258,6 +258,8 @@ def _shared(path: str, **options: object) -> Env:
 def _open(path: str, **options: object) -> lmdb.Environment:
     try:
         return lmdb.open(path, subdir=False, mode=0o600, max_dbs=0, **options)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise StoreError(f"{path!r}: LMDB takes no such path ({error}): use a folder whose name is UTF-8") from error
     except lmdb.Error as error:
         raise StoreError(f"{path}: LMDB cannot open it: {error}; {_remedy(error)}") from error
 

@@ -33,6 +33,7 @@ from actorstream.state.entries import (
     TOMBSTONE_TAG,
     VALUE,
     find,
+    kind_of,
     map_entries,
     newer_format,
     prefix_in,
@@ -371,11 +372,12 @@ class MapTable(Epochs[MapEpoch]):
         return self._space.stack.layers_for(key_group_of(part, self._space.max_parallelism))
 
     def _value(self, key: object, tagged: bytes) -> object:
-        if tagged[0] in {VALUE, EXPIRING}:
+        kind = kind_of(tagged)
+        if kind in {VALUE, EXPIRING}:
             try:
-                return (self._decode_value if tagged[0] == VALUE else self._decode_expiring)(tagged[1:])
+                return (self._decode_value if kind == VALUE else self._decode_expiring)(tagged[1:])
             except CodecError as error:
                 raise self._space.cannot_encode(self._name, key, error) from error
-        if tagged[0] != TOMBSTONE:
-            raise newer_format(f"state {self._space.name}.{self._name}", tagged[0])
+        if kind != TOMBSTONE:
+            raise newer_format(f"state {self._space.name}.{self._name}", kind)
         return MISSING

@@ -21,6 +21,7 @@ from actorstream.state.entries import (
     TOMBSTONE_TAG,
     VALUE,
     find,
+    kind_of,
     newer_format,
 )
 from actorstream.state.footprint import footprint
@@ -203,12 +204,12 @@ class RowEntries:
         return MISSING
 
     def _value(self, column: _Column, key: object, tagged: bytes | None) -> object:
-        if tagged is None or tagged[0] == TOMBSTONE:
+        if tagged is None or (kind := kind_of(tagged)) == TOMBSTONE:
             return MISSING
-        if tagged[0] not in {VALUE, EXPIRING}:
-            raise newer_format(f"state {self._space.name}.{column.name}", tagged[0])
+        if kind not in {VALUE, EXPIRING}:
+            raise newer_format(f"state {self._space.name}.{column.name}", kind)
         try:
-            return (column.decode if tagged[0] == VALUE else column.decode_expiring)(tagged[1:])
+            return (column.decode if kind == VALUE else column.decode_expiring)(tagged[1:])
         except CodecError as error:
             raise self._space.cannot_encode(column.name, key, error) from error
 

@@ -19,7 +19,16 @@ from actorstream.codec.ordered_keys import decode_key, encode_key, encode_keys
 from actorstream.errors import CodecError
 from actorstream.model.key_groups import key_group_of, key_hash
 from actorstream.model.times import TIME_MAX, TIME_MIN
-from actorstream.state.entries import HEAD_BYTES, PART_BYTES_MAX, VALUE, find, newer_format, take_apart
+from actorstream.state.entries import (
+    HEAD_BYTES,
+    PART_BYTES_MAX,
+    VALUE,
+    cut_short,
+    find,
+    kind_of,
+    newer_format,
+    take_apart,
+)
 from actorstream.state.footprint import footprint
 from actorstream.state.missing import MISSING
 from actorstream.state.timer_entries import time_bytes, time_in
@@ -130,8 +139,8 @@ class SliceEntries:
         found: dict[int, int] = {}
         for group, head in self.heads.items():
             tagged = self._space.stack.get(group, head)
-            if tagged is not None and tagged[0] != SLICE_MARK:
-                raise newer_format(f"slices of {self._space.name}", tagged[0])
+            if tagged is not None and kind_of(tagged) != SLICE_MARK:
+                raise newer_format(f"slices of {self._space.name}", kind_of(tagged))
             found[group] = TIME_MIN if tagged is None else time_in(tagged, 1)
         return found
 
@@ -142,6 +151,8 @@ class SliceEntries:
             for layer in self._space.stack.layers_for(group):
                 at = marks[group]
                 while (entry := next(layer.scan(head, time_bytes(at)), None)) is not None:
+                    if len(entry[0]) <= _KEY_AT:
+                        raise cut_short(entry[0])  # the search would not come past it
                     at = time_in(entry[0], HEAD_BYTES)
                     found.add(at)
                     if at == TIME_MAX:
@@ -188,7 +199,7 @@ class SliceEntries:
         for layer in layers:
             for entry_key, value in layer.scan(prefix):
                 rows += 1
-                if value[0] == VALUE:
+                if kind_of(value) == VALUE:
                     newest.setdefault(entry_key[_KEY_AT:], value)
                 else:
                     wholes = take_apart(value)
@@ -204,8 +215,8 @@ class SliceEntries:
             yield [(key, self._value(key, tagged)) for key, tagged in found]
 
     def _value(self, key: object, tagged: bytes) -> object:
-        if tagged[0] != VALUE:
-            raise newer_format(f"state {self._space.name}.{self._name}", tagged[0])
+        if (kind := kind_of(tagged)) != VALUE:
+            raise newer_format(f"state {self._space.name}.{self._name}", kind)
         try:
             return self._decode(tagged[1:])
         except CodecError as error:

@@ -26,6 +26,7 @@ from actorstream.state.entries import (
     VALUE,
     VALUE_TAG,
     find,
+    kind_of,
     map_entries,
     newer_format,
     prefix_in,
@@ -107,10 +108,10 @@ class TimerEntries:
         else:
             found = (find(layer, head, first, second) for layer in stack.layers_for(group))
             tagged = next((each for each in found if each is not None), None)
-        if tagged is None or tagged[0] == TOMBSTONE:
+        if tagged is None or (kind := kind_of(tagged)) == TOMBSTONE:
             return None
-        if tagged[0] != VALUE:
-            raise newer_format(f"timers of {self._space.name}", tagged[0])
+        if kind != VALUE:
+            raise newer_format(f"timers of {self._space.name}", kind)
         return tagged
 
 

@@ -33,6 +33,8 @@ from actorstream.state.entries import (
     PART_BYTES_MAX,
     TOMBSTONE,
     VALUE,
+    cut_short,
+    kind_of,
     newer_format,
     take_apart,
     whole_parts,
@@ -230,7 +232,9 @@ def _rows(layer: Layer, age: int, prefix: bytes, after: Position) -> Iterator[_R
 
 
 def _row(layer: Layer, age: int, entry_key: bytes, value: bytes) -> _Row:
-    short = value[0] <= VALUE or value[0] == TOMBSTONE
+    if len(entry_key) < _REST_AT:
+        raise cut_short(entry_key)  # the search would not come past it
+    short = kind_of(value) in {VALUE, TOMBSTONE}
     tagged = value if short else take_apart(value).tagged
     rest = entry_key[_REST_AT:] if short else whole_parts(entry_key, value)[_REST_AT - HEAD_BYTES :]
     if tagged[0] == TOMBSTONE:

@@ -24,6 +24,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from actorstream.codec.evolution import EvolvedCodec
+from actorstream.errors import CodecError
 from actorstream.state.entries import BORDER, EXPIRING_TAG, VALUE_TAG
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class ExpiringCodec:
         Raises:
             CodecError: The value cannot be decoded.
         """
+        if len(data) < _STAMP.size:
+            raise CodecError(f"{len(data)} bytes are no value with an expiry, of {_STAMP.size}: they are damaged")
         (stamp,) = _STAMP.unpack_from(data)
         return self._decode(data[_STAMP.size :]), _expiry_of(stamp, self.domain)
 

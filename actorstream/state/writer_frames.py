@@ -21,10 +21,13 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from actorstream.errors import CodecError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _HEAD = Struct(">BIQ")
+_PIECE_BYTES = 16 << 20
 
 
 class Kind(IntEnum):
@@ -66,13 +69,29 @@ def frames_from(read: Callable[[int], bytes]) -> Iterator[Frame]:
 
     Args:
         read: Waits for so many bytes; gives fewer only at the end of the input.
+
+    Raises:
+        CodecError: That is no frame of ours.
     """
     while len(head := read(_HEAD.size)) == _HEAD.size:
         kind, stream, length = _HEAD.unpack(head)
-        body = read(length)
-        if len(body) < length:
+        known = _kind(kind)
+        # In pieces: a length that nobody meant must not take memory before there is anything to put there.
+        pieces = [piece := read(min(length, _PIECE_BYTES))]
+        left = length - len(piece)
+        while left and len(piece) == _PIECE_BYTES:
+            pieces.append(piece := read(min(left, _PIECE_BYTES)))
+            left -= len(piece)
+        if left:
             return
-        yield Frame(Kind(kind), stream, body)
+        yield Frame(known, stream, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _kind(number: int) -> Kind:
+    try:
+        return Kind(number)
+    except ValueError:
+        raise CodecError(f"a frame has kind {number}, expected {min(Kind):d} to {max(Kind):d}") from None
 
 
 class FrameParser:
@@ -86,12 +105,12 @@ class FrameParser:
         """Give the frames that `data` completes.
 
         Raises:
-            ValueError: That is no frame of ours.
+            CodecError: That is no frame of ours.
         """
         self._rest += data
         while len(self._rest) >= _HEAD.size:
             kind, stream, length = _HEAD.unpack_from(self._rest)
-            known, end = Kind(kind), _HEAD.size + length
+            known, end = _kind(kind), _HEAD.size + length
             if len(self._rest) < end:
                 return
             body, self._rest = self._rest[_HEAD.size : end], self._rest[end:]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actorstream.errors import CodecError
 from actorstream.state.writer_frames import Frame, FrameParser, Kind, frames_from, pack
 
 FRAMES = st.lists(
@@ -41,5 +42,5 @@ def test_frame_that_the_end_cuts_off_is_none(frames: list[Frame], data: st.DataO
 
 def test_nonsense_is_noticed() -> None:
     """A program that is no writer may answer: an interpreter's stand-in that prints its help."""
-    with pytest.raises(ValueError, match="not a valid Kind"):
+    with pytest.raises(CodecError, match="has kind"):
         list(FrameParser().parse(b"usage: python [options]"))

@@ -12,7 +12,7 @@ from actorstream.cli.demo.comparison import Difference, compare
 from actorstream.cli.demo.load import payment_lines
 from actorstream.cli.demo.outside import Output
 from actorstream.codec.documents import decode_json, encode_json
-from actorstream.errors import StoreError
+from actorstream.errors import CodecError, StoreError
 from actorstream.system.current import current_world
 
 if TYPE_CHECKING:
@@ -68,13 +68,16 @@ def read_note(folder: str) -> Note:
     """Read it again.
 
     Raises:
-        StoreError: The folder holds no run that ended.
+        StoreError: The folder holds no run that ended, or its note is damaged.
     """
     files = current_world().files
     path = join(folder, _NOTE)
     if not files.exists(path):
         raise StoreError(f"{path} is missing: expected the folder that `actorstream demo --keep` has filled")
-    return decode_json(Note, files.read(path))
+    try:
+        return decode_json(Note, files.read(path))
+    except CodecError as error:
+        raise StoreError(f"{path} is damaged: {error}; run `actorstream demo --keep` again") from error
 
 
 async def judge(folder: str, note: Note) -> Verdict:
