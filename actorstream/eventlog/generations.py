@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from actorstream.codec.documents import Int64  # noqa: TC001  (documents are read by it)
 from actorstream.errors import StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.documents import read_document
@@ -27,7 +28,6 @@ from actorstream.eventlog.folder import LogDocument, refuse_impossible
 from actorstream.eventlog.ledger import FORMAT
 
 if TYPE_CHECKING:
-    from actorstream.codec.documents import Int64
     from actorstream.model.world import FileSystem
 
 _SHIFT = 56

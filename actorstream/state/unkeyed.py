@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from actorstream.codec.ordered_keys import decode_key_at, encode_key
 from actorstream.errors import CodecError
@@ -95,8 +95,12 @@ def read_lists(stack: LayerStack, operator: OperatorNumber, column: StateColumn)
         yield None
         for parts, value in _rows(stack, operator, column, group):
             slot: Any = decode_key_at(parts, 0)[0]
-            items: Any = _decoded(column.codec, value, f"{column.name}, subtask {slot[0]}")
-            yield StoredList(slot, items)
+            items: Any = _decoded(column.codec, value, f"{column.name}, {slot!r:.100}")
+            if not (isinstance(slot, tuple) and list(map(type, slot)) == [int, int] and isinstance(items, list)):
+                raise CodecError(
+                    f"state {column.name} holds {items!r:.100} under {slot!r:.100}, expected a list's slot"
+                )
+            yield StoredList(cast("Slot", slot), items)
 
 
 def _rows(

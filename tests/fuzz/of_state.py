@@ -33,6 +33,7 @@ from actorstream.state.slice_entries import SLICE_MARK
 from actorstream.state.stack import LayerStack
 from actorstream.state.timer_entries import time_bytes
 from actorstream.state.ttl import ExpiringCodec
+from actorstream.state.unkeyed import BROADCAST_KEY, LIST_ITEM, read_broadcast, read_lists, slot_of
 from actorstream.state.verified import _noted
 from actorstream.state.writer_child import carry_out
 from actorstream.state.writer_frames import FrameParser, Kind, Written, frames_from, pack
@@ -50,7 +51,11 @@ if TYPE_CHECKING:
 OPERATOR, GROUPS = OperatorNumber(5), KeyGroupRange(0, 2)
 LONG = "k" * 300
 KEYS: list[Any] = ["ann", 5, ("a", 1), LONG]
-VALUE, ORDER, MAP, TIMERS, SLICES, AGING = map(StateNumber, range(1, 7))
+VALUE, ORDER, MAP, TIMERS, SLICES, AGING, RULES, LISTS = map(StateNumber, range(1, 9))
+UNKEYED = [
+    StateColumn(RULES, "rules", "broadcast", SELF_DESCRIBING),
+    StateColumn(LISTS, "lists", "list", SELF_DESCRIBING),
+]
 COLUMNS = [
     StateColumn(VALUE, "any", "value", SELF_DESCRIBING),
     StateColumn(ORDER, "order", "value", codec_for(Order)),
@@ -86,7 +91,11 @@ def good_entries() -> list[Entry]:
                 b"\x00" + len(part).to_bytes(4),
             ),
             slots.entry(_head(key, SLICES), time_bytes(60) + part, b"", b"\x00" + five),
+            slots.entry(_head(BROADCAST_KEY, RULES), encode_key(BROADCAST_KEY), encode_key(key), b"\x00" + five),
         ]
+    slot = slot_of(0, GROUPS, GROUPS.end)
+    items = b"\x00" + SELF_DESCRIBING.encode([1, 2])
+    made.append(slots.entry(_head(slot, LISTS), encode_key(slot), encode_key(LIST_ITEM), items))
     return made
 
 
@@ -172,6 +181,12 @@ def _row_by_row(newer: Layer, older: Layer) -> None:
                 lambda key=key: timers.set(key, "t", "event", 99),
             ]
         calls += [lambda key=key: timers.clear(key) for key in KEYS]
+        calls += [
+            lambda: list(read_broadcast(stack, OPERATOR, UNKEYED[0])),
+            lambda: list(read_lists(stack, OPERATOR, UNKEYED[1])),
+            lambda: list(state.keys_of("any")),
+            lambda: list(state.keys_of("map")),
+        ]
         each_of(*calls)
     finally:
         stack.release()
