@@ -5,6 +5,7 @@
     several      {"tuple of": [S, ...]}  {"dict": [S, S]}  {"tagged": {"name": S, ...}}
     choices      {"one of": ["int", ...]}  {"literal": ["'a'", ...]}  {"enum": "E", "values" or "names": [...]}
     records      {"record": "R", "by": "name" or "position", "fields": [["f", S, is it needed], ...]}  {"again": "R"}
+                 and "typed dict": true beside these in those of a TypedDict
 
 A manifest's digest says that nobody changed it by accident. It does not say who wrote it: a newer version may
 have, with a word that is not known here, or somebody who means harm. All code behind this takes shapes apart unasked.
@@ -13,6 +14,8 @@ have, with a word that is not known here, or somebody who means harm. All code b
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actorstream.codec.shapes import TYPED_DICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +95,10 @@ def _enum(shape: Json, above: _Names) -> list[Json] | None:
 def _record(shape: Json, above: _Names) -> list[Json] | None:
     del above
     match shape:
-        case {"record": str(), "by": "name" | "position", "fields": [*fields], **rest} if not rest:
+        case {"record": str(), "by": "name" | "position", "fields": [*fields], **rest} if rest in (
+            {},
+            {TYPED_DICT: True},
+        ):
             parts = [each[1] for each in fields if _is_field(each)]
             return parts if len(parts) == len(fields) else None
         case _:

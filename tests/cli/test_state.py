@@ -222,7 +222,7 @@ def test_a_key_of_another_type_is_refused(text: str, like: object) -> None:
         ({"enum": "Color", "values": ["r"]}, "Color"),
         ({"one of": ["int", "str"]}, "int | str"),
         ({"tagged": {"A": "int", "B": "str"}}, "int | str"),
-        ({"again": "Tree"}, "Tree"),
+        ({"again": "Tree"}, "{'again': 'Tree'}"),
     ],
 )
 def test_types_are_said_as_their_author_would(shape: object, words: str) -> None:

@@ -53,6 +53,10 @@ class FreezingFiles(InterceptedFiles):
             else:
                 self._point = words[1], words[2]
 
+    def size(self, path: str, /) -> int:
+        self._before("look", path)
+        return self._inner.size(path)
+
     def synced(self, path: str, /) -> None:
         super().synced(path)
         self._before("synced", path)

@@ -52,6 +52,7 @@ POINTS = {
     "after the last look, before the link": ("link */manifest.json", False),
     "linked, not yet durable": ("unlink */manifest.json.*.draft", False),
     "published, nobody told": ("link */completed", False),
+    "the staged file is looked at, before the log's transaction": ("look */updates/staged/*-[0-9]*", False),
     "inside the log's transaction": ("read */updates/staged/*-[0-9]*", True),
     "committed, the lock still held": ("synced */updates/segments/*", True),
     "committed, not tidied up": ("unlink */updates/staged/*-[0-9]", False),
