@@ -17,9 +17,10 @@ demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-verify: $(READY)  ## what takes too long for `make test`: more seeds, ten minutes under load, 200 SIGKILLs
+verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put in, ten minutes under load, 200 SIGKILLs
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants
 	$(BIN)/python -m pytest -m verify tests/bounds
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills

@@ -145,7 +145,7 @@ async def kill(folder: Path, kills: int) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.timeout(120)
 async def test_12_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> None:
     await kill(tmp_path, 12)

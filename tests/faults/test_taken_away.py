@@ -106,9 +106,12 @@ def test_a_folder_that_goes_under_a_running_job_is_named_in_its_last_words(
 def test_a_job_that_may_try_again_goes_on_when_the_folder_is_back(
     lives: Warm, folder: str, place: str, manner: Manner
 ) -> None:
-    """An unmounted disk, for a while: a store's absence fails checkpoints only, an output's ends attempts."""
+    """An unmounted disk, for a while: a store's absence fails checkpoints only, an output's ends attempts.
+
+    So does a store's that comes between the link of a manifest and its sync: then only a recovery can tell.
+    """
     failed, restarts, exact = cast("tuple[int, int, int]", lives.result("lose_for_a_while", folder, place, manner))
-    assert (failed if place.startswith("store") else restarts) >= 2
+    assert restarts >= 2 or (failed >= 2 and place.startswith("store"))
     assert exact
 
 

@@ -67,6 +67,7 @@ def test_all_bugs_are_entered() -> None:
     assert len(TIME_MUTANTS) == inspect.getsource(time_mutants).count("@mutant(") >= 12
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize("mutant", TIME_MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_bug_in_event_time_is_found(mutant: TimeMutant) -> None:
     """Within a bounded number of seeds."""

@@ -144,6 +144,7 @@ def test_all_kinds_of_promises_have_a_mutant() -> None:
     }
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize("mutant", TOPOLOGY_MUTANTS, ids=lambda mutant: mutant.name)
 def test_an_oracle_finds_its_bug(mutant: TopologyMutant) -> None:
     """By the oracle that it was made for, within a bounded number of seeds."""

@@ -22,6 +22,7 @@ def test_all_bugs_are_entered() -> None:
     assert len(MUTANTS) == sum(name.count("@mutant(") for name in map(inspect.getsource, ALL))
 
 
+@pytest.mark.mutants
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_bug_in_the_real_code_is_found(mutant: Mutant) -> None:
     """Within a bounded number of histories; which comparison finds it is in the table that -s prints."""
