@@ -6,9 +6,10 @@
                 diamond                      window, with late and equal timestamps
                 exchange
                 fan
+                broadcast
 
 A new kind of edge is one entry in SHAPES: how it is built, and what becomes of one event behind it. A new kind of end
-is one entry in TAILS.  (Loops and broadcast edges are to come: one entry each.)
+is one entry in TAILS.  (Loops are to come: one entry.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from actorstream.api.draft import Origin
@@ -44,6 +45,7 @@ from tests.simulation.lanes import (
     windowed,
 )
 from tests.simulation.stages import Event, Result, make_events
+from tests.simulation.unkeyed_stages import Checked, CheckedModel
 
 if TYPE_CHECKING:
     from actorstream.api.pipeline import Pipeline
@@ -95,8 +97,9 @@ class Topology:
             self._build(streams, sinks, poisoned(met, is_on=poison), probe)
 
         shape = SHAPES[self.shape]
-        stages = {name: Stage(LaneTallyModel, key, shape.feeds) for name, key in shape.tallies}
-        return SimulatedJob("random", build, stages, {sink: Output("tally") for sink in self.sinks}, shape.sources)
+        return SimulatedJob(
+            "random", build, shape.stages, {sink: Output("tally") for sink in self.sinks}, shape.sources
+        )
 
     def _build(self, streams: Streams, sinks: Sinks, poison: Callable[[Event], Event], probe: Probe) -> None:
         delay = self.delay
@@ -123,7 +126,9 @@ class Topology:
 
     def expected(self) -> Expected:
         """Give what is to come out: by the models alone."""
-        return Expected(TAILS[self.tail].model(self, self.inputs()), lane_of)  # type: ignore[arg-type]
+        inputs = self.inputs()
+        by_sink = {**SHAPES[self.shape].beside(inputs), **TAILS[self.tail].model(self, inputs)}
+        return Expected(by_sink, lane_of)  # type: ignore[arg-type]
 
 
 def draw_topology(seed: int, **fixed: object) -> Topology:
@@ -152,19 +157,21 @@ class Shape:
         feeds: What one event of a source is behind them, in order.
         sources: Which there are.
         key: Of the tally behind them; its lanes must come there one way.
-        before: Tallies among them, with their keys.
+        before: Stages among them.
+        beside: What comes out of them for which there is no sink.
     """
 
     build: Callable[[Streams], Stream[Event]]
     feeds: Callable[[Event], Iterable[Event]] = lambda event: (event,)
     sources: tuple[str, ...] = ("a",)
     key: Callable[[Event], str] = lambda event: event.key
-    before: tuple[tuple[str, Callable[[Event], str]], ...] = ()
+    before: Mapping[str, Stage] = field(default_factory=dict)
+    beside: Callable[[Inputs], Mapping[str, Sequence[object]]] = lambda _: {}
 
     @property
-    def tallies(self) -> tuple[tuple[str, Callable[[Event], str]], ...]:
-        """Give all tallies, with their keys."""
-        return (*self.before, ("tally", self.key))
+    def stages(self) -> Mapping[str, Stage]:
+        """Give all stages, the tally last."""
+        return {**self.before, "tally": Stage(LaneTallyModel, self.key, self.feeds)}
 
 
 def _key_of_event(event: Event) -> str:
@@ -205,12 +212,30 @@ def _both_sides(event: Event) -> list[Event]:
     return [tagged(side)(event) for side in _SIDES]
 
 
+def _broadcast(streams: Streams) -> Stream[Event]:
+    """Of `b` every subtask has all, and one of them tells. What it makes of it comes out beside."""
+    checked = streams["a"].key_by(_key_of_event).connect(streams["b"].broadcast()).process(Checked, name="checked")
+    checked.map(lambda result: result, name="told")
+    return checked.map(lambda result: result.event)
+
+
+def _told(inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    models: dict[str, CheckedModel] = {}
+    events = [event for events in inputs.values() for event in events]
+    return {
+        "told.output": [models.setdefault(each.key, CheckedModel()).step(each.key, each) for each in events],
+    }
+
+
 SHAPES: Mapping[str, Shape] = {
     "chain": Shape(_chain, lambda event: (event,) if _passes(event) else ()),
     "union": Shape(_union, sources=("a", "b")),
     "diamond": Shape(_diamond, _both_sides),
-    "exchange": Shape(_exchange, key=by_amount, before=(("first", _key_of_event),)),
+    "exchange": Shape(_exchange, key=by_amount, before={"first": Stage(LaneTallyModel)}),
     "fan": Shape(_fan, _both_sides),
+    "broadcast": Shape(
+        _broadcast, sources=("a", "b"), key=by_amount, before={"checked": Stage(CheckedModel)}, beside=_told
+    ),
 }
 
 
