@@ -9,7 +9,7 @@ ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test verify simulate sweep check bench lock clean
+.PHONY: demo test verify mutants simulate sweep check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
 	$(BIN)/actorstream demo
@@ -20,10 +20,13 @@ test: $(READY)  ## run the tests
 verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put in, ten minutes under load, 200 SIGKILLs
 	SIMULATION_SECONDS=$(SIMULATION_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/simulation
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
 	$(BIN)/python -m pytest -m verify tests/bounds
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills
+
+mutants: $(READY)  ## bugs put into the real code, one at a time: by what each is found, after how many tries
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
 
 simulate: $(READY)  ## random topologies for SECONDS: seeds, crash-recoveries an hour, a line for each failure
 	$(BIN)/python -m tests.simulation $(or $(SECONDS),60)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 
 import pytest
 
-from actorstream.testing.session import BrokenPromiseError, Session
-from tests.simulation import time_mutants
+from actorstream.testing.session import Session
 from tests.simulation.budget import SECONDS, seeds, stride
 from tests.simulation.running import Plan
 from tests.simulation.time_jobs import TIME_JOBS
-from tests.simulation.time_mutants import TIME_MUTANTS, TimeMutant
 from tests.simulation.time_running import draw_time, moved, run_time_plan, undisturbed
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + SECONDS)]
-
-SEEDS_MAX = 150
 
 
 @pytest.mark.parametrize("job", TIME_JOBS)
@@ -60,21 +55,3 @@ def test_the_jobs_reach_what_matters() -> None:
         assert any(any(by_key["late"].values()) for by_key in (undisturbed(job, 60, variant) for variant in range(4)))
     results = undisturbed("timers", 60, 0)["out"]
     assert {each.event.source.split()[0] for row in results.values() for each in row} == {"at", "again", "clock"}
-
-
-def test_all_bugs_are_entered() -> None:
-    """A mutant that is not tried proves nothing."""
-    assert len(TIME_MUTANTS) == inspect.getsource(time_mutants).count("@mutant(") >= 12
-
-
-@pytest.mark.mutants
-@pytest.mark.parametrize("mutant", TIME_MUTANTS, ids=lambda mutant: mutant.name)
-def test_a_bug_in_event_time_is_found(mutant: TimeMutant) -> None:
-    """Within a bounded number of seeds."""
-    for seed in range(SEEDS_MAX):
-        try:
-            mutant.run(seed)
-        except BrokenPromiseError as broken:
-            print(f"\n{mutant.name:<86} {seed + 1:>4} seeds   {broken.oracle}", end="")  # noqa: T201
-            return
-    pytest.fail(f"{mutant.name}: not found in {SEEDS_MAX} seeds")

@@ -7,17 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from actorstream.testing.session import BrokenPromiseError, Session
+from actorstream.testing.session import Session
 from actorstream.testing.simulation_plan import Plan
 from actorstream.testing.simulation_run import SimulatedPipeline
 from tests.simulation.budget import SECONDS, seeds, stride
 from tests.simulation.topologies import SHAPES, TAILS, Topology, draw_topology
-from tests.simulation.topology_mutants import TOPOLOGY_MUTANTS, TopologyMutant
 from tests.simulation.topology_running import SimulatedTopology, repeat
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(180 + SECONDS)]
-
-SEEDS_MAX = 120
 
 
 def test_whatever_happens_to_a_random_topology_its_output_is_that_of_a_sequential_model() -> None:
@@ -125,36 +122,3 @@ def test_a_failure_is_repeated_by_its_note() -> None:
     assert [each.digest for each in repeat(topology, str(plan)).outcomes] == [
         each.digest for each in running.run(plan).outcomes
     ]
-
-
-def test_all_kinds_of_promises_have_a_mutant() -> None:
-    """An oracle that nothing ever breaks may as well not be there."""
-    assert {mutant.oracle for mutant in TOPOLOGY_MUTANTS} == {
-        "cut",
-        "prefix",
-        "complete",
-        "kept",
-        "monotone",
-        "fenced",
-        "immutable",
-        "progress",
-        "query",
-        "released",
-        "readable",
-    }
-
-
-@pytest.mark.mutants
-@pytest.mark.parametrize("mutant", TOPOLOGY_MUTANTS, ids=lambda mutant: mutant.name)
-def test_an_oracle_finds_its_bug(mutant: TopologyMutant) -> None:
-    """By the oracle that it was made for, within a bounded number of seeds."""
-    for seed in range(SEEDS_MAX):
-        topology = draw_topology(seed, **mutant.fixed)
-        try:
-            running = SimulatedTopology(topology, mutant.apply)
-            running.run(replace(running.draw(seed), **mutant.plan))  # type: ignore[arg-type]
-        except BrokenPromiseError as broken:
-            if broken.oracle == mutant.oracle:
-                print(f"\n{mutant.name:<86} {seed + 1:>4} seeds   {broken.oracle}", end="")  # noqa: T201
-                return
-    pytest.fail(f"{mutant.name}: not found by {mutant.oracle} in {SEEDS_MAX} seeds")

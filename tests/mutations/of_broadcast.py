@@ -11,7 +11,7 @@ from actorstream.operators.broadcast_view import Writable
 from actorstream.operators.operator_list import OperatorList
 from actorstream.runtime import building
 from actorstream.runtime.outputs import ExchangeOutput
-from tests.simulation.mutation import mutant
+from tests.mutations.entering import Area
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from actorstream.state.unkeyed import Unkeyed
 
+AREA = Area("broadcast")
+
 _JOB: dict[str, Any] = {"job": "without-key"}
 
 
-@mutant("a broadcast record goes to one subtask", **_JOB)
+@AREA.in_jobs("a broadcast record goes to one subtask", **_JOB)
 def _to_one() -> Sequence[AbstractContextManager[object]]:
     real = ExchangeOutput.send
 
@@ -33,7 +35,7 @@ def _to_one() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(ExchangeOutput, "send", send)]
 
 
-@mutant("broadcast state is restored to its keeper only", **_JOB)
+@AREA.in_jobs("broadcast state is restored to its keeper only", **_JOB)
 def _to_keeper() -> Sequence[AbstractContextManager[object]]:
     real = Writable.fill
 
@@ -44,7 +46,7 @@ def _to_keeper() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Writable, "fill", fill)]
 
 
-@mutant("broadcast state is not restored", **_JOB)
+@AREA.in_jobs("broadcast state is not restored", **_JOB)
 def _forgotten() -> Sequence[AbstractContextManager[object]]:
     async def nothing(*_: object) -> dict[str, Unkeyed]:
         return {}
@@ -52,7 +54,7 @@ def _forgotten() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(building, "read_unkeyed", nothing)]
 
 
-@mutant("every subtask takes the lists of all", **_JOB)
+@AREA.in_jobs("every subtask takes the lists of all", **_JOB)
 def _all_lists() -> Sequence[AbstractContextManager[object]]:
     def restore(self: OperatorList, items: Iterable[object], *, moved: bool) -> None:
         del items
@@ -68,13 +70,13 @@ def _all_lists() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(OperatorList, "restore", restore), patch.object(unkeyed_states, "_list", one)]
 
 
-@mutant("a list that was dealt out is not stored before it changes", **_JOB)
+@AREA.in_jobs("a list that was dealt out is not stored before it changes", **_JOB)
 def _not_stored() -> Sequence[AbstractContextManager[object]]:
     real = OperatorList.restore
     return [patch.object(OperatorList, "restore", lambda self, items, moved: real(self, items, moved=False))]
 
 
-@mutant("what is broadcast is stored with the next record only", **_JOB)
+@AREA.in_jobs("what is broadcast is stored with the next record only", **_JOB)
 def _late() -> Sequence[AbstractContextManager[object]]:
     real, before = Writable.stored, dict[int, dict[object, None]]()
 

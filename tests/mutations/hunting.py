@@ -1,0 +1,152 @@
+"""Where a bug is hunted: real code under simulation, seed by seed, or machines of state, history by history.
+
+    in_jobs         keyed jobs, with crashes, power cuts, stops      cuts of checkpoints, output against models
+    in_time         jobs of event time                               output against that of an undisturbed run
+    in_topologies   random topologies by the public simulation       a named oracle
+    in_state        the machines of tests/state                      every reading against a plain dict
+
+A hunt ends with the first thing that is broken. A run is made with the bug put in anew for each process of it.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from traceback import extract_tb
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pytest
+from hypothesis import Phase
+from hypothesis import seed as seeded
+
+from actorstream.errors import ActorstreamError
+from actorstream.testing.session import BrokenPromiseError, Session
+from tests.simulation.evolution import run_evolution
+from tests.simulation.running import Plan, draw, run_plan
+from tests.simulation.time_running import draw_time, run_time_plan
+from tests.simulation.topologies import draw_topology
+from tests.simulation.topology_running import SimulatedTopology
+from tests.simulation.zombies import draw_zombie, run_zombie
+from tests.state.machines import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from tests.simulation.evolution_plans import Evolution
+    from tests.state.handling import Handling
+
+    Patches: TypeAlias = Callable[[], Sequence[AbstractContextManager[object]]]
+    """What puts a bug in: made anew each time."""
+
+    Apply: TypeAlias = Callable[[], AbstractContextManager[object]]
+    """Enters all patches of a bug."""
+
+    Hunt: TypeAlias = Callable[[Apply], "Found | None"]
+
+SEEDS_MAX = 150
+HISTORIES_MAX = 400
+
+
+@dataclass(frozen=True)
+class Found:
+    """After how many tries a bug was found, seeds or histories, and by what."""
+
+    tries: int
+    what: str
+    by: str
+
+
+def at_work(patches: Patches) -> Apply:
+    """Give what enters all patches, made anew each time."""
+
+    @contextmanager
+    def apply() -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in patches():
+                stack.enter_context(each)
+            yield
+
+    return apply
+
+
+def by_seeds(run_seed: Callable[[int, Apply], object], oracle: str | None = None) -> Hunt:
+    """Run seed after seed until an oracle breaks; with `oracle`, until that one does."""
+
+    def hunt(apply: Apply) -> Found | None:
+        for seed in range(SEEDS_MAX):
+            try:
+                run_seed(seed, apply)
+            except BrokenPromiseError as broken:
+                if oracle in {None, broken.oracle}:
+                    return Found(seed + 1, "seeds", broken.oracle)
+        return None
+
+    return hunt
+
+
+def in_jobs(
+    plan: Callable[[int], Plan] | None,
+    fixed: Mapping[str, Any],
+    *,
+    zombie: bool,
+    disk_fails: bool,
+    evolve: Callable[[int], Evolution] | None,
+) -> Hunt:
+    """Hunt in jobs with keyed state; see `Area.in_jobs`."""
+
+    def run_seed(seed: int, apply: Apply) -> None:
+        if evolve is not None:
+            run_evolution(evolve(seed), apply)
+            return
+        if zombie:
+            run_zombie(replace(draw_zombie(seed), **fixed), apply)
+            return
+        drawn = draw(seed, **fixed) if plan is None else plan(seed)
+        if disk_fails:
+            failing = Session(drawn.sessions[0].parallelism, failing="/layers")
+            drawn = replace(drawn, sessions=[failing, failing, drawn.sessions[-1]])
+        run_plan(drawn, apply)
+
+    return by_seeds(run_seed)
+
+
+def in_time(fixed: Mapping[str, object]) -> Hunt:
+    """Hunt in jobs of event time; see `Area.in_time`."""
+    return by_seeds(lambda seed, apply: run_time_plan(draw_time(seed, **fixed), apply))
+
+
+def in_topologies(oracle: str, plan: Mapping[str, Any], fixed: Mapping[str, object]) -> Hunt:
+    """Hunt in random topologies; see `Area.in_topologies`."""
+
+    def run_seed(seed: int, apply: Apply) -> None:
+        running = SimulatedTopology(draw_topology(seed, **fixed), apply)
+        running.run(replace(running.draw(seed), **plan))
+
+    return by_seeds(run_seed, oracle)
+
+
+def in_state(machine: type[Handling]) -> Hunt:
+    """Hunt with a machine of state, without making short what fails.
+
+    Any other error than of a comparison, or of the library itself, is one of the mutant.
+    """
+
+    def hunt(apply: Apply) -> Found | None:
+        begun = 0
+
+        class Counted(machine):  # type: ignore[valid-type, misc]
+            def __init__(self) -> None:
+                nonlocal begun
+                begun += 1
+                super().__init__()
+
+        with apply():
+            try:
+                run(seeded(1)(Counted), HISTORIES_MAX, [Phase.generate])
+            except (AssertionError, ActorstreamError, pytest.fail.Exception) as error:
+                ours = [frame.name for frame in extract_tb(error.__traceback__) if "/tests/state/" in frame.filename]
+                by = f"{ours[-1]}: {type(error).__name__}"
+                return Found(begun - 1, "histories", by)  # the failing one was run twice
+        return None
+
+    return hunt
