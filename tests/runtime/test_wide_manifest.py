@@ -1,8 +1,12 @@
-"""A job of 2,000 subtasks takes a checkpoint a second: its manifest must not be what it spends its time on."""
+"""A job of 2,000 subtasks takes a checkpoint a second: its manifest must not be what it spends its time on.
+
+What it takes is told as so many times what a plain loop over as many references takes, in the same moments: a loop of
+7 ms where the processor is at rest (2 cores, 2026-11), and twice that beside other programs, as the manifest then.
+"""
 
 from __future__ import annotations
 
-import math
+import json
 import random
 import time
 from dataclasses import replace
@@ -35,7 +39,9 @@ if TYPE_CHECKING:
     from actorstream.state.layer import Layer
 
 MAX_PARALLELISM = 4_096
+SUBTASKS = 2_000
 LAYERS = 24
+STACK = LAYERS - 2
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def reports_of(plan: Plan, layers: list[Layer], *, splits: int, tokens: int) -> 
                 reports[subtask] = SnapshotReport(positions=positions if subtask.subtask == 0 else {})
                 continue
             groups = range_of(subtask.subtask, chain.parallelism, MAX_PARALLELISM)
-            stack = tuple(layers[index] for index in sorted(rng.sample(range(LAYERS), LAYERS - 2), reverse=True))
+            stack = tuple(layers[index] for index in sorted(rng.sample(range(LAYERS), STACK), reverse=True))
             pending = {}
             if len(chain.nodes) > 2 and subtask.subtask < tokens:
                 pending = {"out": (PendingCommit(CheckpointId(7), bytes(64)),)}
@@ -88,7 +94,7 @@ def reports_of(plan: Plan, layers: list[Layer], *, splits: int, tokens: int) -> 
 
 
 @pytest.mark.parametrize(("stages", "width"), [(20, 100), (2, 1_000), (1, 2_000)])
-def test_2000_subtasks_stay_under_256_kib_and_20_ms(layers: list[Layer], stages: int, width: int) -> None:
+def test_2000_subtasks_stay_under_256_kib_and_a_few_plain_loops(layers: list[Layer], stages: int, width: int) -> None:
     """From the reports to the sealed bytes, and back; many operators, or few wide ones."""
     plan = wide_plan(stages, width)
     writer = writer_of(plan)
@@ -106,10 +112,10 @@ def test_2000_subtasks_stay_under_256_kib_and_20_ms(layers: list[Layer], stages:
 
     data = assemble()
     manifest = unseal("manifest.json", data)
-    assert sum(len(operator.stacks) for operator in manifest.operators.values()) == 2_000
+    assert sum(len(operator.stacks) for operator in manifest.operators.values()) == SUBTASKS
     assert len(data) < 256 * 1024
-    assert shortest_ms(assemble, 20) < 20
-    assert shortest_ms(lambda: positions_in(unseal("manifest.json", data)), 20) < 20
+    assert plain_loops(assemble) < 2.2
+    assert plain_loops(lambda: positions_in(unseal("manifest.json", data))) < 0.9
 
 
 def test_floors_of_2000_subtasks_that_all_differ_stay_under_256_kib(layers: list[Layer]) -> None:
@@ -135,17 +141,31 @@ def test_floors_of_2000_subtasks_that_all_differ_stay_under_256_kib(layers: list
     floors = manifest.operators["stage-0"].floors
     assert len(floors) > 3_900
     assert len(seal(replace(manifest, times=[]))) < 256 * 1024
-    assert shortest_ms(assemble, 40) < 40
+    assert plain_loops(assemble) < 3.5
 
 
-def shortest_ms(call: Callable[[], object], limit: float) -> float:
-    # Of the processor, and the best of many, until one is below the limit: beside other programs, which share caches
-    # and the processor's clock, the same code takes twice as long for seconds on end.
-    best = math.inf
-    for _ in range(300):
+def plain_loops(call: Callable[[], object]) -> float:
+    """Give how many times as long a call takes as a plain loop, each the best of many in turn, of the processor."""
+    ours, loops = [], []
+    for _ in range(20):
         begun = time.thread_time()
         call()
-        best = min(best, (time.thread_time() - begun) * 1000)
-        if best < limit:
-            break
-    return best
+        between = time.thread_time()
+        plain_loop()
+        ours.append(between - begun)
+        loops.append(time.thread_time() - between)
+    return min(ours) / min(loops)
+
+
+def plain_loop() -> str:
+    """Number as many references to layers as the manifests of these tests hold, and write them as JSON."""
+    names = [f"{number:016x}" for number in range(LAYERS)]
+    index = {name: number for number, name in enumerate(names)}
+    rows = []
+    for subtask in range(SUBTASKS):
+        row = []
+        for name in names[:STACK]:
+            if name in index:
+                row.append(index[name])  # noqa: PERF401  (as a loop)
+        rows.append((subtask, subtask + 1, row))
+    return json.dumps(rows)
