@@ -198,13 +198,21 @@ class CheckpointDirectory(StoreView):
         make_savepoint(self._files, place, place.folder, manifest, lambda: self._last_look(manifest))
         return SnapshotPlace(place.folder, join(place.folder, LAYERS))
 
-    def retire(self, *, keep: int, in_use: Collection[LayerName], pending: Collection[LayerName] = ()) -> list[str]:
+    def retire(
+        self,
+        *,
+        keep: int,
+        in_use: Collection[LayerName],
+        pending: Collection[LayerName] = (),
+        abandoned: Collection[LayerName] = (),
+    ) -> list[str]:
         """Delete what no kept checkpoint and nobody else needs; see checkpoints/retention.py.
 
         Args:
             keep: How many checkpoints stay.
             in_use: Every layer that a host has open.
             pending: Every layer that a checkpoint in progress, or acknowledged state, refers to.
+            abandoned: Layers of this attempt that may be in no manifest: of a checkpoint that was given up.
 
         Returns:
             What was deleted, relative to the store.
@@ -218,7 +226,8 @@ class CheckpointDirectory(StoreView):
             return []
         manifests = self._all_published()
         held = frozenset(in_use) | frozenset(pending)
-        holdings = Holdings(manifests, names_in(self._files, self._layers), held, self._listed_before)
+        listed = self._listed_before | frozenset(abandoned)
+        holdings = Holdings(manifests, names_in(self._files, self._layers), held, listed)
         retirement = choose(holdings, keep=keep, durable=self._durable, attempt=self._lease.attempt)
         # What a dropped manifest listed stays remembered until it is gone, also if the disk refuses now.
         self._listed_before = retirement.waiting | frozenset(retirement.layers)

@@ -6,10 +6,14 @@
                 floors  [0,64)   -> watermark  where event time was beyond that of others
     sources     orders: partition 0 -> position
     sinks       tokens not yet known committed
+    in flight   views 0: L3                    records sent to a subtask and not in its state yet
 
 A stack belongs to a range of key groups, so what a subtask sees is decided here,
 never by what a file holds (T134), and a run serves any number of neighbours that
 share one stack. Nothing in a published manifest ever changes.
+
+Format 2 is a manifest with records in flight (checkpoints/in_flight.py): who does not know them must not restore it.
+Every other is written as format 1.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ from actorstream.model.key_groups import MAX_PARALLELISM_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read; what has nothing in flight is written as `ALIGNED_FORMAT`."""
+ALIGNED_FORMAT = 1
 _LAYER_NAME = re.compile(r"([1-9][0-9]{0,17})-[A-Za-z0-9_.]{1,64}-[0-9]{1,18}\.lmdb")
 _REMEDY = "put it back from a copy, or name an older checkpoint to restore (`checkpoints list` shows them)"
 
@@ -145,6 +151,23 @@ class TimeEntry(NamedTuple):
     told: dict[str, ToldEntry]
 
 
+class InFlightEntry(NamedTuple):
+    """What had been sent to a subtask and was not in its state: `layers`, by index, hold `items` with `records`.
+
+    Barriers had overtaken `overtaken` of the items; the others were in a loop. `written` is the chain's name in the
+    layers, "" where it is still called so.
+    """
+
+    chain: str
+    subtask: Int64
+    layers: list[Int64]
+    items: Int64
+    overtaken: Int64
+    records: Int64
+    size: Int64
+    written: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One checkpoint. `digest` is written by `seal`; leave it empty.
@@ -153,6 +176,7 @@ class Manifest:
     by source, where the log is that keeps records for whoever goes on from here. `graph` is the pipeline's fingerprint
     (graph/fingerprint.py).
     `restore_as` and `allow_dropped` are what the run was told that took it: done by then, and not to be done again.
+    `in_flight` is what its barriers had overtaken, which a savepoint has none of, and what was in a loop.
     """
 
     format: Int64
@@ -175,6 +199,7 @@ class Manifest:
     graph: str = ""
     restore_as: dict[str, str] = field(default_factory=dict)
     allow_dropped: list[str] = field(default_factory=list)
+    in_flight: list[InFlightEntry] = field(default_factory=list)
     digest: str = ""
 
 
@@ -184,7 +209,8 @@ def seal(manifest: Manifest) -> bytes:
     Raises:
         InvariantError: The manifest contradicts itself.
     """
-    problem = _problem(manifest) if manifest.format == FORMAT else f"format {manifest.format} is not {FORMAT}"
+    wanted = format_of(manifest.in_flight)
+    problem = _problem(manifest) if manifest.format == wanted else f"format {manifest.format} is not {wanted}"
     if problem is not None:
         raise InvariantError(f"the manifest of checkpoint {manifest.checkpoint} is wrong: {problem}")
     return seal_document(manifest)
@@ -201,6 +227,16 @@ def unseal(path: str, data: bytes) -> Manifest:
     if problem is not None:
         raise StoreError(f"{path} contradicts itself: {problem}; {_REMEDY}")
     return manifest
+
+
+def format_of(in_flight: Sequence[InFlightEntry]) -> int:
+    """Give the format in which a manifest with so much in flight is written."""
+    return FORMAT if in_flight else ALIGNED_FORMAT
+
+
+def overtaken_in(manifest: Manifest) -> int:
+    """Count what the barriers of a checkpoint had overtaken: 0 where it is aligned, as every savepoint is."""
+    return sum(entry.overtaken for entry in manifest.in_flight)
 
 
 def attempt_of(name: str) -> AttemptNumber | None:
@@ -225,7 +261,21 @@ def _problem(manifest: Manifest) -> str | None:
         problem = problem or _order_problem("floors of key groups", operator.floors, manifest.max_parallelism)
         if problem is not None:
             return f"operator {name!r}: {problem}"
-    return manifest.numbers.problem()
+    return _in_flight_problem(manifest) or manifest.numbers.problem()
+
+
+def _in_flight_problem(manifest: Manifest) -> str | None:
+    if manifest.format == ALIGNED_FORMAT and manifest.in_flight:
+        return f"format {ALIGNED_FORMAT} has no records in flight"
+    layers = len(manifest.layers)
+    for chain, subtask, indexes, items, overtaken, records, size, _ in manifest.in_flight:
+        if not indexes or not 0 <= min(indexes) <= max(indexes) < layers:
+            return f"records in flight to {chain!r} refer to a layer that is not among the {layers} listed"
+        if min(subtask, items - overtaken, overtaken, records, size) < 0:
+            return f"records in flight to {chain!r} are counted below 0"
+    if len({(entry.chain, entry.subtask) for entry in manifest.in_flight}) != len(manifest.in_flight):
+        return "records in flight to one subtask are listed twice"
+    return None
 
 
 def _stack_problem(operator: OperatorEntry, layers: int, max_parallelism: int) -> str | None:

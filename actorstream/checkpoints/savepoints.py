@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from xxhash import xxh3_128
 
-from actorstream.checkpoints.manifest import Manifest, seal, unseal
+from actorstream.checkpoints.manifest import Manifest, overtaken_in, seal, unseal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent, read_file
 from actorstream.errors import PlanError, StoreError, StoreInUseError
 
@@ -156,6 +156,13 @@ def make_savepoint(
         StoreError: There is one of this name, or an unfinished one of somebody else; or the disk refuses. Then it does
             not exist, unless the message says that this is unknown.
     """
+    overtaken = overtaken_in(manifest)
+    if overtaken:
+        raise StoreError(
+            f"checkpoint {manifest.checkpoint} holds {overtaken:,} batches in flight, which its barriers have "
+            "overtaken, and a savepoint has none: name an older checkpoint that is aligned, or have the running job "
+            "make it (job.savepoint)"
+        )
     last_look()
     number = manifest.attempt if attempt is None else attempt
     lock = _begin(files, folder, number)

@@ -42,6 +42,11 @@ def manifest_lines(manifest: Manifest) -> Iterator[str]:
                 f"  sink {token.operator}, subtask {token.subtask}, from checkpoint {token.checkpoint}: "
                 f"a token of {len(token.token)} bytes"
             )
+    if manifest.in_flight:
+        yield ""
+        yield "in flight"
+        for part in manifest.in_flight:
+            yield f"  to {part.chain}, subtask {part.subtask}: {part.records:,} records, {part.size:,} bytes"
     yield ""
     yield f"layers: {len(manifest.layers)}, {sum(layer.size for layer in manifest.layers):,} bytes"
     for layer in manifest.layers:

@@ -19,11 +19,12 @@ from dataclasses import replace
 from os.path import join
 from typing import TYPE_CHECKING
 
-from actorstream.checkpoints.manifest import FORMAT, FloorRun, LayerEntry, Manifest, OperatorEntry, StackRun
+from actorstream.checkpoints.manifest import ALIGNED_FORMAT, FloorRun, LayerEntry, Manifest, OperatorEntry, StackRun
 from actorstream.errors import RestoreError
 from actorstream.evolve.snapshots import lasting_codec
 from actorstream.model.ids import LayerName
-from actorstream.runtime.restoring import check_restorable, logs_of
+from actorstream.runtime.assembling import logs_of
+from actorstream.runtime.restoring import check_restorable
 from actorstream.runtime.schema_check import entry_of, evolved_column
 from actorstream.state.entries import VALUE_TAG
 from actorstream.state.ttl import tag_of
@@ -83,7 +84,7 @@ def taken_from_base(gathered: Gathered) -> set[LayerName]:
 def blank(world: World, pipeline: str, max_parallelism: int) -> Manifest:
     """Give the manifest of a job that has done nothing yet."""
     return Manifest(
-        format=FORMAT,
+        format=ALIGNED_FORMAT,
         job=world.random.token(),
         pipeline=pipeline,
         attempt=1,
@@ -98,7 +99,7 @@ def _heading(gathered: Gathered, plan: Plan) -> Manifest:
     """Give the manifest without layers and operators."""
     return replace(
         gathered.carried.manifest,
-        format=FORMAT,
+        format=ALIGNED_FORMAT,
         pipeline=plan.graph.name,
         max_parallelism=gathered.max_parallelism,
         layers=[],

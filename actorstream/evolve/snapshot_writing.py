@@ -197,6 +197,7 @@ def write_savepoint(
         draft.begin()
         if base is not None:
             snapshot = _take(world.files, draft, path_of(base), max_parallelism)
+            _refuse_in_flight(snapshot)
         other = snapshot is not None and snapshot.manifest.max_parallelism != max_parallelism
         base_manifest = blank(world, plan.graph.name, max_parallelism) if snapshot is None else snapshot.manifest
         carried = Carried(base_manifest, rewritten=other)
@@ -216,6 +217,17 @@ def write_savepoint(
     finally:
         if snapshot is not None:
             snapshot.close()
+
+
+def _refuse_in_flight(base: Snapshot) -> None:
+    """Refuse what would be lost: no entry of a state says what becomes of a record on its way to it."""
+    manifest = base.manifest
+    if manifest.in_flight:
+        records = sum(entry.records for entry in manifest.in_flight)
+        raise StoreError(
+            f"checkpoint {manifest.checkpoint} of job {manifest.job} holds {records:,} records in flight, which cannot "
+            "be written into a savepoint: have the running job make one (job.savepoint), and name that as the base"
+        )
 
 
 def _take(files: FileSystem, draft: SavepointDraft, path: str, max_parallelism: int) -> Snapshot:

@@ -17,12 +17,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from actorstream.checkpoints.manifest import format_of
 from actorstream.errors import RestoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from actorstream.checkpoints.manifest import Manifest, TimeEntry
+    from actorstream.checkpoints.manifest import InFlightEntry, Manifest, TimeEntry
     from actorstream.checkpoints.numbers import Numbers
 
 V = TypeVar("V")
@@ -58,7 +59,13 @@ def renames(manifest: Manifest, restore_as: Mapping[str, str], present: Collecti
 
 def known_in(manifest: Manifest) -> set[str]:
     """Give every name under which the snapshot has state, positions or pending output."""
-    return {*manifest.numbers.operators, *manifest.operators, *manifest.sources, *(t.operator for t in manifest.sinks)}
+    return {
+        *manifest.numbers.operators,
+        *manifest.operators,
+        *manifest.sources,
+        *(t.operator for t in manifest.sinks),
+        *(e.chain for e in manifest.in_flight),
+    }
 
 
 def _renamed(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
@@ -86,7 +93,13 @@ def _renamed(manifest: Manifest, names: Mapping[str, str]) -> Manifest:
         sources=_keys(manifest.sources, names),
         sinks=[replace(token, operator=names.get(token.operator, token.operator)) for token in manifest.sinks],
         times=[_time(entry, names) for entry in manifest.times],
+        in_flight=[_in_flight(entry, names) for entry in manifest.in_flight],
     )
+
+
+def _in_flight(entry: InFlightEntry, names: Mapping[str, str]) -> InFlightEntry:
+    chain = names.get(entry.chain, entry.chain)
+    return entry._replace(chain=chain, written=entry.written or entry.chain)
 
 
 def _time(entry: TimeEntry, names: Mapping[str, str]) -> TimeEntry:
@@ -119,13 +132,16 @@ def _without(manifest: Manifest, dropped: Collection[str]) -> Manifest:
         numbers = _without_states(numbers, name, gone)
         left = {state: entry for state, entry in operator.states.items() if state not in gone}
         operators[name] = replace(operator, states=left)
+    in_flight = [entry for entry in manifest.in_flight if entry.chain not in dropped]
     return replace(
         manifest,
+        format=format_of(in_flight),
         numbers=numbers,
         operators=operators,
         sources={name: splits for name, splits in manifest.sources.items() if name not in dropped},
         sinks=[token for token in manifest.sinks if token.operator not in dropped],
         times=[_time_without(entry, dropped) for entry in manifest.times if entry.chain not in dropped],
+        in_flight=in_flight,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
-from actorstream.errors import StoreError
+from actorstream.errors import RestoreError, StoreError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -22,6 +22,7 @@ from actorstream.operators.routing import Router
 from actorstream.operators.step_text import Bindings
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.runtime.aligned_sources import AlignedSources
+from actorstream.runtime.assembling import ManifestWriter
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
@@ -32,7 +33,6 @@ from actorstream.runtime.operator_states import number_all, read_unkeyed, state_
 from actorstream.runtime.outputs import ExchangeOutput
 from actorstream.runtime.pace import Pace
 from actorstream.runtime.replay_order import ReplayOrder
-from actorstream.runtime.restoring import ManifestWriter, Restored
 from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.job_settings import JobSettings
     from actorstream.runtime.messages import CoordinatorMessage, SnapshotReport, SplitPosition
     from actorstream.runtime.replay_order import Replaying
+    from actorstream.runtime.restoring import Restored
     from actorstream.runtime.statistics import JobStatistics
     from actorstream.state.layer import Layer
     from actorstream.state.operator_state import OperatorState
@@ -175,6 +176,12 @@ async def build(context: JobContext) -> Built:
         if chain.stateful is not None
     }
     restored = await open_restored(context, columns, claim)
+    if restored.in_flight:
+        restored.close()
+        raise RestoreError(
+            f"checkpoint {restored.checkpoint} holds records in flight, which this version cannot replay: start from a "
+            "savepoint, or from an older checkpoint that is aligned"
+        )
     store = context.root if context.durable else None
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:

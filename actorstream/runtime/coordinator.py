@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from actorstream.model.ids import CheckpointId, LayerName, SubtaskId
     from actorstream.model.world import Offload, World
     from actorstream.protocol.coordinator import Coordinator
+    from actorstream.runtime.assembling import ManifestWriter
     from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport, SplitPosition
-    from actorstream.runtime.restoring import ManifestWriter
     from actorstream.runtime.retaining import ClaimedSavepoint, Retaining
     from actorstream.runtime.statistics import JobStatistics
 
@@ -93,6 +93,7 @@ class CoordinatorActor:
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
         self._started_us: dict[CheckpointId, int] = {}
+        self._in_flight: dict[CheckpointId, set[LayerName]] = {}
         self._problem: Exception | None = None
         self.last_abort: tuple[CheckpointId, str] | None = None
         self._finished = False
@@ -138,6 +139,8 @@ class CoordinatorActor:
         protocol, now = self._protocol, self._now_us()
         match message:
             case Acked(subtask, checkpoint, report):
+                if report.in_flight is not None:
+                    self._in_flight.setdefault(checkpoint, set()).update(file.name for file in report.in_flight.layers)
                 return protocol.on_ack(now, subtask, checkpoint, report)
             case Declined(subtask, checkpoint, reason):
                 return protocol.on_decline(now, subtask, checkpoint, reason)
@@ -307,7 +310,14 @@ class CoordinatorActor:
         """Delete what nobody needs any more; a disk that refuses is asked again after the next checkpoint."""
         try:
             if self._durable or checkpoint != self._final:  # without a store everything goes when the job has ended
-                await self._world.offload.run(self._directory.retire, keep=self._retained, in_use=self._in_use())
+                # By now what was written together with an older one, for state, is on the stacks, and so in use.
+                over = [each for each in self._in_flight if each < checkpoint]
+                abandoned = frozenset(name for each in over for name in self._in_flight[each])
+                await self._world.offload.run(
+                    self._directory.retire, keep=self._retained, in_use=self._in_use(), abandoned=abandoned
+                )
+                for each in over:
+                    del self._in_flight[each]
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
             if self._claimed is not None:
                 await self._world.offload.run(delete_savepoint, self._world.files, self._claimed.folder)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actorstream.model.key_groups import KeyGroupRange
     from actorstream.protocol.commit import PendingCommit
     from actorstream.runtime.event_time import TimeReport
-    from actorstream.state.layer import Layer
+    from actorstream.state.layer import Layer, LayerFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,23 @@ class SplitPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class InFlightReport:
+    """What was in flight to a subtask, in layers; `overtaken` of the items by barriers, the others in a loop."""
+
+    layers: tuple[LayerFile, ...]
+    items: int
+    overtaken: int
+    records: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotReport:
     """One subtask's part of a checkpoint, once everything in it is durable.
 
     `stacks` are the layers its key groups see as of the barrier; `positions` are a
     source's splits; `pending` are the tokens not known committed, by sink operator; `time` is how far event time
-    had come.
+    had come. `in_flight` None: nothing was.
     """
 
     stacks: tuple[tuple[KeyGroupRange, tuple[Layer, ...]], ...] = ()
@@ -89,6 +100,7 @@ class SnapshotReport:
     pending: Mapping[str, tuple[PendingCommit, ...]] = field(default_factory=dict)
     entries: int = 0
     time: TimeReport | None = None
+    in_flight: InFlightReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

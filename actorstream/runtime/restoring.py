@@ -1,7 +1,8 @@
-"""From a manifest to what each subtask starts with, and from their reports to the next manifest.
+"""From a manifest to what each subtask starts with.
 
-    manifest ──restore──> numbers, layer stacks, split positions, tokens
-    reports  ──assemble─> manifest
+    manifest ──restore──> numbers, layer stacks, split positions, tokens, records in flight
+
+How the next manifest comes about says assembling.py.
 
 Everything is found by the operator's name. What the plan no longer has is refused
 with its name, never dropped silently.
@@ -9,49 +10,35 @@ with its name, never dropped silently.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actorstream.checkpoints.manifest import (
-    FORMAT,
-    LayerEntry,
-    Manifest,
-    OperatorEntry,
-    PartTimeEntry,
-    PendingToken,
-    SplitEntry,
-    StackRun,
-    TimeEntry,
-    ToldEntry,
-)
+from actorstream.checkpoints.in_flight import read_part
 from actorstream.checkpoints.numbers import Numbers
 from actorstream.codec.values import SELF_DESCRIBING
-from actorstream.errors import CodecError, RestoreError
-from actorstream.graph.fingerprint import fingerprint
+from actorstream.errors import RestoreError
 from actorstream.graph.nodes import SinkSpec, SourceSpec
-from actorstream.model.connect import RetainingSource
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MIN
 from actorstream.operators.floors import Floor
 from actorstream.protocol.commit import PendingCommit
 from actorstream.runtime.event_time import NOTHING_TOLD, PartTime, TimeReport, Told, least
-from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.messages import SplitPosition
-from actorstream.runtime.rescaled_time import floors_of, floors_within
-from actorstream.runtime.schema_check import check_states, entry_of
+from actorstream.runtime.rescaled_time import floors_within
+from actorstream.runtime.schema_check import check_states
 from actorstream.state.layer import LayerFile, open_written
 from actorstream.state.verified import prove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.checkpoints.in_flight import InFlightPart
+    from actorstream.checkpoints.manifest import Manifest
     from actorstream.graph.plan import Chain, Plan
-    from actorstream.model.ids import AttemptNumber, JobId, SubtaskId
     from actorstream.model.world import FileSystem
     from actorstream.operators.columns import Column
-    from actorstream.runtime.messages import SnapshotReport
     from actorstream.runtime.retaining import ClaimedSavepoint
     from actorstream.state.layer import Layer
     from actorstream.state.unkeyed import Unkeyed
@@ -65,7 +52,7 @@ class Restored:
     read what the layers hold. `claimed` is the savepoint that is the job's from now on. `in_doubt` are names that may
     be of other operators than in the snapshot: no time is known of those. `floors` says how far event time had come for
     key groups of an operator, beyond the least of all; `parallelism` how many subtasks each operator had, and
-    `unkeyed` what its state without key was.
+    `unkeyed` what its state without key was. `in_flight` goes to the subtasks before anything new.
     """
 
     checkpoint: CheckpointId | None = None
@@ -82,6 +69,7 @@ class Restored:
     in_doubt: frozenset[str] = frozenset()
     parallelism: dict[str, int] = field(default_factory=dict)
     unkeyed: Mapping[str, Unkeyed] = field(default_factory=dict)
+    in_flight: list[InFlightPart] = field(default_factory=list)
 
     def _known(self, chain: Chain) -> Mapping[int, TimeReport]:
         """Give the event times of a chain's subtasks, as far as its names mean what they did."""
@@ -167,8 +155,20 @@ def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Seque
             )
         check_states(name, operator, columns[name])
     nodes = plan.graph.nodes
+    _check_in_flight(manifest, {node.name for node in nodes})
     _check_present("pending output of sink", {token.operator for token in manifest.sinks}, nodes, SinkSpec)
     _check_present("positions of source", manifest.sources, nodes, SourceSpec)
+
+
+def _check_in_flight(manifest: Manifest, present: Collection[str]) -> None:
+    for entry in manifest.in_flight:
+        if entry.chain not in present:
+            raise RestoreError(
+                f"checkpoint {manifest.checkpoint} holds {entry.records:,} records in flight to operator "
+                f"{entry.chain!r}, which the pipeline does not have (it has {sorted(present)}): keep the operator's "
+                f"name, say what it is called now (restore_as={{{entry.chain!r}: ...}}), start from a savepoint, which "
+                f"holds none, or give these records up (allow_dropped=[{entry.chain!r}])"
+            )
 
 
 def _check_present(what: str, names: Mapping[str, object] | set[str], nodes: Sequence[object], spec: type) -> None:
@@ -205,6 +205,10 @@ def restore(
         prove(files, layers, tell)
         for path, file in layers.items():
             restored.layers.append(open_written(path, file))
+        for entry in manifest.in_flight:
+            found = [restored.layers[index] for index in entry.layers]
+            part = read_part(found, entry.written or entry.chain, entry.subtask, entry.items)
+            restored.in_flight.append(part.renamed(entry.chain))
     except BaseException:
         restored.close()
         raise
@@ -245,126 +249,3 @@ def positions_in(manifest: Manifest) -> dict[str, dict[str, SplitPosition]]:
         }
         for name, splits in manifest.sources.items()
     }
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestWriter:
-    """Puts the subtasks' reports of one checkpoint together."""
-
-    job: JobId
-    attempt: AttemptNumber
-    plan: Plan
-    numbers: Numbers
-    columns: Mapping[str, Sequence[Column]]
-    settings: JobSettings = field(default_factory=JobSettings)
-
-    def assemble(
-        self,
-        checkpoint: CheckpointId,
-        reports: Mapping[SubtaskId, SnapshotReport],
-        *,
-        final: bool,
-        created_us: int,
-        duration_us: int,
-        drained: bool = False,
-    ) -> Manifest:
-        """Give the manifest of `checkpoint`.
-
-        Raises:
-            CodecError: A source's position cannot be encoded.
-        """
-        layers: dict[str, int] = {}
-        entries: list[LayerEntry] = []
-        operators: dict[str, OperatorEntry] = {}
-        sources: dict[str, dict[str, SplitEntry]] = {}
-        sinks: list[PendingToken] = []
-        times: list[TimeEntry] = []
-        for chain in self.plan.chains:
-            head = chain.head.name
-            runs: list[StackRun] = []
-            for subtask in chain.subtasks():
-                report = reports[subtask]
-                for key_groups, stack in report.stacks:
-                    indexes = []
-                    for layer in stack:
-                        if layer.file.name not in layers:
-                            layers[layer.file.name] = len(entries)
-                            file = layer.file
-                            entries.append(LayerEntry(file.name, file.size, file.digest, file.entries))
-                        indexes.append(layers[layer.file.name])
-                    runs.append(StackRun(key_groups.start, key_groups.end, indexes))
-                if report.positions:
-                    sources.setdefault(head, {}).update(_splits(head, report.positions))
-                if report.time is not None:
-                    times.append(_time_entry(subtask, report.time))
-                for operator, pending in report.pending.items():
-                    sinks += [
-                        PendingToken(operator, subtask.subtask, commit.checkpoint, self.attempt, commit.token)
-                        for commit in pending
-                    ]
-            if chain.stateful is not None:
-                name = chain.stateful.name
-                floors = floors_of(chain, reports, self.plan.graph.max_parallelism)
-                operators[name] = replace(self._operator(name, chain.parallelism, runs), floors=floors)
-        return Manifest(
-            format=FORMAT,
-            job=self.job,
-            pipeline=self.plan.graph.name,
-            attempt=self.attempt,
-            checkpoint=checkpoint,
-            final=final,
-            created_us=created_us,
-            max_parallelism=self.plan.graph.max_parallelism,
-            numbers=self.numbers,
-            layers=entries,
-            operators=operators,
-            sources=sources,
-            sinks=sinks,
-            duration_us=duration_us,
-            times=times,
-            drained=drained,
-            logs=logs_of(self.plan),
-            graph=fingerprint(self.plan.graph),
-            restore_as=dict(self.settings.restore_as),
-            allow_dropped=sorted(self.settings.allow_dropped),
-        )
-
-    def _operator(self, name: str, parallelism: int, runs: list[StackRun]) -> OperatorEntry:
-        states = {}
-        for column in self.columns[name]:
-            states[column.name] = entry_of(column, self.numbers.states[name][column.name])
-        return OperatorEntry(self.numbers.operators[name], parallelism, sorted(runs), states)
-
-
-def logs_of(plan: Plan) -> dict[str, str]:
-    """Give, by source, the folder of the log that keeps records for a job, where there is one."""
-    logs: dict[str, str] = {}
-    for chain in plan.chains:
-        source = chain.head.spec.source if isinstance(chain.head.spec, SourceSpec) else None
-        path = getattr(source, "path", None)
-        if isinstance(source, RetainingSource) and isinstance(path, str):
-            logs[chain.head.name] = path
-    return logs
-
-
-def _time_entry(subtask: SubtaskId, time: TimeReport) -> TimeEntry:
-    return TimeEntry(
-        subtask.chain,
-        subtask.subtask,
-        time.entering,
-        time.after,
-        dict(time.assigned),
-        {name: {part: PartTimeEntry(*place) for part, place in each.items()} for name, each in time.parts.items()},
-        {name: ToldEntry(*each) for name, each in time.told.items()},
-    )
-
-
-def _splits(source: str, positions: Mapping[str, SplitPosition]) -> dict[str, SplitEntry]:
-    entries = {}
-    for split, place in positions.items():
-        try:
-            encoded = None if place.position is None else SELF_DESCRIBING.encode(place.position)
-        except CodecError as error:
-            raise CodecError(f"source {source}, split {split!r}: its position cannot be stored: {error}") from error
-        entries[split] = SplitEntry(encoded, place.finished)
-    return entries

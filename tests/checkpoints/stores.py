@@ -8,7 +8,7 @@ from xxhash import xxh3_128_hexdigest
 
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.manifest import (
-    FORMAT,
+    ALIGNED_FORMAT,
     LayerEntry,
     Manifest,
     OperatorEntry,
@@ -54,7 +54,7 @@ def manifest_of(claim: Claim, checkpoint: int, layers: Sequence[LayerEntry] = ()
     numbers, operator = Numbers().number_operator("views")
     numbers, state = numbers.number_state("views", "count")
     return Manifest(
-        format=FORMAT,
+        format=ALIGNED_FORMAT,
         job=job,
         pipeline="page-views",
         attempt=claim.attempt,

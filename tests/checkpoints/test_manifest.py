@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from actorstream.checkpoints.manifest import (
     FORMAT,
     FloorRun,
+    InFlightEntry,
     LayerEntry,
     Manifest,
     OperatorEntry,
@@ -21,6 +22,7 @@ from actorstream.checkpoints.manifest import (
     StackRun,
     StateEntry,
     attempt_of,
+    overtaken_in,
     seal,
     unseal,
 )
@@ -80,8 +82,22 @@ def test_each_single_flipped_byte_is_an_error_that_names_the_file() -> None:
 
 
 def test_a_newer_format_is_refused_with_the_remedy() -> None:
-    with pytest.raises(StoreError, match=f"{PATH} has format 2, .*install the newer version"):
+    with pytest.raises(StoreError, match=f"{PATH} has format 3, .*install the newer version"):
         unseal(PATH, seal_document(replace(MANIFEST, format=FORMAT + 1)))
+
+
+IN_FLIGHT = replace(MANIFEST, format=2, in_flight=[InFlightEntry("views", 1, [2], 5, 3, 400, 9_000, "visits")])
+
+
+def test_records_in_flight_make_it_format_2_and_nothing_else_does() -> None:
+    """Who does not know them must not restore it, and need not refuse any other."""
+    assert unsealed(unseal(PATH, seal(IN_FLIGHT))) == IN_FLIGHT
+    assert overtaken_in(IN_FLIGHT) == 3
+    for wrong in (replace(IN_FLIGHT, format=1), replace(MANIFEST, format=2)):
+        with pytest.raises(InvariantError, match="format"):
+            seal(wrong)
+    with pytest.raises(StoreError, match="format 1 has no records in flight"):
+        unseal(PATH, seal_document(replace(IN_FLIGHT, format=1)))
 
 
 def with_stack(*runs: tuple[int, int, list[int]]) -> Callable[[Manifest], Manifest]:
@@ -92,6 +108,11 @@ def with_stack(*runs: tuple[int, int, list[int]]) -> Callable[[Manifest], Manife
 def with_floors(*runs: tuple[int, int, int]) -> Callable[[Manifest], Manifest]:
     floors = [FloorRun(*run) for run in runs]
     return lambda manifest: replace(manifest, operators={"views": replace(manifest.operators["views"], floors=floors)})
+
+
+def in_flight(*entries: tuple[str, int, list[int], int, int, int, int]) -> Callable[[Manifest], Manifest]:
+    listed = [InFlightEntry(*entry) for entry in entries]
+    return lambda manifest: replace(manifest, format=FORMAT, in_flight=listed)
 
 
 def test_floors_by_key_group_come_back_and_older_manifests_have_none() -> None:
@@ -116,6 +137,10 @@ def test_floors_by_key_group_come_back_and_older_manifests_have_none() -> None:
         (lambda m: replace(m, layers=[replace(LAYERS[0], name=LayerName("../1-a-1.lmdb"))]), "no layer name"),
         (lambda m: replace(m, numbers=Numbers({"views": 5}, {"views": {}}, 5, {"views": 1})), "not below"),
         (lambda m: replace(m, checkpoint=0), "start at 1"),
+        (in_flight(("views", 0, [3], 1, 1, 1, 1)), "in flight to 'views' refer to a layer that is not among the 3"),
+        (in_flight(("views", 0, [], 1, 1, 1, 1)), "in flight to 'views' refer to a layer"),
+        (in_flight(("views", 0, [0], 1, 2, 1, 1)), "counted below 0"),
+        (in_flight(("views", 0, [0], 1, 1, 1, 1), ("views", 0, [1], 1, 1, 1, 1)), "to one subtask are listed twice"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_neither_written_nor_read(
@@ -129,8 +154,8 @@ def test_a_manifest_that_contradicts_itself_is_neither_written_nor_read(
 
 
 def test_only_this_format_is_written() -> None:
-    with pytest.raises(InvariantError, match="format 2 is not 1"):
-        seal(replace(MANIFEST, format=2))
+    with pytest.raises(InvariantError, match="format 3 is not 1"):
+        seal(replace(MANIFEST, format=3))
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_truncated_manifest_is_refused(tmp_path: Path, store: tuple[Checkpoint
 
 def test_a_manifest_of_a_newer_version_is_refused(tmp_path: Path, store: tuple[CheckpointDirectory, Claim]) -> None:
     directory, _ = store
-    newer = seal_document(replace(directory.read(TWO), format=2))
+    newer = seal_document(replace(directory.read(TWO), format=3))
     (tmp_path / "checkpoints" / "2" / "manifest.json").write_bytes(newer)
     assert "install the newer version" in str(directory.manifests()[1].problem)
 

@@ -6,9 +6,11 @@ import json
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.archive_member import END, head, padding
 from actorstream.checkpoints.archive_stream import _zstd
+from actorstream.checkpoints.in_flight import InFlightChannel, InFlightWriter, read_part
 from actorstream.checkpoints.lease import Lease
 from actorstream.checkpoints.manifest import unseal
 from actorstream.checkpoints.sealed import _UNSEALED, _closed
@@ -18,11 +20,15 @@ from actorstream.cli.manifest_text import manifest_lines
 from actorstream.errors import FencedError
 from actorstream.evolve import open_snapshot
 from actorstream.evolve.declared_states import declared_in, plan_of
+from actorstream.model.batch import Batch
 from actorstream.model.ids import CheckpointId
 from actorstream.model.key_groups import KeyGroupRange
+from actorstream.model.signals import Idle, Watermark
 from actorstream.protocol.attempts import next_claim
 from actorstream.runtime.restoring import check_restorable, positions_in, restore
 from actorstream.runtime.schema_check import evolved_columns
+from actorstream.state.layer import open_checked
+from actorstream.state.layer_builder import LayerBuilder
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
 from tests.checkpoints.stores import start
@@ -31,6 +37,10 @@ from tests.fuzz.places import FILES, SAVEPOINT, STORE, folder, golden, put
 from tests.golden.changed import Second
 from tests.golden.first import pipeline
 from tests.runtime.doubles import Splits, Target
+
+if TYPE_CHECKING:
+    from actorstream.checkpoints.in_flight import Carried
+    from actorstream.state.entries import Entry
 
 PATH = "the/manifest.json"
 MANIFESTS = golden(
@@ -169,10 +179,42 @@ def _archive_of(manifest: bytes) -> bytes:
     return compressed(tar(sealed(manifest)))
 
 
+CHANNELS = [
+    InFlightChannel("views:0", 1, "lane", 5),
+    InFlightChannel("0", 0, "split"),
+    InFlightChannel("again:1", 0, "back"),
+]
+CARRIED: list[Carried] = [Batch([1, "x"], [5, 6], ["k", 2], ("orders", 3), [1, 2], 17), Watermark(-5), Idle()]
+
+
+def _in_flight_entries() -> list[Entry]:
+    recorded = InFlightWriter("views", 1, CHANNELS)
+    for number, item in enumerate(CARRIED):
+        recorded.add(number, item)
+    return recorded.take_entries()
+
+
+IN_FLIGHT = _in_flight_entries()
+
+
+def _in_flight(data: bytes) -> None:
+    """A layer in which one entry of a part, which the first byte chooses, has another value."""
+    which = (data[0] if data else 0) % len(IN_FLIGHT)
+    with folder() as place:
+        with LayerBuilder(FILES, str(place / "1-0-1.lmdb")) as builder:
+            builder.add([(key, data[1:] if which == at else value) for at, (key, value) in enumerate(IN_FLIGHT)])
+            file = builder.finish()
+        with open_checked(FILES, str(place / file.name), file) as layer:
+            read_part([layer], "views", 1, len(CARRIED)).renamed("seen")
+
+
 FIRST = [unsealed(MANIFESTS[0])]
 
 CHECKPOINTS = [
     Decoder("manifest", _read, MANIFESTS, [*map(unsealed, MANIFESTS)], sealed, json=True, path=PATH, examples=100),
+    Decoder(
+        "records in flight", _in_flight, [bytes((at,)) + value for at, (_, value) in enumerate(IN_FLIGHT)], path="1-0-1"
+    ),
     Decoder(
         "manifest in a store", _in_a_store, MANIFESTS[2:3], [unsealed(MANIFESTS[2])], sealed, json=True, examples=25
     ),

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 from actorstream.model.batch import Batch
 from actorstream.protocol.coordinator import Coordinator
+from actorstream.runtime.assembling import ManifestWriter
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.mailbox import Lane, Mailbox
 from actorstream.runtime.messages import ResumeReading, SnapshotReport
-from actorstream.runtime.restoring import ManifestWriter
 from actorstream.testing.session import Session
 from tests.mutations.circumstances import act, in_turns
 from tests.mutations.entering import Area

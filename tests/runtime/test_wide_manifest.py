@@ -24,9 +24,10 @@ from actorstream.operators.columns import columns_of
 from actorstream.operators.floors import Floor
 from actorstream.operators.windows.assigners import Tumbling
 from actorstream.protocol.commit import PendingCommit
+from actorstream.runtime.assembling import ManifestWriter
 from actorstream.runtime.event_time import AT_FIRST
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
-from actorstream.runtime.restoring import ManifestWriter, positions_in
+from actorstream.runtime.restoring import positions_in
 from tests.runtime.doubles import Splits, Target
 from tests.state.rig import Shelf
 
