@@ -11,7 +11,7 @@ is never committed.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -107,7 +107,12 @@ class StagedFile:
         with disk_errors(self._path):
             files.unlink(self._path)
             self._file = files.create(self._path)
-        self.add(_HEADER)
+        try:
+            self.add(_HEADER)
+        except BaseException:
+            with suppress(StoreError):  # a later attempt removes what is left
+                self.discard()
+            raise
 
     def add(self, data: bytes) -> None:
         """Write the next piece."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from actorstream.eventlog.staged import (
     whose,
 )
 from actorstream.system.files import RealFiles
+from actorstream.testing.faults import Fault, FaultyFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,15 @@ def test_frames_come_back_across_pieces(tmp_path: Path) -> None:
 
     read_staged(files, str(tmp_path / token.file), token, 1_024, append)
     assert found == bodies
+
+
+def test_a_file_that_could_not_be_begun_is_closed_and_gone(tmp_path: Path) -> None:
+    """On a full disk a job tries again and again: each try left an open file behind."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StoreError, match="free space"):
+        StagedFile(FaultyFiles(RealFiles(), Fault(1, "ENOSPC", frozenset({"write"}))), str(tmp_path), OWNER)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_token_leads_to_no_other_folder() -> None:
