@@ -34,6 +34,8 @@ R = TypeVar("R")
 _CHECK_READERS_S = 60.0
 _WORK_BYTES_MIN = 1024 * 1024
 _WORK_BYTES_MAX = 32 * 1024 * 1024
+_FIRST_GROWTH_BYTES = 1024 * 1024
+"""A write that says nothing of its size, and did not fit, gets so much more room."""
 _WORK_FOR_A_BYTE = 4
 """A file grows by at most so much for a byte of records: what was sealed is digested before the next one is full."""
 
@@ -176,7 +178,7 @@ class OpenLog:
                 rejected.request.error = rejected.__cause__
                 pending.remove(rejected.request)
             except MapFullError:
-                size *= 2
+                size = max(2 * size, _FIRST_GROWTH_BYTES)
                 self._roll_over(size)
             else:
                 return

@@ -57,6 +57,9 @@ R = TypeVar("R")
 
 _NAME = re.compile(r"(\d{6,})\.lmdb")
 _LAG_FOR_A_BYTE = 2
+_SMALL_LEDGER = 1 << 18
+"""Whoever asks for a map has room for so much in it."""
+_PAGE_BYTES = 1 << 16
 _FIRST_COMMIT = 2
 """Number of the first transaction after the one that makes a segment."""
 
@@ -163,7 +166,10 @@ class SegmentRow:
         self._growing.follow(budget_bytes, LAG_BYTES + _LAG_FOR_A_BYTE * budget_bytes)
 
     def roll_over(self, map_size: int, now_us: int) -> None:
-        """Seal the newest segment and begin the next one. The caller holds the writer lock."""
+        """Seal the newest segment and begin the next one, with room for its ledger beside `map_size`.
+
+        The caller holds the writer lock.
+        """
         with self._lock:
             old = self.newest()
             with old.env.transaction(write=True) as txn:
@@ -171,7 +177,7 @@ class SegmentRow:
                 ends = own_row(old.path, txn, NEXT_OFFSETS)
                 rows += [row(FIRST_OFFSETS, ends), row(NEXT_OFFSETS, ends)]
                 birth = Birth(FORMAT, self._log, old.number + 1, self.partitions)
-                build(self._files, self.path(birth.segment), map_size, rows, birth)
+                build(self._files, self.path(birth.segment), map_size + _room_for_ledger(rows), rows, birth)
                 txn.put(*row(SEAL, encode_time(now_us)))
             self._files.synced(old.path)
             self.newest()
@@ -324,6 +330,12 @@ class SegmentRow:
             segment.close()
             self._unlisted[number] = Sealed(number, 0, "", starts, ends, newest_us, sealed_us)
         return self._unlisted[number]
+
+
+def _room_for_ledger(rows: list[tuple[bytes, bytes]]) -> int:
+    """Give how much larger a map must be for what is carried over: one that it fills would be full from the start."""
+    size = 4 * sum(len(key) + len(value) for key, value in rows)
+    return 0 if size <= _SMALL_LEDGER else -(-size // _PAGE_BYTES) * _PAGE_BYTES
 
 
 def segment_path(folder: str, number: int) -> str:

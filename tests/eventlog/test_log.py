@@ -253,3 +253,25 @@ async def test_a_world_that_ended_is_left_behind(tmp_path: Path) -> None:
     first = await anyio.to_thread.run_sync(in_a_loop_of_its_own)
     second = await anyio.to_thread.run_sync(in_a_loop_of_its_own)
     assert (first.offset, second.offset, (await log.append(1)).offset) == (0, 1, 2)
+
+
+async def test_a_ledger_larger_than_a_segment_goes_along(tmp_path: Path) -> None:
+    """What is noted of sealed segments, jobs and savepoints only grows: a log would have been full for ever."""
+    log = EventLog(Click, tmp_path / "log", settings=SMALL)
+    await log.append(Click("a", 0))
+    for number in range(400):
+        await log.register_consumer(f"job-{number}", f"/{'x' * 4_000}", {0: 0})
+    for number in range(1, 6):
+        await log.append(Click("a", number))
+    summary = await log.summary()
+    assert summary.segments < 10, "a new one for every few commits"
+    assert [click.page for click in await values_of(log)] == list(range(6))
+    assert len(await log.consumers()) == 400
+
+
+async def test_one_entry_of_the_ledger_larger_than_a_segment_is_written(tmp_path: Path) -> None:
+    """It made segment after segment, none of which was larger than the one before."""
+    log = EventLog(Click, tmp_path / "log", settings=SMALL)
+    with anyio.fail_after(20):
+        await log.register_consumer("job", "/" + "x" * (2 << 20), {0: 0})
+    assert [len(consumer.store) for consumer in await log.consumers()] == [(2 << 20) + 1]
