@@ -251,6 +251,8 @@ def delete_savepoint(files: FileSystem, folder: str) -> None:
     """
     with disk_errors(folder, "deleting"):
         names = files.list_dir(folder)
+        if MANIFEST in names and find_snapshot(files, folder).layers != join(folder, LAYERS):
+            raise StoreError(f"{folder} is a checkpoint, which its job deletes when it is time: nothing was deleted")
         if names and not {MANIFEST, LAYERS}.intersection(names) and not any(map(_is_mark, names)):
             raise StoreError(f"{folder} is no savepoint: nothing was deleted")
         files.unlink(join(folder, MANIFEST))

@@ -91,6 +91,16 @@ def test_create_list_show_verify_and_delete(at_work: Shell) -> None:
     assert len(shell("savepoint", "list", "store").out.splitlines()) == 1
 
 
+def test_a_checkpoint_is_not_deleted_as_a_savepoint(at_work: Shell) -> None:
+    """The newest one would have gone, and the job begun anew, doubling its output."""
+    shell = at_work
+    refused = shell("savepoint", "delete", "store/words/checkpoints/1")
+    assert refused.status == 1
+    assert "is a checkpoint" in refused.err
+    assert shell("checkpoints", "verify", "store").status == 0
+    assert consumers(shell.folder) == ["words"]
+
+
 def test_export_and_import_take_a_job_to_another_place(at_work: Shell) -> None:
     """Its store goes; what it has counted goes along; the output goes on without a gap or a repeat."""
     shell = at_work
