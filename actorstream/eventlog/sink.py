@@ -20,6 +20,7 @@ from actorstream.errors import InvariantError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.eventlog.ledger import Committed
 from actorstream.eventlog.staged import (
+    OPEN,
     StagedFile,
     StagedName,
     decode_token,
@@ -125,7 +126,10 @@ class LogWriter(Generic[T]):
         await log.world.offload.run(self._unlink, log, [path])
 
     async def abort(self, token: bytes | None, /) -> None:
-        """Drop what `token` names; None: what lower attempts of this subtask left behind."""
+        """Drop what `token` names; None: what lower attempts left behind.
+
+        Of other subtasks, which may be no more, only what no restored checkpoint can name: theirs to commit are others.
+        """
         log, _ = self._parts()
         if token is not None:
             paths = [f"{log.folder}/staged/{decode_token(token).file}"]
@@ -141,7 +145,7 @@ class LogWriter(Generic[T]):
     def _flush(self, log: OpenLog) -> StagedFile:
         if self._staged is None:
             ctx = self._ctx
-            owner = StagedName(ctx.job, ctx.operator, ctx.subtask, ctx.attempt, "open")
+            owner = StagedName(ctx.job, ctx.operator, ctx.subtask, ctx.attempt, OPEN)
             self._staged = StagedFile(log.world.files, f"{log.folder}/staged", owner)
         if self._buffer:
             self._staged.add(b"".join(self._buffer))
@@ -156,14 +160,16 @@ class LogWriter(Generic[T]):
 
     def _left_behind(self, log: OpenLog) -> list[str]:
         ctx = self._ctx
-        own = StagedName(ctx.job, ctx.operator, ctx.subtask, ctx.attempt, "open")
+        own = StagedName(ctx.job, ctx.operator, ctx.subtask, ctx.attempt, OPEN)
         mine = whose(own.encode())
         found = []
         with disk_errors(f"{log.folder}/staged"):
             names = log.world.files.list_dir(f"{log.folder}/staged")
         for name in names:
             owner = whose(name)
-            if owner and mine and owner[:3] == mine[:3] and owner.attempt < mine.attempt:
+            if owner is None or mine is None or owner[:2] != mine[:2] or owner.attempt >= mine.attempt:
+                continue
+            if owner.subtask == mine.subtask or owner.is_behind(ctx.restored):
                 found.append(f"{log.folder}/staged/{name}")
         return found
 

@@ -37,6 +37,7 @@ _TOKEN_FORMAT = 1
 _TOKEN_BYTES_MAX = 4096
 _NAME_CHARS_MAX = 60
 _NUMBER = re.compile(r"[0-9]{1,18}")
+OPEN = "open"
 _BODIES_AT_ONCE = 2000
 _BODY_BYTES_MAX = RECORD_BYTES_MAX + 64
 """A record's time, and the number of its schema, stand before it."""
@@ -71,7 +72,7 @@ class Token:
 
 
 class StagedName(NamedTuple):
-    """Whose file it is; `checkpoint` is "open" until pre-commit."""
+    """Whose file it is; `checkpoint` is `OPEN` until pre-commit."""
 
     job: str
     operator: str
@@ -82,6 +83,12 @@ class StagedName(NamedTuple):
     def encode(self) -> str:
         """Give the file name: five parts joined by `-`."""
         return "-".join((_part(self.job), _part(self.operator), str(self.subtask), str(self.attempt), self.checkpoint))
+
+    def is_behind(self, checkpoint: int) -> bool:
+        """Tell whether it was not pre-committed by a checkpoint: still open then, or of a later one."""
+        return self.checkpoint == OPEN or (
+            _NUMBER.fullmatch(self.checkpoint) is not None and int(self.checkpoint) > checkpoint
+        )
 
 
 def whose(name: str) -> StagedName | None:

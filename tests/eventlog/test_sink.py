@@ -127,6 +127,26 @@ async def test_t105_what_a_dead_attempt_left_open_is_dropped(tmp_path: Path) -> 
     assert await values_of(log) == clicks(3, 5)
 
 
+async def test_t105_what_subtasks_left_open_that_are_no_more_is_dropped_too(tmp_path: Path) -> None:
+    """T105: after a crash with four subtasks the job goes on with one, from checkpoint 1; nobody else comes by."""
+    log = EventLog(Click, tmp_path / "log")
+    restored = await staged_by(log, Identity(attempt=1, subtask=3), 1, clicks(0, 2))
+    await staged_by(log, Identity(attempt=1, subtask=3), 2, clicks(2, 3))
+    await staged_by(log, Identity(operator="other", subtask=3), 2, clicks(2, 3))
+    async with log.writer(Identity(attempt=1, subtask=2)) as writer:
+        await writer.write([Click("x" * 2_000, number) for number in range(1_000)])
+        kept = {name: (tmp_path / "log" / "staged" / name).read_bytes() for name in staged_names(log)}
+    for name, content in kept.items():
+        (tmp_path / "log" / "staged" / name).write_bytes(content)
+    assert [name.rpartition("-")[2] for name in staged_names(log)] == ["open", "1", "2", "2"]
+
+    async with log.writer(Identity(attempt=2, restored=1)) as writer:
+        await writer.abort(None)  # before the restored token is committed, as another subtask may
+        await writer.commit(restored)
+    assert staged_names(log) == ["job%2D1-other-3-1-2"]
+    assert await values_of(log) == clicks(0, 2)
+
+
 async def test_t111_a_fork_is_another_writer(tmp_path: Path) -> None:
     """T111: its job id differs, so that neither fences nor marks the other."""
     log = EventLog(Click, tmp_path / "log")
