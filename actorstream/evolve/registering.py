@@ -12,7 +12,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xxhash import xxh3_64_hexdigest
 
@@ -25,10 +25,12 @@ from actorstream.system.current import current_world, use_world
 from actorstream.system.offload import ThreadOffload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine
 
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.eventlog.log import EventLog
+
+R = TypeVar("R")
 
 
 async def register(folder: str, manifest: Manifest) -> dict[str, StoreError]:
@@ -78,24 +80,30 @@ def register_written(folder: str, manifest: Manifest) -> None:
     """Register a savepoint that was just written, or take it back: nobody would keep its records. Blocking.
 
     Raises:
-        StoreError: A log could not be told; the savepoint is gone, unless the message says otherwise.
+        StoreError: A log could not be told; the savepoint is gone, unless the message says otherwise, and those logs
+            that were told before have forgotten it.
     """
-    world = current_world()
-
-    def run() -> Mapping[str, StoreError]:
-        # A loop may be running in the caller's thread; and a world's threads are counted by that loop alone.
-        with use_world(replace(world, offload=ThreadOffload())):
-            return asyncio.run(register(folder, manifest))
-
-    with ThreadPoolExecutor(1) as thread:
-        problems = thread.submit(copy_context().run, run).result()
-    for path, error in problems.items():
+    for path, error in _in_a_thread(register, folder, manifest).items():
         left = ""
         try:
-            delete_savepoint(world.files, folder)
+            delete_savepoint(current_world().files, folder)
         except StoreError as other:
             left = f"; {folder} could not be deleted either ({other}): delete it yourself"
+        else:
+            _in_a_thread(forget, folder, manifest)
         raise StoreError(f"the log {path} could not be told to keep what {folder} needs: {error}{left}") from error
+
+
+def _in_a_thread(do: Callable[[str, Manifest], Coroutine[Any, Any, R]], folder: str, manifest: Manifest) -> R:
+    """Run it on a loop of its own: one may be running in the caller's thread; threads are counted by a loop alone."""
+    world = current_world()
+
+    def run() -> R:
+        with use_world(replace(world, offload=ThreadOffload())):
+            return asyncio.run(do(folder, manifest))
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(copy_context().run, run).result()
 
 
 async def _names(log: EventLog[object], job: str, source: str, folder: str) -> dict[str, str]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.ids import CheckpointId, LayerName, SubtaskId
-    from actorstream.model.world import Offload, World
+    from actorstream.model.world import FileSystem, Offload, World
     from actorstream.protocol.coordinator import Coordinator
     from actorstream.runtime.assembling import ManifestWriter
     from actorstream.runtime.messages import ControlMessage, CoordinatorMessage, SnapshotReport, SplitPosition
@@ -320,10 +320,16 @@ class CoordinatorActor:
                     del self._in_flight[each]
             await self._retaining.on_complete(self._positions.pop(checkpoint, {}))
             if self._claimed is not None:
-                await self._world.offload.run(delete_savepoint, self._world.files, self._claimed.folder)
+                await self._world.offload.run(_delete_if_there, self._world.files, self._claimed.folder)
                 await self._retaining.forget(*self._claimed)
                 self._claimed = None
         except FencedError:
             raise
         except (OSError, StoreError) as error:
             log.warning("old checkpoints or records stay", reason=str(error))
+
+
+def _delete_if_there(files: FileSystem, folder: str) -> None:
+    """Delete a savepoint, unless that is done: where a source could not be told that it is gone, it is told again."""
+    if files.exists(folder):
+        delete_savepoint(files, folder)

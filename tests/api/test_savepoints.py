@@ -365,6 +365,31 @@ async def test_nothing_is_kept_for_a_claimed_savepoint_that_is_gone(tmp_path: Pa
     assert any(kept.endswith(f"/{name}") for kept in source.kept_for)
 
 
+async def test_a_source_that_cannot_be_told_that_a_claimed_savepoint_is_gone_is_told_again(tmp_path: Path) -> None:
+    """It is gone by then, which counted as an error at each checkpoint that followed: nobody was told any more."""
+
+    class Busy(Kept):
+        busy = 1
+
+        async def release(self, job: str, store: str | None = None, /) -> None:
+            if "@" in job and self.busy:
+                self.busy -= 1
+                raise StoreError("another process holds the writer lock")
+            await super().release(job, store)
+
+    source = Busy()
+    async with sums(source, Target()).run(store=tmp_path, checkpoint_interval=None) as job:
+        await has_read(job, 40)
+        savepoint = await job.stop(savepoint="last")
+    run = sums(source, Target()).run(store=tmp_path, restore=savepoint, settings=Settings(claim=True))
+    async with run as job:
+        await job.checkpoint()
+        await until(lambda: not source.busy)
+        assert any("@last" in name for name in source.kept_for)
+        await job.checkpoint()
+        await until(lambda: not any("@last" in name for name in source.kept_for))
+
+
 async def test_a_claimed_copy_takes_nothing_from_its_original(tmp_path: Path) -> None:
     """They have one name, but only the original was told of by it."""
     source = Kept()

@@ -322,3 +322,27 @@ async def test_the_log_keeps_what_a_copy_needs(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "lost").exists()
+
+
+async def test_no_log_keeps_what_was_taken_back(tmp_path: Path) -> None:
+    """One of two logs cannot be told: the other one had been, and kept its records for ever."""
+
+    def pipeline() -> Pipeline:
+        pipeline, logs = Pipeline("t"), [EventLog(tuple[str, str, int], tmp_path / name) for name in ("one", "two")]
+        one, two = (pipeline.source(log.view(stop="now"), name=f"in-{n}") for n, log in enumerate(logs))
+        one.union(two).key_by(lambda record: record[0]).count(name="op").sink(lambda _: None, name="out")
+        return pipeline
+
+    for name in ("one", "two"):
+        await append(tmp_path / name, records(0, 7))
+    await pipeline().run(store=tmp_path / "store")
+    (tmp_path / "two").rename(tmp_path / "moved")
+    (tmp_path / "two").mkdir()
+    with (
+        pytest.raises(StoreError, match="could not be told to keep what"),
+        write_savepoint(pipeline(), tmp_path / "lost", base=tmp_path / "store"),
+    ):
+        pass
+    assert not (tmp_path / "lost").exists()
+    consumers = await EventLog(tuple[str, str, int], tmp_path / "one").consumers()
+    assert [consumer.name.partition("/")[2] for consumer in consumers] == ["in-0"]
