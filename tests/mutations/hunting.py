@@ -10,11 +10,14 @@ A hunt ends with the first thing that is broken. A run is made with the bug put 
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import anyio
 import pytest
 from hypothesis import Phase
 from hypothesis import seed as seeded
@@ -30,7 +33,7 @@ from tests.simulation.zombies import draw_zombie, run_zombie
 from tests.state.machines import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.simulation.evolution_plans import Evolution
     from tests.state.handling import Handling
@@ -38,10 +41,10 @@ if TYPE_CHECKING:
     Patches: TypeAlias = Callable[[], Sequence[AbstractContextManager[object]]]
     """What puts a bug in: made anew each time."""
 
-    Apply: TypeAlias = Callable[[], AbstractContextManager[object]]
-    """Enters all patches of a bug."""
+Apply: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Enters all patches of a bug."""
 
-    Hunt: TypeAlias = Callable[[Apply], "Found | None"]
+Hunt: TypeAlias = Callable[[Apply], "Found | None"]
 
 SEEDS_MAX = 150
 HISTORIES_MAX = 400
@@ -78,10 +81,34 @@ def by_seeds(run_seed: Callable[[int, Apply], object], oracle: str | None = None
                 run_seed(seed, apply)
             except BrokenPromiseError as broken:
                 if oracle in {None, broken.oracle}:
+                    refuse_accident(broken)
                     return Found(seed + 1, "seeds", broken.oracle)
         return None
 
     return hunt
+
+
+def refuse_accident(broken: BaseException) -> None:
+    """Raise AssertionError where something fell over instead of going wrong: a mutant that no longer fits the code.
+
+    A call with a word that its function has no more would be "found" by the first seed, and prove nothing.
+    """
+    for error in _with_causes(broken):
+        if not isinstance(error, (ActorstreamError, BrokenPromiseError, OSError, BaseExceptionGroup, *_ENDS)):
+            raise AssertionError(f"the mutant does not fit the code any more: {error!r}") from broken
+
+
+_ENDS = (CancelledError, anyio.WouldBlock, anyio.EndOfStream)
+"""What ends a task, and is not of interest."""
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _with_causes(each)
+        error = error.__cause__ or error.__context__
 
 
 def in_jobs(

@@ -52,13 +52,12 @@ def _before_key_not_delivered() -> Sequence[AbstractContextManager[object]]:
 def _whole_after_part() -> Sequence[AbstractContextManager[object]]:
     real = ChainRunner._before_key
 
-    async def before_key(
-        self: ChainRunner, values: Any, timestamps: Any, marks: Any, start: int, count: int, *, timed: bool
-    ) -> Lists:
-        await real(self, values, timestamps, marks, start, count, timed=timed)
-        whole = self._step_for("whole", timed=timed)
+    async def before_key(self: ChainRunner, values: Any, *rest: Any, timed: bool) -> tuple[float, Lists]:
+        seconds, _ = await real(self, values, *rest, timed=timed)
+        timestamps, marks, start, count = rest
+        whole = self._step_for("whole", timed=timed, marked=marks is not None)
         await self._deliver(whole, whole.step.run(values, None, timestamps, marks, start, count))
-        return Lists([], [], None)
+        return seconds, Lists([], [], None)
 
     return [patch.object(ChainRunner, "_before_key", before_key)]
 

@@ -89,9 +89,9 @@ def _found_not_synced() -> Sequence[AbstractContextManager[object]]:
 def _older() -> Sequence[AbstractContextManager[object]]:
     real = recovery.decide
 
-    def decide(manifests: Sequence[ManifestFact], attempts: Sequence[Claim]) -> Decision:
+    def decide(manifests: Sequence[ManifestFact], attempts: Sequence[Claim], **asked: Any) -> Decision:
         valid = [fact for fact in manifests if not is_void(fact.attempt, fact.checkpoint, attempts)]  # type: ignore[arg-type]
-        return real(valid[:-1] or valid, attempts)
+        return real(valid[:-1] or valid, attempts, **asked)
 
     return [patch.object(opening, "decide", decide)]
 

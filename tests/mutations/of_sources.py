@@ -50,8 +50,8 @@ def _between() -> Sequence[AbstractContextManager[object]]:
     async def on_item(self: SourceSubtask, channel: Any, item: Any) -> None:
         work = self.runner.work
 
-        async def work_and_serve(batch: Batch) -> None:
-            await work(batch)
+        async def work_and_serve(*batch: Any) -> None:
+            await work(*batch)
             while self.mailbox.control:
                 await self._on_control(self.mailbox.control.popleft())
 
@@ -76,9 +76,9 @@ def _on_take(take: Callable[..., Any]) -> Sequence[AbstractContextManager[object
     async def mutated(self: SourceSubtask, channel: Any, split: str) -> None:
         do = self.runner.piece
 
-        async def piece(batch: Batch, start: int, count: int) -> None:
+        async def piece(batch: Batch, *part: Any, **last: Any) -> None:
             assert batch.origin is not None
-            await take(self, split, batch.origin[1], lambda: do(batch, start, count))
+            await take(self, split, batch.origin[1], lambda: do(batch, *part, **last))
 
         with patch.object(self.runner, "piece", piece):
             await real(self, channel, split)

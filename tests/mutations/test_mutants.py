@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actorstream.testing.session import BrokenPromiseError
 from tests.mutations.entering import MUTANTS, Mutant
+from tests.mutations.hunting import Apply, by_seeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from contextlib import nullcontext
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120)]  # one takes 14 s, where nothing else runs
 
@@ -69,6 +72,20 @@ def test_every_bug_is_entered_under_its_area() -> None:
 def test_every_oracle_of_the_public_simulation_has_a_bug_to_find() -> None:
     """An oracle that nothing ever breaks may as well not be there."""
     assert {mutant.oracle for mutant in MUTANTS} - {None} == ORACLES
+
+
+def test_a_mutant_that_falls_over_proves_nothing() -> None:
+    """A method has a new word, the mutant does not know it, and every seed "finds" a TypeError."""
+
+    def run_seed(seed: int, apply: Apply) -> None:
+        with apply():
+            try:
+                nullcontext(word=seed)  # type: ignore[call-overload]
+            except TypeError as error:
+                raise BrokenPromiseError("progress", "the job failed") from error
+
+    with pytest.raises(AssertionError, match="does not fit the code any more: TypeError"):
+        by_seeds(run_seed)(nullcontext)
 
 
 @pytest.mark.mutants
