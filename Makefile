@@ -9,6 +9,9 @@ ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
 FUZZ_SECONDS ?= 600
 
+# Containers often set it; then each of the hundreds of processes that the tests start would compile all of it again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test verify mutants simulate sweep check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
