@@ -158,6 +158,33 @@ def _itself(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream
     return {"out": pairs.map(lambda pair: Result(pair.key, pair.value[0], pair.value[1].seq, pair.start.second))}
 
 
+def _grouped(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    """Sessions that both sides make."""
+
+    def sums(ours: Sequence[Event], theirs: Sequence[Event]) -> list[tuple[int, int]]:
+        return [(sum(map(_amount, ours)), sum(map(_amount, theirs)))]
+
+    groups = streams["a"].key_by(_key).cogroup(streams["b"].key_by(_key), Session(2), sums, name="groups")
+    return {"out": groups.map(_of_group)}
+
+
+def _of_group(group: WindowResult[str, tuple[int, int]]) -> Result:
+    return shown("group", group.key, group.start, *group.value)
+
+
+def _table(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    """Each record with the value that was valid at its time; every fourth change is a deletion."""
+    values = streams["b"].key_by(_key)
+    table = values.latest(lambda event: event.seq if event.amount % 4 else None, versions=2, name="table")
+    rows = streams["a"].key_by(_key).join_table(table, as_of="event_time", name="rows")
+    return {"out": rows.map(_of_row)}
+
+
+def _of_row(row: tuple[Event, int | None]) -> Result:
+    event, value = row
+    return Result(event.key, event, 0, -1 if value is None else value)
+
+
 class Alarms(KeyedProcess[str, Event, Result]):
     """Timers of both times: one for each fifth second that a record was in, each once, and one by the clock."""
 
@@ -301,6 +328,8 @@ TIME_JOBS: Mapping[str, TimeJob] = {
         TimeJob("sliding", _sliding, {"a": 3}),
         TimeJob("join", _join, {"a": 1, "b": 2}, ordered=False),
         TimeJob("itself", _itself, {"a": 2}, ordered=False),
+        TimeJob("grouped", _grouped, {"a": 1, "b": 2}, ordered=False),
+        TimeJob("table", _table, {"a": 2, "b": 1}, ordered=False),
         TimeJob("timers", _timers, {"a": 2}, ordered=False),
         TimeJob("idle", _idle, {"a": 2, "b": 2}, quiet="b", alignment=10.0),
         TimeJob("flickering-slices", _flickering_slices, {"a": 3}, delay=1.0, flickers=True),
