@@ -196,7 +196,10 @@ class Supervisor:
             JobFailed: The job has given up.
             StoreError: The job has ended.
         """
-        await self._up.wait()
+        up = None
+        while up is not self._up:  # waiting takes a turn, in which the attempt may have begun to let go of its state
+            up = self._up
+            await up.wait()
         if self.failure is not None:
             raise self.failure
         if self.attempt is None:

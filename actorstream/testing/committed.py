@@ -77,16 +77,18 @@ class Expected:
 class Committed:
     """Follows what the sinks of one run hold.
 
-    `exactly` and `called` give what is there now, by sink: exactly once, and at least once.
+    `exactly` and `called` give what is there now, by sink: exactly once, and at least once. `checks` counts elements.
     """
 
     expected: Expected
+    checks: Counter[str] = field(default_factory=Counter)
     _before: dict[str, Rows] = field(default_factory=dict)
 
     def check(self, exactly: Mapping[str, Rows], called: Mapping[str, Sequence[object]], *, at_the_end: bool) -> None:
         """Look at all sinks; raise BrokenPromiseError."""
         for sink, rows in exactly.items():
             self._check_kept(sink, rows)
+            self.checks["kept"] += sum(map(len, self._before.get(sink, ())))
         self._before = dict(exactly)
         by_sink = {sink: [row for part in rows for row in part] for sink, rows in exactly.items()}
         expected = self.expected.by_sink
@@ -94,11 +96,14 @@ class Committed:
             by_sink = {"": [row for rows in by_sink.values() for row in rows]}
         for sink, found in by_sink.items():
             self._check_part(sink, found, expected[sink])
+            self.checks["prefix"] += len(found)
             if at_the_end:
                 _check_complete(sink, found, expected[sink])
+                self.checks["complete"] += len(expected[sink])
         if at_the_end and "" not in expected:
             for sink, found_calls in called.items():
                 _check_called(sink, found_calls, expected[sink])
+                self.checks["called"] += len(expected[sink])
 
     def _check_kept(self, sink: str, rows: Rows) -> None:
         for number, before in enumerate(self._before.get(sink, ())):

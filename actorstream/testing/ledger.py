@@ -38,6 +38,7 @@ class Ledger:
     Attributes:
         rows: What is committed, in the order of commits.
         broken: What replaced attempts have tried to commit; the library has to keep them from it.
+        asked: How often somebody has come to commit.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,6 +46,7 @@ class Ledger:
         self.name = name
         self.rows: list[object] = []
         self.broken: list[str] = []
+        self.asked = 0
         self._pending: dict[bytes, list[object]] = {}
         self._highest = 0
 
@@ -70,6 +72,7 @@ class Ledger:
 
     def check(self, attempt: int) -> None:
         """Refuse a writer of an attempt that another one has replaced, and remember it."""
+        self.asked += 1
         if attempt < self._highest:
             self.broken.append(f"{self.name!r}: attempt {attempt} writes after attempt {self._highest} has begun")
             raise FencedError(self.broken[-1])

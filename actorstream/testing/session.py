@@ -44,6 +44,7 @@ class Session:
         cancel_step: The block that the job runs in is cancelled at this step of the loop, at whichever await that is.
         faults: errno by the number of the change of the disk that fails.
         failing: A part of the paths, "/layers" or another, where one change in ten fails.
+        unread: The numbers of the looks at the disk that fail.
         kills: (step, which): at this step of the loop the `which`-th task of the running attempt is cancelled, alone.
         raises: The numbers of the calls of users' functions, handlers and sinks that raise.
         disconnects: The numbers of the readings that find a source out of reach.
@@ -62,6 +63,7 @@ class Session:
     cancel_step: int | None = None
     faults: Mapping[int, int] = field(default_factory=dict)
     failing: str = ""
+    unread: Sequence[int] = ()
     kills: Sequence[tuple[int, int]] = ()
     raises: Sequence[int] = ()
     disconnects: Sequence[int] = ()
@@ -74,7 +76,7 @@ class Session:
     @property
     def may_give_up(self) -> bool:
         """Tell whether something is done to it that a job may answer by failing, with an error that says so."""
-        done = self.faults, self.failing, self.raises, self.disconnects, self.kills, self.lost
+        done = self.faults, self.failing, self.unread, self.raises, self.disconnects, self.kills, self.lost
         return any(done) or self.zombie is not None
 
 
@@ -90,14 +92,22 @@ def judge(error: BaseException | None, session: Session) -> None:
 
 
 class Places:
-    """Counts the places where something can be done, and tells which were drawn."""
+    """Counts the places where something can be done, and tells which were drawn.
+
+    Attributes:
+        count: How many there were.
+        hits: How many of them were drawn.
+    """
 
     def __init__(self, numbers: Sequence[int] = ()) -> None:
         """Count from 1."""
         self.count = 0
+        self.hits = 0
         self._numbers = frozenset(numbers)
 
     def here(self) -> bool:
         """Take one more place; tell whether it is one of those."""
         self.count += 1
-        return self.count in self._numbers
+        hit = self.count in self._numbers
+        self.hits += hit
+        return hit

@@ -24,6 +24,7 @@ _UNDISTURBED = Session()
 _HAPPENS = (
     "faults",
     "failing",
+    "unread",
     "kills",
     "raises",
     "disconnects",

@@ -13,7 +13,8 @@ logs are real. One seed is one run, in every process and on every machine. A run
 in one line, which repeats it: `simulate(shop, plan="17 mailbox=1 | crash_step=213 | ")`.
 
     simulation_run.py     one run           simulation_plan.py   what it consists of      shrinking.py   made smaller
-    session.py            one process       surroundings.py ends.py raising.py ledger.py  what disturbs it
+    simulated_process.py  one process       surroundings.py ends.py raising.py ledger.py  what disturbs it
+    session.py            what happens to it                     figures.py               how much has happened
     committed.py          what came out     watching.py          what holds for every job
     unsimulated.py        what no simulation can repeat, and so refuses
 """
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from actorstream.errors import PlanError
 from actorstream.testing.committed import Expected
+from actorstream.testing.figures import Figures
 from actorstream.testing.ledger import outside as outside
 from actorstream.testing.placed_pipeline import name_of
 from actorstream.testing.session import BrokenPromiseError as BrokenPromiseError
@@ -64,6 +66,8 @@ class Simulation:
         recoveries: How many processes went on from what a dead or cancelled one had left, and did what they should.
         checkpoints: How many checkpoints were read back.
         failures: A line for each run that broke a promise: what was found, and the call that repeats it.
+        ends: How many processes have finished, crashed, stopped, were cancelled, gave up.
+        figures: What has happened to them, by kind, and how much each promise was looked at.
     """
 
     seeds: int = 0
@@ -72,6 +76,7 @@ class Simulation:
     checkpoints: int = 0
     failures: Sequence[str] = ()
     ends: Counter[str] = field(default_factory=Counter)
+    figures: Figures = field(default_factory=Figures)
 
     def check(self) -> None:
         """Raise if a run broke a promise.
@@ -90,6 +95,7 @@ class Simulation:
         self.crashes += sum(died)
         self.recoveries += sum(died[:-1])
         self.checkpoints += story.checkpoints
+        self.figures.add(story.figures)
         self.ends.update("crashed" if each.crash else each.result or "failed" for each in story.outcomes)
 
 

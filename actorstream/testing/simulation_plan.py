@@ -133,7 +133,7 @@ def draw(seed: int, length: Length, *, crashes: int, parallelism: int) -> Plan:
         seed,
         policy=rng.choice(("fifo", "random", "random", "pct")),
         sessions=tuple(sessions),
-        mailbox=rng.choice((0, 0, 1, 2, 3, 8)),
+        mailbox=rng.choice((0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)),
         wire=rng.random() < 0.3,
         interval=rng.choice((0.02, 0.06, 0.06, 0.2)),
         timeout=rng.choice((0.06, 0.2, 60.0, 60.0)),
@@ -170,6 +170,7 @@ def _disturbed(session: Session, rng: random.Random, length: Length, parallelism
     draws: dict[str, Callable[[], Session]] = {
         "faults": lambda: replace(session, faults={at: rng.choice(_ERRORS) for at in places(2 * length.operations)}),
         "failing": lambda: replace(session, failing=rng.choice(("/layers", "/checkpoints", "/staged"))),
+        "unread": lambda: replace(session, unread=places(2 * length.operations)),
         "kills": lambda: replace(session, kills=tuple((step, rng.randint(0, 99)) for step in places(length.steps))),
         "raises": lambda: replace(session, raises=places(length.steps)),
         "disconnects": lambda: replace(session, disconnects=places(length.steps // 10)),

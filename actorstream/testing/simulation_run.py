@@ -6,61 +6,36 @@
 The real runtime, state, store and logs run; only clock, threads, disk and randomness are simulated.
 """
 
-# ruff: noqa: SLF001  (a job is made for a user's block; here a simulation stands in for it)
-
 from __future__ import annotations
 
 import os
 import random
 import tempfile
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
-
-from actorstream.api.run import Run
 from actorstream.api.settings import Settings
-from actorstream.errors import JobFailed, PlanError, StoreError
-from actorstream.protocol.restart import Restart
+from actorstream.errors import PlanError
 from actorstream.runtime.mailbox import LANE_RECORDS
-from actorstream.system.current import current_world, use_world
 from actorstream.testing.committed import Committed, Expected
 from actorstream.testing.disk import SimulatedDisk
+from actorstream.testing.figures import Figures
 from actorstream.testing.loop import DeadlockError, StepLimitError
 from actorstream.testing.placed_pipeline import PlacedPipeline, Surroundings
 from actorstream.testing.run import run_simulated
-from actorstream.testing.session import BrokenPromiseError, Places, Session, judge
+from actorstream.testing.session import BrokenPromiseError, Session, judge
+from actorstream.testing.simulated_process import SimulatedProcess, Watch
 from actorstream.testing.simulation_plan import Length, Plan
-from actorstream.testing.surroundings import (
-    FailingFiles,
-    at_step,
-    bounded_mailboxes,
-    freeze_early,
-    kill_task,
-    lose_notices,
-    records_for,
-    rescale_now_and_then,
-    save_now_and_then,
-    simulated_loop,
-    ticking,
-)
+from actorstream.testing.surroundings import bounded_mailboxes, records_for
 from actorstream.testing.unsimulated import find_unsimulated, only_simulated
-from actorstream.testing.watching import Checkpoints, check_released, watermarks_watched
+from actorstream.testing.watching import Checkpoints, watermarks_watched
 from actorstream.testing.world import START_US
 
 if TYPE_CHECKING:
-    from asyncio import Task
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
-    from actorstream.api.job import Job
     from actorstream.api.pipeline import Pipeline
-    from actorstream.checkpoints.directory import CheckpointDirectory
-    from actorstream.checkpoints.manifest import Manifest
-    from actorstream.graph.nodes import LogicalGraph
-    from actorstream.runtime.building import Built
     from actorstream.testing.committed import Rows
     from actorstream.testing.run import Outcome
 
@@ -68,9 +43,6 @@ MEMORY_FOLDER = "/dev/shm" if os.path.isdir("/dev/shm") else None
 _STEPS_MAX = 2_000_000
 _SECONDS_MAX = 30 * 86_400.0
 _TIMES_AS_LONG = 60
-_BURST_S = 0.0001
-_LOST_S = 0.2
-_RESTARTS = 100
 _RECORDS_UNKNOWN = 50
 
 
@@ -82,21 +54,7 @@ class Story:
     checkpoints: int
     rows: Mapping[str, Sequence[object]]
     calls: int = 0
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What a test of ours has to say to a run.
-
-    Attributes:
-        mutant: Entered around each process.
-        beside: Runs beside the job, in its process, and is cancelled when that ends.
-        on_checkpoints: Looks at the checkpoints that count, after each process.
-    """
-
-    mutant: Callable[[], AbstractContextManager[object]] = nullcontext
-    beside: Callable[[Job], Mapping[str, Callable[[], object]]] | None = None
-    on_checkpoints: Callable[[SimulatedDisk, Sequence[tuple[Manifest, CheckpointDirectory]]], None] | None = None
+    figures: Figures = field(default_factory=Figures)
 
 
 class SimulatedPipeline:
@@ -167,16 +125,19 @@ class SimulatedPipeline:
         """
         expected, length = self.expected(plan.records)
         with self._machine() as (disk, around):
-            committed = Committed(expected)
+            figures = Figures()
+            committed = Committed(expected, figures.checks)
             checkpoints = Checkpoints(disk, f"{around.root}/store/{self._pipeline.name}")
             outcomes: list[Outcome[str]] = []
             rows: Mapping[str, Rows] = {}
             start_us, calls = START_US, 0
             for number, session in enumerate(plan.sessions):
-                with self._watch.mutant(), watermarks_watched() as gone_back:
-                    outcome, count = self._process(plan, number, disk, around, start_us, length)
-                start_us, calls = outcome.ended_us, calls + count
+                with self._watch.mutant(), watermarks_watched(figures.checks) as gone_back:
+                    outcome, process = self._process(plan, number, disk, around, start_us, length)
+                start_us, calls = outcome.ended_us, calls + process.calls.count
                 outcomes.append(outcome)
+                figures.ended(outcome, session)
+                figures.faults += process.faults()
                 self._judge(outcome, session, gone_back)
                 if session.power:
                     disk.power_cut(random.Random(f"{plan.seed} {number}"))
@@ -191,7 +152,11 @@ class SimulatedPipeline:
             if outcomes[-1].result != "finished":
                 raise BrokenPromiseError("progress", f"the last process has not finished: {outcomes[-1]}")
         flat = {sink: [row for part in parts for row in part] for sink, parts in rows.items()}
-        return Story(outcomes, checkpoints.looked_at, flat, calls)
+        figures.checks["readable"] += checkpoints.looked_at
+        figures.checks["immutable"] += checkpoints.looked_at
+        figures.checks["fenced"] += sum(ledger.asked for ledger in around.ledgers.values())
+        figures.checks["released"] += figures.faults["cancel"]
+        return Story(outcomes, checkpoints.looked_at, flat, calls, figures)
 
     @contextmanager
     def _machine(self) -> Iterator[tuple[SimulatedDisk, Surroundings]]:
@@ -222,13 +187,15 @@ class SimulatedPipeline:
         around: Surroundings,
         start_us: int,
         limits: Length | None = None,
-    ) -> tuple[Outcome[str], int]:
-        """Run one process; give its end, and how often it has called what a user has written, if that was counted."""
+    ) -> tuple[Outcome[str], SimulatedProcess]:
+        """Run one process; give its end, and what has happened in it."""
         session = plan.sessions[number]
         steps = _STEPS_MAX if limits is None else 20_000 + _TIMES_AS_LONG * limits.steps
         seconds = _SECONDS_MAX if limits is None else 120.0 + _TIMES_AS_LONG * limits.seconds
         seed = f"{plan.seed} {number}"
-        process = _Process(self._pipeline, plan, session, disk, around, self._settings, self._watch, limits is None)
+        process = SimulatedProcess(
+            self._pipeline, plan, session, disk, around, self._settings, self._watch, limits is None
+        )
         lane = records_for(plan.mailbox) if plan.mailbox else LANE_RECORDS
         with ExitStack() as stack:
             stack.enter_context(bounded_mailboxes(lane))
@@ -246,121 +213,4 @@ class SimulatedPipeline:
                 call_delay=plan.call_delay,
             )
         self.steps += outcome.steps
-        return outcome, process.calls.count
-
-
-@dataclass
-class _Process:
-    """The program of one simulated process."""
-
-    _pipeline: PlacedPipeline
-    _plan: Plan
-    _session: Session
-    _disk: SimulatedDisk
-    _around: Surroundings
-    _settings: Settings
-    _watch: Watch
-    _undisturbed: bool
-    calls: Places = field(default_factory=Places)
-
-    async def main(self, seconds: float) -> str:
-        """Run the job to where the session ends; give how that was."""
-        loop, world, session = simulated_loop(), current_world(), self._session
-        files = FailingFiles(world.files, session.failing, loop.environment) if session.failing else world.files
-        cancelled = anyio.CancelScope()
-        if session.cancel_step is not None:
-            at_step(loop, {session.cancel_step: cancelled.cancel})
-        with use_world(ticking(world, files)):
-            with anyio.move_on_after(seconds), cancelled:
-                return await self._run_job()
-            if not cancelled.cancel_called:
-                raise BrokenPromiseError("progress", f"a process has not ended within {seconds:g} virtual seconds")
-        check_released(loop, self._disk)
-        return "cancelled"
-
-    async def _run_job(self) -> str:
-        session = self._session
-        graph, self.calls, _ = self._pipeline.graph_for(self._plan, session, self._around)
-        run = self._make_run(graph)
-        if session.zombie is not None:
-            return await self._run_beside_successor(run, session.zombie)
-        supervisor = run._supervisor
-        at_step(simulated_loop(), {step: partial(kill_task, supervisor, which) for step, which in session.kills})
-        if session.lost:
-            notices, follow = Places(session.lost), supervisor.on_built
-
-            def on_built(built: Built) -> None:
-                lose_notices(built, notices)
-                follow(built)
-
-            supervisor.on_built = on_built
-        async with run as job:
-            beside: list[Task[object]] = [
-                simulated_loop().create_task(work, name=f"beside: {name}")  # type: ignore[arg-type]
-                for name, work in self._beside(job).items()
-            ]
-            try:
-                if session.stop_after is None:
-                    await job.wait()
-                    return "finished"
-                await anyio.sleep(session.stop_after)
-            finally:
-                for task in beside:
-                    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                        raise error
-                    task.cancel()
-        return "stopped"
-
-    async def _run_beside_successor(self, zombie: Run, seconds: float) -> str:
-        """Let another process take the store over; the first goes on until it notices. Give how the second ends."""
-        self._around.zombies = True
-
-        async def go_on() -> None:
-            with suppress(JobFailed, StoreError):
-                await zombie
-
-        failure: JobFailed | StoreError | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(go_on)
-            await anyio.sleep(seconds)
-            graph, _, _ = self._pipeline.graph_for(self._plan, self._session, self._around)
-            try:
-                await self._make_run(graph, take_over=True)
-            except (JobFailed, StoreError) as error:
-                failure = error
-        if failure is not None:
-            raise failure
-        return "finished"
-
-    def _beside(self, job: Job) -> dict[str, object]:
-        loop, plan, session = simulated_loop(), self._plan, self._session
-        work: dict[str, object] = {}
-        if plan.early_freezes:
-            work["memory pressure"] = freeze_early(job, plan.early_freezes, loop.environment)
-        if session.rescales:
-            work["rescales"] = rescale_now_and_then(job, session.rescales)
-        if session.savepoints:
-            work["savepoints"] = save_now_and_then(job, session.savepoints)
-        if self._watch.beside is not None:
-            work.update({name: make() for name, make in self._watch.beside(job).items()})
-        return work
-
-    def _make_run(self, graph: LogicalGraph, *, take_over: bool = False) -> Run:
-        plan, root = self._plan, self._around.root
-        values = dict(self._settings._given)
-        if not self._undisturbed:
-            # Where a notice gets lost, only the deadline of its checkpoint ends the waiting.
-            timeout = min(plan.timeout, _LOST_S) if self._session.lost else plan.timeout
-            values.update(burst=_BURST_S, retained=plan.retained, checkpoint_timeout=timeout, tolerated_failures=-1)
-        return Run(
-            graph,
-            {
-                "store": f"{root}/store",
-                "take_over": take_over,
-                "parallelism": self._session.parallelism,
-                "checkpoint_interval": plan.interval,
-                "restart": Restart.fixed_delay(_RESTARTS, delay=0.05),
-                "settings": Settings(**values),  # type: ignore[arg-type]
-            },
-            wire=plan.wire,
-        )
+        return outcome, process

@@ -1,7 +1,7 @@
 """What surrounds a simulated process and disturbs it: time that passes, a bad disk, tight mailboxes, sudden ends.
 
 loop     at_step(…)          something is done between two of its steps: a task or the whole block is cancelled
-files    FailingFiles        in one folder, one change in ten fails
+files    FailingFiles        in one folder, one change in ten fails; or the n-th look at the disk
 clock    ticking(…)          each look at it costs some time, so that bursts end and slices are cut anywhere
 actors   bounded_mailboxes   so many items fit into a lane
 lose_notices        what the coordinator says, or is told, does not arrive
@@ -27,9 +27,11 @@ from actorstream.model.world import World
 from actorstream.runtime.mailbox import ITEM_RECORDS, Mailbox
 from actorstream.runtime.messages import Acked, CompleteCheckpoint, Declined, TriggerCheckpoint
 from actorstream.testing.faults import CHANGES, InterceptedFiles, disk_error
+from actorstream.testing.session import Places
 
 if TYPE_CHECKING:
     import random
+    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.api.job import Job
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from actorstream.runtime.supervisor import Supervisor
     from actorstream.testing.faults import CallKind
     from actorstream.testing.loop import SimulatedLoop, SimulatedTask
-    from actorstream.testing.session import Places
 
 TICK_S = 0.00005
 _OF_CHECKPOINTS = (TriggerCheckpoint, Acked, Declined, CompleteCheckpoint)
@@ -70,16 +71,30 @@ class _TickingClock:
 
 
 class FailingFiles(InterceptedFiles):
-    """A disk that is bad in one place: there one change in ten fails."""
+    """A disk that is bad in one place: there one change in ten fails; or that cannot be read now and then.
 
-    def __init__(self, inner: FileSystem, where: str, rng: random.Random) -> None:
-        """Fail where `where` is part of the path."""
+    Attributes:
+        failed: How many calls have failed.
+    """
+
+    def __init__(
+        self, inner: FileSystem, where: str, rng: random.Random, looks: Places | None = None, root: str = ""
+    ) -> None:
+        """Fail where `where` is part of the path, and at those looks at what is below `root` that were drawn."""
         super().__init__(inner)
+        self._root = root
         self._where = where
         self._rng = rng
+        self._looks = looks or Places()
+        self.failed = 0
 
     def _before(self, kind: CallKind, path: str, half: Callable[[], None] | None = None) -> None:
-        if kind in CHANGES and self._where in path and self._rng.random() < 0.1:
+        if kind in CHANGES:
+            bad = bool(self._where) and self._where in path and self._rng.random() < 0.1
+        else:
+            bad = path.startswith(self._root) and self._looks.here()
+        if bad:
+            self.failed += 1
             raise disk_error(errno.EIO, path)
 
 
@@ -115,12 +130,13 @@ def at_step(loop: SimulatedLoop, actions: Mapping[int, Callable[[], None]]) -> N
     loop._run_once = run_once  # type: ignore[method-assign]
 
 
-def kill_task(supervisor: Supervisor, which: int) -> None:
+def kill_task(supervisor: Supervisor, killed: Counter[str], which: int) -> None:
     """Cancel one task of the attempt that runs, from outside, as nobody should; one that waits somewhere."""
     group = None if supervisor.attempt is None else supervisor.attempt._group
     tasks: list[SimulatedTask[object]] = sorted(getattr(group, "_tasks", ()), key=attrgetter("number"))
     waiting = [task for task in tasks if getcoroutinestate(task.get_coro()) == CORO_SUSPENDED]  # type: ignore[arg-type]
     if waiting:
+        killed["killed task"] += 1
         waiting[which % len(waiting)].cancel()
 
 
@@ -159,17 +175,22 @@ async def freeze_early(job: Job, period: float, rng: random.Random) -> None:
                 task.snapshots.submit(CheckpointId(0), task.state.freeze(), task.report())
 
 
-async def rescale_now_and_then(job: Job, rescales: Sequence[tuple[float, int]]) -> None:
+async def rescale_now_and_then(
+    job: Job, rescales: Sequence[tuple[float, int]], done: Counter[str] | None = None
+) -> None:
     """Rescale; where the job has ended, restarts, or a checkpoint fails, it goes on as it was."""
     for seconds, parallelism in rescales:
         await anyio.sleep(seconds)
         with suppress(JobFailed, StoreError):
             await job.rescale(parallelism)
+            if done is not None:
+                done["rescale"] += 1
 
 
-async def save_now_and_then(job: Job, savepoints: Sequence[float]) -> None:
+async def save_now_and_then(job: Job, savepoints: Sequence[float], done: Counter[str]) -> None:
     """Make savepoints; one that cannot be made now is not made."""
     for number, seconds in enumerate(savepoints):
         await anyio.sleep(seconds)
         with suppress(JobFailed, StoreError):
             await job.savepoint(f"s{number}")
+            done["savepoint"] += 1

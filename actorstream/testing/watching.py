@@ -9,6 +9,7 @@ released     (after a cancelled block) no task is left, no lock is held
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,13 @@ _MOVES = ("end", "on_watermark", "on_idle", "on_end", "look_around", "finish", "
 
 
 @contextmanager
-def watermarks_watched() -> Iterator[list[str]]:
-    """Watch every clock of every actor; give what went back."""
+def watermarks_watched(checks: Counter[str] | None = None) -> Iterator[list[str]]:
+    """Watch every clock of every actor; give what went back. Each move counts in `checks`."""
     gone_back: list[str] = []
+    checks = Counter() if checks is None else checks
     real = {name: getattr(EventTime, name) for name in _MOVES}
     for name, method in real.items():
-        setattr(EventTime, name, _looked_after(name, method, gone_back))
+        setattr(EventTime, name, _looked_after(name, method, gone_back, checks))
     try:
         yield gone_back
     finally:
@@ -43,9 +45,12 @@ def watermarks_watched() -> Iterator[list[str]]:
             setattr(EventTime, name, method)
 
 
-def _looked_after(name: str, real: Callable[..., Any], gone_back: list[str]) -> Callable[..., None]:
+def _looked_after(
+    name: str, real: Callable[..., Any], gone_back: list[str], checks: Counter[str]
+) -> Callable[..., None]:
     def method(self: EventTime, *given: Any) -> None:  # noqa: ANN401  (each of them has arguments of its own)
         real(self, *given)
+        checks["monotone"] += 1
         seen, now = vars(self).get("_seen_by_the_simulation", ()), _clocks(self)
         if any(earlier > later for earlier, later in zip(seen, now, strict=False)):
             gone_back.append(f"after {name} the clocks show {now}, before {list(seen)}")

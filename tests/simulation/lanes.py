@@ -106,12 +106,13 @@ def late_row(event: Event) -> Result:
     return Result(event.key, event, -1, 0)
 
 
-def poisoned(met: Counter[Event], *, is_on: bool) -> Callable[[Event], Event]:
+def poisoned(met: Counter[Event], probe: Probe, *, is_on: bool) -> Callable[[Event], Event]:
     """Give a function that some records make raise, as long as `met` has not seen them often enough."""
 
     def fn(event: Event) -> Event:
         if is_on and event.amount % 23 == 7 and met[event] < POISON_MET:
             met[event] += 1
+            probe.poisoned += 1
             raise OSError(f"the service is away for {event}")
         return event
 
@@ -125,10 +126,18 @@ class Probe:
     Attributes:
         entered: The records that were ever given to the job's first function.
         emitted: By key, the newest count that the running attempt has emitted.
+        poisoned: How often a record has made a function raise.
     """
 
     entered: set[Event] = field(default_factory=set)
     emitted: dict[str, int] = field(default_factory=dict)
+    poisoned: int = 0
+
+    def forget(self) -> None:
+        """Begin anew, with another run."""
+        self.entered.clear()
+        self.emitted.clear()
+        self.poisoned = 0
 
     def enter(self, event: Event) -> Event:
         self.entered.add(event)

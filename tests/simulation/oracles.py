@@ -83,7 +83,8 @@ class Oracles:
 class Cuts:
     """Compares what a snapshot holds with what the models remember at its positions.
 
-    `plain` gives the name that an operator of a snapshot has in the job: it may have been renamed since.
+    `plain` gives the name that an operator of a snapshot has in the job: it may have been renamed since. `compared`
+    counts the states of keys that were.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Cuts:
         self._inputs = inputs
         self._plain = plain
         self._columns = _columns(job)
+        self.compared = 0
 
     def check(
         self,
@@ -148,6 +150,7 @@ class Cuts:
         for key in STATE_KEYS:
             right = {state: settled(state, value) for state, value in models.get(key, stage.model()).states().items()}
             there = {state: settled(state, value) for state, value in reader.read(key).items()}
+            self.compared += len(right)
             if any(right[state] != there.get(state) for state in right):
                 raise BrokenPromiseError(
                     "cut",

@@ -69,6 +69,46 @@ async def test_a_question_is_never_answered_from_state_that_is_being_let_go(tmp_
     assert failed.is_set()
 
 
+async def test_a_question_that_waits_its_turn_is_not_answered_from_state_let_go_meanwhile(tmp_path: Path) -> None:
+    """Asked while the job was up, answered a turn later: in between the attempt had failed (oracle: query)."""
+    gate, come, failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def numbers(after: int | None) -> AsyncIterator[tuple[int, int]]:
+        for number in range(0 if after is None else after + 1, 10):
+            yield number, number
+        await gate.wait()
+        yield 10, -1
+        await asyncio.Event().wait()
+
+    def check(number: int) -> int:
+        if number < 0 and not failed.is_set():
+            failed.set()
+            raise OSError("once")
+        if number == 9:
+            come.set()
+        return number
+
+    pipeline = Pipeline("p")
+    counts = pipeline.source(replayable(numbers)).map(check).key_by(lambda number: number).count(name="counts")
+    restart = Restart.fixed_delay(3, delay=0.05)
+    async with pipeline.run(store=tmp_path, restart=restart, checkpoint_interval=None) as job:
+        await come.wait()
+        await job.checkpoint()
+        answers: list[object] = []
+
+        async def ask() -> None:
+            answer = await job.get(counts, 7)
+            answers.append(answer)
+
+        async with asyncio.TaskGroup() as group:
+            gate.set()
+            await failed.wait()
+            for _ in range(200):  # one question a turn, so that one waits at any turn
+                group.create_task(ask())
+                await asyncio.sleep(0)
+        assert set(answers) == {1}
+
+
 def _is_there_after_power_cut(operation: int, seed: int) -> bool | None:
     """Crash a savepoint's maker, let another store begin from what is there, cut the power; None: it was not there."""
     with temporary_disk() as disk:

@@ -94,7 +94,7 @@ class Topology:
         probe = probe or Probe()
 
         def build(_: Pipeline, streams: Streams, sinks: Sinks) -> None:
-            self._build(streams, sinks, poisoned(met, is_on=poison), probe)
+            self._build(streams, sinks, poisoned(met, probe, is_on=poison), probe)
 
         shape = SHAPES[self.shape]
         return SimulatedJob(

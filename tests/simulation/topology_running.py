@@ -14,8 +14,9 @@ import anyio
 
 from actorstream.errors import JobFailed, PlanError, StoreError
 from actorstream.testing.session import BrokenPromiseError
+from actorstream.testing.simulated_process import Watch
 from actorstream.testing.simulation_plan import draw, parse
-from actorstream.testing.simulation_run import SimulatedPipeline, Watch
+from actorstream.testing.simulation_run import SimulatedPipeline
 from actorstream.testing.surroundings import simulated_loop
 from tests.simulation.lanes import Probe
 from tests.simulation.oracles import Cuts
@@ -45,6 +46,7 @@ class SimulatedTopology:
 
     def __init__(self, topology: Topology, mutant: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         self.topology = topology
+        self.mutant = mutant
         self._pipeline: Pipeline | None = None
         self._probe = Probe()
         asks = self._queries if topology.tail == "table" else None
@@ -52,6 +54,7 @@ class SimulatedTopology:
         self.simulated = SimulatedPipeline(self._make, topology.expected(), watch=watch)
         self._inputs = {source: [events] for source, events in topology.inputs().items()}
         self.answers = 0
+        self._compared = 0
 
     def _make(self) -> Pipeline:
         self._probe.emitted.clear()  # a new process goes on from a checkpoint: less may have been counted
@@ -69,13 +72,17 @@ class SimulatedTopology:
         Raises:
             BrokenPromiseError: A note says how to repeat it.
         """
-        self._probe.entered.clear()
-        self._probe.emitted.clear()
+        self._probe.forget()
+        answers, compared = self.answers, self._compared
         try:
-            return self.simulated.run(plan)
+            story = self.simulated.run(plan)
         except BrokenPromiseError as broken:
-            broken.add_note(f'again: repeat({self.topology!r}, "{plan}")')
+            broken.add_note(f"again: {again(self.topology, plan)}")
             raise
+        story.figures.faults["poison"] += self._probe.poisoned
+        story.figures.checks["query"] += self.answers - answers
+        story.figures.checks["cut"] += self._compared - compared
+        return story
 
     # ---- oracles
 
@@ -83,6 +90,7 @@ class SimulatedTopology:
         cuts = Cuts(disk, self.topology.job(Counter()), self._inputs)
         for manifest, directory in found:
             cuts.check(manifest, directory)
+        self._compared += cuts.compared
 
     def _queries(self, job: Job) -> Mapping[str, Callable[[], object]]:
         follow = job._supervisor.on_built
@@ -119,6 +127,11 @@ class SimulatedTopology:
             if not least <= answer <= most:
                 raise BrokenPromiseError("query", f"counts[{key}] is {answer}, it was at least {least}, at most {most}")
             last[key] = answered, answer
+
+
+def again(topology: Topology, plan: Plan) -> str:
+    """Write the call that repeats a run."""
+    return f'repeat({topology!r}, "{plan}")'
 
 
 def repeat(topology: Topology, plan: str) -> Story:
