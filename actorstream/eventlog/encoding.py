@@ -73,7 +73,15 @@ class RecordEncoder(Generic[T]):
         self._timestamp = timestamp
         self._what = what
         self._turn = 0
+        self._last_count, self._last_mean = 0, 1
         self._known = _KnownPartitions(partitions)
+
+    def slice_for(self, values_max: int, bytes_max: int) -> int:
+        """Give how many values to encode next so that they are about `bytes_max` in memory, if they are like the last.
+
+        The first time it is one. It grows fourfold at most, since large values may follow any number of small ones.
+        """
+        return max(1, min(values_max, 4 * self._last_count, bytes_max // self._last_mean))
 
     def encode(self, values: Sequence[T], now_us: int) -> Encoded:
         """Encode a slice.
@@ -96,6 +104,8 @@ class RecordEncoder(Generic[T]):
                 for value, payload in zip(values, payloads, strict=True)
             ]
         size = sum(map(len, bodies)) + _ROW_BYTES * len(bodies)
+        if bodies:
+            self._last_count, self._last_mean = len(bodies), size // len(bodies)
         return Encoded(*self._place(values, bodies), size)
 
     def _place(self, values: Sequence[T], bodies: list[bytes]) -> tuple[array[int], dict[int, list[bytes]]]:

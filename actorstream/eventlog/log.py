@@ -369,7 +369,7 @@ class EventLog(Generic[T]):
         size = 0
         turn = clock.monotonic() + _TURN_S
         while len(partitions) < _PIECE_RECORDS and size < _PIECE_BYTES:
-            values = list(islice(source, _SLICE))
+            values = list(islice(source, encoder.slice_for(_SLICE, _PIECE_BYTES)))
             if not values:
                 break
             encoded = encoder.encode(values, clock.now_us())

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from actorstream.state.lmdb_env import Env, Transaction
 
 FETCH_BYTES = 256 * 1024
-_FIRST_STEP = 16
 _LESS_THAN_HALF = 28
 """A row of half a page less so much is the longest that LMDB keeps in a page with others."""
 
@@ -135,24 +134,21 @@ class Segment:
             yield key, time_of(self.path, key, value_of(self.path, key, stored))
 
     def _values(self, txn: Transaction, partition: int, offset: int, count: int, end: int) -> list[bytes]:
-        """Read up to `count` values, about 256 KiB: without their keys, of which the last one proves all.
+        """Read up to `count` values, 256 KiB and the rest of the last: without keys, of which the last one proves all.
 
         A key that is not where it should be leaves a value under another offset, and the checksum tells.
         """
         values: list[bytes] = []
         size = 0
-        step = min(count, _FIRST_STEP)
         with txn.cursor() as cursor:
             if not cursor.set_key(record_key(partition, offset)):
                 raise self._gap(txn, partition, offset, end)
-            following = cursor.iternext(keys=False, values=True)
-            while True:
-                part = list(islice(following, step))
-                size += sum(map(len, part))
-                values += part
-                if len(values) == count or size >= FETCH_BYTES or len(part) < step:
+            # One by one: behind any number of small records may be as many of megabytes.
+            for value in islice(cursor.iternext(keys=False, values=True), count):
+                values.append(value)
+                size += len(value)
+                if size >= FETCH_BYTES:
                     break
-                step = min(count - len(values), max(1, (FETCH_BYTES - size) * len(values) // (size + 1)))
             if cursor.key() != record_key(partition, offset + len(values) - 1):
                 raise self._gap(txn, partition, offset, end)
         return values

@@ -89,8 +89,10 @@ class LogWriter(Generic[T]):
         """
         log, encoder = self._parts()
         now_us = log.world.clock.now_us()
-        for start in range(0, len(values), _SLICE):
-            part = values[start : start + _SLICE]
+        start = 0
+        while start < len(values):
+            part = values[start : start + encoder.slice_for(_SLICE, _PIECE_BYTES)]
+            start += len(part)
             frames = frames_of(encoder.encode(part, now_us))
             self._buffer.append(frames)
             self._buffered += len(frames)

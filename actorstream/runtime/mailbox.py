@@ -183,4 +183,7 @@ def estimate_bytes(values: Sequence[object]) -> int:
         size += sum(map(sys.getsizeof, record))
     elif isinstance(record, dict):
         size += sum(map(sys.getsizeof, record.values()))
+    elif fields := getattr(record, "__dataclass_fields__", None) or getattr(record, "__struct_fields__", None):
+        # Never through __dict__: asking for it makes one, for good.
+        size += sum([sys.getsizeof(getattr(record, field, None)) for field in fields])
     return size * len(values)

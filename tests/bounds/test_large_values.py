@@ -13,12 +13,15 @@ from actorstream import Context, EventLog, KeyedProcess, Pipeline, ValueState
 from actorstream.checkpoints.view import StoreView
 from actorstream.errors import RecordTooLargeError
 from actorstream.system.files import RealFiles
+from tests.bounds.processes import FILES_MAX, printed_by
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SIZE = 10_000_000
 MIB = 1 << 20
+VALUES_HELD = 42
+"""Some 26 are, as records, encoded, in pages that LMDB writes and in pieces on their way there."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,16 @@ async def test_10_mb_go_through_log_state_checkpoint_restart_and_sink(tmp_path: 
     assert 2 * SIZE < sum(layer.size for layer in manifest.layers) < 7 * SIZE
     assert view.verify(manifest) == []
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.verify
+@pytest.mark.timeout(300)
+def test_values_of_10_mb_take_memory_for_a_few_of_them_however_many_there_are(tmp_path: Path) -> None:
+    """48 records of 24 keys: reads, mailboxes, state and sinks each hold some. All of them were a gigabyte."""
+    said = printed_by("tests.bounds.large_values", tmp_path, 24)
+    assert said["right"] == 48, said
+    assert said["peak"] - said["before"] < VALUES_HELD * SIZE / MIB, said
+    assert said["files"] < FILES_MAX, said
 
 
 async def test_a_record_over_16_mib_is_refused_and_the_log_goes_on(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from actorstream.errors import DataLossError, StoreError
 from actorstream.eventlog import ledger
 from actorstream.eventlog.records import Read, encode_time, record_key
 from actorstream.eventlog.row import begin_row, segment_path
-from actorstream.eventlog.segment import End, Segment, open_newest
+from actorstream.eventlog.segment import FETCH_BYTES, End, Segment, open_newest
 from actorstream.eventlog.transaction import LogTransaction
 from actorstream.system.files import RealFiles
 
@@ -51,6 +51,21 @@ def test_the_index_of_times_goes_across_blocks(tmp_path: Path) -> None:
         assert segment.first_at(0, us) == us
     assert (segment.first_at(0, 10_000), segment.first_at(1, 6), segment.first_at(1, 10)) == (None, 3_000, None)
     assert segment.newest_us() == [9_999, 9]
+    segment.close()
+
+
+@pytest.mark.parametrize("small", [0, 1, 40])
+def test_a_fetch_ends_with_the_first_large_record_whatever_came_before(tmp_path: Path, small: int) -> None:
+    """Sixteen were taken before anybody looked at their size, or as many as are small: 160 MB of records of 10 MB."""
+    segment = new_segment(tmp_path)
+    bodies = [encode_time(us) + b"small" for us in range(small)] + [encode_time(0) + bytes(FETCH_BYTES)] * 8
+    with segment.env.transaction(write=True) as txn:
+        log_txn = LogTransaction(segment, txn)
+        log_txn.append(0, bodies)
+        log_txn.finish()
+    read = segment.fetch(0, 0, 100)
+    assert isinstance(read, Read)
+    assert len(read.payloads) == small + 1
     segment.close()
 
 

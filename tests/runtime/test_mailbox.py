@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 import pytest
 
 from actorstream.model.ids import ChannelIndex
@@ -210,6 +212,20 @@ async def test_waiter_that_is_cancelled_and_woken_at_once_is_cancelled() -> None
     wakeup.wake()
 
 
+@dataclass
+class Page:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlottedPage:
+    text: str
+
+
+class StructPage(msgspec.Struct):
+    text: str
+
+
 async def test_wake_without_a_waiter_is_not_remembered() -> None:
     """Whoever waits looks at the queue first: a remembered wake-up would only be a turn for nothing."""
     wakeup = Wakeup()
@@ -221,7 +237,17 @@ async def test_wake_without_a_waiter_is_not_remembered() -> None:
 
 @pytest.mark.parametrize(
     ("values", "least"),
-    [(["x" * 1000] * 3, 3_000), ([("x" * 1000, 1)] * 2, 2_000), ([{"a": "x" * 1000}], 1_000), ([1], 1)],
+    [
+        (["x" * 1000] * 3, 3_000),
+        ([("x" * 1000, 1)] * 2, 2_000),
+        ([{"a": "x" * 1000}], 1_000),
+        ([Page("x" * 1000)] * 2, 2_000),
+        ([SlottedPage("x" * 1000)] * 2, 2_000),
+        ([StructPage("x" * 1000)] * 2, 2_000),
+        ([1], 1),
+    ],
+    ids=lambda value: type(value[0]).__name__ if isinstance(value, list) else "",
 )
 def test_estimated_bytes_see_one_level_deep(values: list[object], least: int) -> None:
+    """What a dataclass holds was not seen: a lane took 60 records of 10 MB."""
     assert least < estimate_bytes(values) < 3 * least + 1_000
