@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# How long `make verify` goes on with the service under load, with each sweep of the simulation, and with fuzzing.
+# How long `make verify` goes on with the service under load, with seeds of the simulation, and with fuzzing.
 ENDURANCE_SECONDS ?= 600
 SIMULATION_SECONDS ?= 600
 FUZZ_SECONDS ?= 600

@@ -1,6 +1,8 @@
 """How long the simulation may go on: a few seeds by default, for as many seconds as somebody wants to give it.
 
-SIMULATION_SECONDS=3600 pytest tests/simulation      goes through all places for a crash, and through seeds until then
+SIMULATION_SECONDS=3600 pytest -n 2 tests/simulation      goes through all places for a crash, and an hour through seeds
+
+The seconds are those on the wall where two workers run: the suites share two workers' time.
 """
 
 from __future__ import annotations
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "0"))
+WORKERS = 2
+
+SHARES = {
+    "topologies": 0.7,
+    "topologies with zombies": 0.1,
+    "jobs": 0.4,
+    "zombies": 0.06,
+    "event time": 0.3,
+    "evolution": 0.44,
+}
+"""What each suite has of the time of one worker; together, that of all."""
 
 
 def stride(usual: int, in_time: int = 1) -> int:
@@ -21,9 +34,9 @@ def stride(usual: int, in_time: int = 1) -> int:
     return in_time if SECONDS else usual
 
 
-def seeds(usual: int, share: float) -> Iterator[int]:
-    """Give so many seeds, or new ones for the test's share of the time."""
-    end = time.monotonic() + SECONDS * share
+def seeds(usual: int, suite: str, among: int = 1) -> Iterator[int]:
+    """Give so many seeds, or new ones for the share of one of `among` tests of a suite."""
+    end = time.monotonic() + SECONDS * SHARES[suite] / among
     for seed in count():
         if seed >= usual and time.monotonic() >= end:
             return

@@ -21,7 +21,7 @@ def test_whatever_happens_to_a_random_topology_its_output_is_that_of_a_sequentia
     """Crash, power cut, disk fault, cancel, killed actor, raising function, lost notice, rescale, savepoint."""
     ends: Counter[str] = Counter()
     answers = checkpoints = 0
-    for seed in seeds(16, share=0.15):
+    for seed in seeds(16, "topologies"):
         running = SimulatedTopology(draw_topology(seed))
         story = running.run(running.draw(seed))
         ends.update("crashed" if each.crash else each.result or "gave up" for each in story.outcomes)
@@ -106,7 +106,7 @@ def test_any_notice_of_a_checkpoint_may_get_lost(swept: tuple[Topology, int, int
 def test_a_zombie_and_its_successor_give_what_one_of_them_would() -> None:
     """One takes the store over while the other goes on: attempt numbers decide, at the store and at the logs."""
     fenced = 0
-    for seed in seeds(8, share=0.05):
+    for seed in seeds(8, "topologies with zombies"):
         running = SimulatedTopology(draw_topology(seed, poison=False, tail="join"))
         sessions = (Session(1 + seed % 3, zombie=seed * 0.037 % 0.5), Session(2, power=True))
         story = running.run(replace(running.draw(seed), sessions=sessions))

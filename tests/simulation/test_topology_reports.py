@@ -16,7 +16,7 @@ from actorstream.runtime.source import SourceSubtask
 from actorstream.testing.session import BrokenPromiseError, Session
 from actorstream.testing.simulation_plan import Plan, parse
 from tests.simulation.__main__ import Report, try_one
-from tests.simulation.budget import SECONDS
+from tests.simulation.budget import SECONDS, SHARES, WORKERS
 from tests.simulation.topologies import Topology, draw_topology
 from tests.simulation.topology_running import SimulatedTopology
 from tests.simulation.topology_shrinking import made_smaller, told
@@ -112,6 +112,11 @@ def test_what_lies_behind_the_end_is_not_counted() -> None:
     behind = Session(kills=[(10**6, 3)], raises=[10**6], disconnects=[10**6], lost=[10**6], faults={10**6: errno.EIO})
     running = SimulatedTopology(draw_topology(2, shape="chain", tail="none", events=25, poison=False))
     assert not +running.run(Plan(2, sessions=(behind,))).figures.faults
+
+
+def test_the_suites_share_the_time_that_there_is() -> None:
+    """So many seconds of SIMULATION_SECONDS are so many on the wall."""
+    assert sum(SHARES.values()) == pytest.approx(WORKERS)
 
 
 def test_the_figures_can_be_read_by_programs() -> None:
