@@ -162,7 +162,9 @@ class SimulatedPipeline:
     def _machine(self) -> Iterator[tuple[SimulatedDisk, Surroundings]]:
         with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as root:
             self._pipeline.lay_out(root)
-            yield SimulatedDisk(root), Surroundings(root)
+            disk = SimulatedDisk(root)
+            yield disk, Surroundings(root)
+            disk.kill()  # a user's logs are open to the end of their process, which is here
 
     @staticmethod
     def _judge(outcome: Outcome[str], session: Session, gone_back: Sequence[str]) -> None:

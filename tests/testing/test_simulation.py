@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream import Context, EventLog, KeyedProcess, Pipeline, PlanError, ValueState
+from actorstream.state import lmdb_env
 from actorstream.testing import simulate
 from actorstream.testing.ledger import outside
 from actorstream.testing.session import Session
@@ -239,6 +240,12 @@ def test_a_log_is_read_from_a_copy(tmp_path: Path) -> None:
 
     simulate(build, seeds=6, reference=lambda: [number * 2 for number in range(30)]).check()
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_log_of_the_pipeline_is_closed_with_its_process() -> None:
+    """Nobody closes it in a program that ends; a simulation of hours would keep the files of all runs."""
+    simulate(totals(Total), seeds=2, crashes=0).check()
+    assert not lmdb_env._open_envs
 
 
 # ---- one seed is one run
