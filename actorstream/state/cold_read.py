@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 COLD_KEYS_MIN: Final = 32
 """As many are read faster one by one than by a thread."""
 
+BYTES_MAX: Final = 16 << 20
+"""Of encoded values, for one batch: it may be for 500 keys with 10 MB each."""
+_FIRST_KEYS: Final = 16
+_KEYS_AT_ONCE: Final = 64
 _LOOKED_AT_MOST = 10_000  # keys of a batch, one C call
 
 
@@ -96,19 +100,27 @@ class ColdRead:
     def read(self) -> None:
         """Fetch and decode the rows; blocking, for a thread.
 
-        What cannot be read or decoded here is left for the record that needs it, which says so.
+        What cannot be read or decoded here is left for the record that needs it, which says so. So is what is more than
+        `BYTES_MAX`, since nothing is evicted before the batch is handled.
         """
         if self._pinned is None:
             return
         entries = self._rows.entries
-        places = {key: entries.places(key) for key in self._keys}
-        values = self._pinned.get_many([place for each in places.values() for place in each])
         found: dict[object, object] = {}
-        for key, each in places.items():
-            if not each:
-                continue
-            with suppress(CodecError):
-                found[key] = entries.row_of(key, [values.get(entry) for _, entry in each])
+        size = done = 0
+        while done < len(self._keys) and size < BYTES_MAX:
+            # As many as fit if they are like those before, and not too many: large ones may follow small ones.
+            fit = (BYTES_MAX - size) * done // (size + 1) if done else _FIRST_KEYS
+            keys = self._keys[done : done + max(1, min(fit, _KEYS_AT_ONCE))]
+            done += len(keys)
+            places = {key: entries.places(key) for key in keys}
+            values = self._pinned.get_many([place for each in places.values() for place in each])
+            size += sum(map(len, values.values()))
+            for key, each in places.items():
+                if not each:
+                    continue
+                with suppress(CodecError):
+                    found[key] = entries.row_of(key, [values.get(entry) for _, entry in each])
         self._found = found
 
     def on_freeze(self) -> None:

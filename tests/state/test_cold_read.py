@@ -11,6 +11,7 @@ from actorstream.codec.values import codec_for
 from actorstream.errors import CodecError
 from actorstream.model.ids import StateNumber
 from actorstream.model.key_groups import KeyGroupRange
+from actorstream.state.cold_read import BYTES_MAX
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import StateColumn
 from actorstream.state.stack import LayerStack
@@ -244,3 +245,28 @@ def test_cold_read_of_a_state_with_a_waiting_generation_sees_memory_first(shelf:
     assert state.missing(KEYS) is None
     encode_all(generation)
     assert [read(state, key) for key in KEYS[78:82]] == [-1, -1, 80, 81]
+
+
+def test_large_rows_are_read_a_few_at_a_time(shelf: Shelf) -> None:
+    """A batch of 500 records for keys with 10 MB each took 5 GB, whatever the memory for state."""
+    text = StateColumn(StateNumber(1), "text", "value", codec_for(str))
+    state = state_over(columns=[text])
+    state.rows.live.update((key, "x" * 1_000_000 if n >= 40 else "small") for n, key in enumerate(KEYS))
+    shelf.checkpoint(state)
+    state = restored(state, [text])
+    fetch(state)
+    held = sum(len(row) for row in state.rows.clean.values() if isinstance(row, str))
+    assert BYTES_MAX <= held <= 3 * BYTES_MAX
+    assert [len(str(read(state, key))) for key in KEYS] == [5] * 40 + [1_000_000] * 60
+
+
+def test_all_small_rows_of_a_batch_are_read(shelf: Shelf) -> None:
+    """However many: their sizes are looked at in pieces."""
+    text = StateColumn(StateNumber(1), "text", "value", codec_for(str))
+    state = state_over(columns=[text])
+    keys = [f"key-{n}" for n in range(5_000)]
+    state.rows.live.update((key, key) for key in keys)
+    shelf.checkpoint(state)
+    state = restored(state, [text])
+    fetch(state, keys)
+    assert len(state.rows.clean) == 5_000
