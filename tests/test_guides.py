@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    Run = Callable[[str, Mapping[str, str]], subprocess.CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -56,7 +58,14 @@ def blocks_of(page: Path) -> Iterator[tuple[str, str, str]]:
         yield found[1], found[2], "\n" * text.count("\n", 0, found.start(2)) + found[2]
 
 
-def run_console(block: str) -> None:
+def run_in_shell(command: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run one command as a reader would, who waits a minute for it."""
+    return subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def run_console(block: str, run: Run = run_in_shell) -> None:
     """Run commands, and hold their output against what the page shows."""
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, shown = part.partition("\n")
@@ -66,9 +75,7 @@ def run_console(block: str) -> None:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": f".:{ROOT}",
         }
-        ran = subprocess.run(
-            ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        ran = run(command, environment)
         said = ran.stdout + ran.stderr
         assert ran.returncode == expected, f"{command}: status {ran.returncode}\n{said}"
         for line in filter(None, map(str.strip, shown.splitlines())):
