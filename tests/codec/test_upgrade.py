@@ -2,155 +2,55 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, make_dataclass
-from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
-from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, Union, get_args, get_origin
-from uuid import UUID
+from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 
-from actorstream.codec.evolution import AS_DECLARED, Evolution, KnownSchema, reader_of
+from actorstream.codec.evolution import AS_DECLARED, Evolution, reader_of
 from actorstream.codec.schema import Schema, schema_of
 from actorstream.codec.typed import codec_for
 from actorstream.codec.upgrade import upgrade
 from actorstream.codec.widening import DifferenceError
 from actorstream.errors import CodecError
-from tests.codec import strategies
 from tests.codec.domain import (
     Box,
     Color,
     Everything,
     Level,
     Order,
-    Packed,
     Point,
     Profile,
-    Reading,
     Refund,
     Shape,
     Tree,
 )
-from tests.codec.strategies import examples, same
+from tests.codec.strategies import same
 from tests.codec.test_typed import NOW, everything
-
-
-def record(name: str, fields: list[Any]) -> Any:
-    """Make a dataclass whose class name does not matter."""
-    return make_dataclass(name, fields)
-
-
-def stored(annotation: object, version: int = 1) -> KnownSchema:
-    """Give the schema of an annotation as it comes out of a manifest, which is JSON."""
-    schema = schema_of(annotation)
-    return KnownSchema(0, version, schema.fingerprint, json.loads(json.dumps(schema.shape)))
-
-
-class V1(NamedTuple):
-    a: int
-    b: str
-
-
-class V2(NamedTuple):
-    a: int
-    b: str
-    c: float = 0.0
-
-
-class Swapped(NamedTuple):
-    b: str
-    a: int
-
-
-class Between(NamedTuple):
-    a: int
-    x: int = 0
-    b: str = ""
-
-
-class MoreColors(Enum):
-    RED = "r"
-    BLUE = "b"
-    GREEN = "g"
-
-
-class MoreShapes(Enum):
-    LINE = (0, 1)
-    POINT = (0, 0)
-    CURVE = (1, 1)
-
-
-class Loose(TypedDict, total=False):
-    name: str
-    size: int
-
-
-class Aged(TypedDict):
-    title: str
-    age: NotRequired[int]
-
-
-class Whole(TypedDict):
-    name: str
-    age: int
-
-
-@dataclass
-class OrderV2:
-    """`Order` with a field added, one removed, the rest in another order."""
-
-    amount: float
-    id: str
-    currency: str = "EUR"
-
-
-@dataclass
-class Priced:
-    """`Order` with `amount` under another name."""
-
-    id: str
-    price: float
-    count: int = 1
-
-
-@dataclass
-class Branch:
-    """`Tree` with a wider value, a renamed field, and another name."""
-
-    value: float
-    below: list[Branch] = field(default_factory=list)
-    note: Order | Refund | Point | None = None
-
-
-@dataclass
-class Branches:
-    """`Tree` under another name, with nothing else changed."""
-
-    value: int
-    children: list[Branches] = field(default_factory=list)
-    note: Order | Refund | None = None
-
-
-@dataclass
-class Refunded:
-    """`Refund` under another name, with a field more."""
-
-    id: str
-    at: datetime
-    reason: str | None = None
-    by: str = "nobody"
-
+from tests.codec.versions import (
+    V1,
+    V2,
+    Aged,
+    Between,
+    Branch,
+    Branches,
+    Loose,
+    MoreColors,
+    MoreShapes,
+    OrderV2,
+    Priced,
+    Refunded,
+    Swapped,
+    Whole,
+    record,
+    stored,
+)
 
 A = record("A", [("x", int)])
 Defaulted = record("A", [("x", int, 0)])
 B = record("B", [("x", int)])
 Outer = record("Outer", [("inner", Order), ("amount", int)])
 OuterNow = record("Outer", [("inner", Priced), ("price", int)])
-
 AS_THEY_ARE: list[tuple[object, object, object, object]] = [
     (Order, OrderV2, Order("a", 1.0), OrderV2(1.0, "a", "EUR")),
     (A, B, A(1), B(1)),
@@ -349,131 +249,3 @@ def test_bytes_older_than_their_schema_are_read_through_a_step() -> None:
         read(b"\x91\x01")
     with pytest.raises(CodecError, match="not what their schema says"):
         read(b"\xc1")
-
-
-PROPERTIES: list[tuple[object, object, dict[str, str], st.SearchStrategy[Any]]] = [
-    (dict[str, tuple[int, Order]], dict[str, tuple[float, Priced]], {"amount": "price"},
-     st.dictionaries(st.text(), st.tuples(st.integers(-(2**53), 2**53), strategies.orders), max_size=3)),
-    (list[Order | Refund | None], tuple[Order | Refunded | None, ...], {"Refund": "Refunded"},
-     st.lists(st.none() | strategies.orders | strategies.refunds, max_size=3)),
-    (Reading, Packed | Reading, {}, st.builds(Reading, st.text(), strategies.floats)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("old", "new", "rename", "values"), PROPERTIES, ids=lambda v: str(v)[:30])
-def test_reading_through_steps_gives_what_building_anew_gives(
-    old: object, new: object, rename: dict[str, str], values: st.SearchStrategy[Any]
-) -> None:
-    """Any value: the fields that have a name in both types hold the same."""
-    writer, read = codec_for(old), reader_of(stored(old), codec_for(new), Evolution(rename=rename))
-
-    @examples(40)
-    @given(values)
-    def holds(value: object) -> None:
-        assert flat(read(writer.encode(value)), rename) == flat(value, rename)
-
-    def flat(value: Any, rename: dict[str, str]) -> object:
-        if isinstance(value, dict):
-            return {key: flat(item, rename) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [flat(item, rename) for item in value]
-        if hasattr(value, "__dataclass_fields__"):
-            return {rename.get(n, n): getattr(value, n) for n in value.__dataclass_fields__ if n != "by"}
-        return value
-
-    holds()
-
-
-OF_LEAVES: dict[Any, st.SearchStrategy[Any]] = {
-    int: strategies.int64s, float: strategies.floats, bool: st.booleans(), str: st.text(), bytes: st.binary(),
-    Decimal: st.decimals(allow_nan=False), datetime: strategies.instants, date: st.dates(), UUID: st.uuids(),
-    **{kind: st.sampled_from(kind) for kind in (Color, Level, Shape, MoreColors, MoreShapes)},
-    Literal["r"]: st.just("r"), Literal["r", "b"]: st.sampled_from(["r", "b"]),
-    Literal["r", True]: st.sampled_from(["r", True]), object: strategies.values, type(None): st.none(),
-    Order: strategies.orders, OrderV2: st.builds(OrderV2, strategies.floats, st.text(), st.text()),
-    Priced: st.builds(Priced, st.text(), strategies.floats), Refund: strategies.refunds,
-    Refunded: st.builds(Refunded, st.text(), strategies.instants),
-    Point: st.builds(Point, strategies.int64s, strategies.int64s), V1: st.builds(V1, strategies.int64s, st.text()),
-    V2: st.builds(V2, strategies.int64s, st.text(), strategies.floats),
-    Swapped: st.builds(Swapped, st.text(), strategies.int64s),
-    Reading: st.builds(Reading, st.text(), strategies.floats),
-    Profile: st.builds(dict, name=st.text()) | st.builds(dict, name=st.text(), age=strategies.int64s),
-    Loose: st.just({}) | st.builds(dict, size=strategies.int64s),
-}  # fmt: skip
-LEAVES = [leaf for leaf in OF_LEAVES if leaf is not type(None)]
-RENAMES = {"amount": "price", "Refund": "Refunded", "a": "b"}
-
-
-def of(origin: Any, *arguments: Any) -> Any:
-    """Give `origin[arguments]`."""
-    return origin[arguments if len(arguments) > 1 else arguments[0]]
-
-
-def around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Give annotations with others inside."""
-    keys = st.sampled_from([str, int, Color, datetime, Point, tuple[int, str]])
-    hashable = st.sampled_from([int, str, Color, Point, Order])
-    return st.one_of(
-        st.builds(of, st.sampled_from([list, Box]), inner),
-        st.builds(of, st.just(tuple), inner, st.just(...)),
-        st.builds(of, st.sampled_from([tuple, Union]), inner, inner),
-        st.builds(of, st.just(dict), keys, inner),
-        st.builds(of, st.just(Union), inner, st.none()),
-        st.builds(of, st.sampled_from([set, frozenset]), hashable),
-    )
-
-
-types: st.SearchStrategy[Any] = st.recursive(st.sampled_from(LEAVES), around, max_leaves=3)
-
-
-def values_of(annotation: Any) -> st.SearchStrategy[Any]:
-    """Give values of an annotation made by `types`."""
-    if annotation in OF_LEAVES:
-        return OF_LEAVES[annotation]
-    origin, inner = get_origin(annotation), [values_of(each) for each in get_args(annotation) if each is not Ellipsis]
-    if origin is dict:
-        return st.dictionaries(*inner, max_size=2)
-    if origin is Box:
-        return st.builds(Box, *inner)
-    if origin is tuple and Ellipsis not in get_args(annotation):
-        return st.tuples(*inner)
-    if origin is Union:
-        return st.one_of(*inner)
-    return st.lists(inner[0], max_size=2).map(origin)
-
-
-def codec_or_none(annotation: Any) -> Any:
-    """Give the codec; None where such values cannot be kept."""
-    try:
-        return codec_for(annotation)
-    except CodecError:
-        return None
-
-
-def test_whatever_is_not_refused_is_read_t34() -> None:
-    """Any two types: the verdict at the start holds for every value, and what is read is of the new type."""
-    verdicts = {"read": 0, "refused": 0}
-
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def holds(data: st.DataObject) -> None:
-        old = data.draw(types)
-        new = data.draw(types | st.sampled_from(LEAVES) | around(st.just(old)) | st.just(old))
-        writer, codec = codec_or_none(old), codec_or_none(new)
-        assume(writer is not None and codec is not None)
-        try:
-            read = reader_of(stored(old), codec, Evolution(rename=RENAMES))
-        except DifferenceError:
-            verdicts["refused"] += 1
-            return
-        value = data.draw(values_of(old))
-        try:
-            found = read(writer.encode(value))
-        except CodecError as error:
-            assert "no float holds" in str(error)  # noqa: PT017  (most raise nothing)
-            return
-        codec.encode(found)
-        verdicts["read"] += 1
-
-    holds()
-    assert min(verdicts.values()) > 20

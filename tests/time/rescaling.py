@@ -9,15 +9,14 @@ key group, which is told what the owner of its key group is told. Of each key th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from actorstream import TTL, Context, KeyedProcess, MapState, Pipeline, Timer, ValueState
-from actorstream.codec.ordered_keys import encode_key
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import ProcessSpec, TimedSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import OperatorNumber, StateNumber, SubtaskId
-from actorstream.model.key_groups import KeyGroupRange, key_group_of, owner_of, range_of
+from actorstream.model.key_groups import KeyGroupRange, owner_of, range_of
 from actorstream.model.signals import Watermark
 from actorstream.model.times import TIME_MAX
 from actorstream.operators.changes import Change
@@ -54,9 +53,8 @@ if TYPE_CHECKING:
     from actorstream.state.stack import Run
     from tests.state.rig import Shelf
     from tests.time.driving import Case
+from tests.time.rescaling_steps import GROUPS, Passed, Records, Rescale, Step, Told, group_of
 
-GROUPS = 8
-KEYS = "abcdefgh"
 SECOND = 1_000_000
 
 
@@ -89,39 +87,6 @@ MOVED: dict[str, Case] = {
     "broadcast, two inputs": ruled,
 }
 """What is not keyed has one subtask, whatever the parallelism."""
-
-
-class Records(NamedTuple):
-    """Records come, each on its side."""
-
-    events: list[tuple[int, Event]]
-
-
-class Told(NamedTuple):
-    """The owner of a key group is told a watermark."""
-
-    group: int
-    watermark: int
-
-
-class Passed(NamedTuple):
-    """Time passes by the clock."""
-
-    seconds: int
-
-
-class Rescale(NamedTuple):
-    """A checkpoint is taken, and another parallelism goes on. `undone`: in the midst of what is due."""
-
-    parallelism: int
-    undone: bool
-
-
-Step: TypeAlias = "Records | Told | Passed | Rescale"
-
-
-def group_of(event: Event) -> int:
-    return key_group_of(encode_key(event.key), GROUPS)
 
 
 class Given(NamedTuple):
@@ -376,30 +341,3 @@ async def run(case: str, steps: Iterable[Step], first: int, shelf: Shelf, random
     for each_run in (moved, still):
         await each_run.end()
     return moved, still
-
-
-def steps_of(random: Random, sides: int) -> list[Step]:
-    """Draw what happens: records out of order, some late, subtasks that drift apart, and rescales."""
-    steps: list[Step] = []
-    front = number = 0
-    for _ in range(random.randint(4, 24)):
-        match random.choice(("records", "records", "told", "told", "told", "clock", "rescale")):
-            case "records":
-                events = []
-                for _ in range(random.randint(1, 8)):
-                    at = max(0, front + random.choice((-25, -9, -4, -2, -1, 0, 0, 1, 2, 5)))
-                    front = max(front, at)
-                    event = Event(random.choice(KEYS), random.randint(0, 11), at, number)
-                    events.append((random.randrange(sides), event))
-                    number += 1
-                steps.append(Records(events))
-            case "told":
-                steps.append(Told(random.randrange(GROUPS), max(0, front + random.randint(-30, 4))))
-            case "clock":
-                steps.append(Passed(random.randint(1, 5)))
-            case _:
-                # Some have come far ahead, and not done yet what that makes due.
-                ahead = random.sample(range(GROUPS), random.randint(0, 3))
-                steps += [Told(group, max(0, front + random.randint(-6, 8))) for group in ahead]
-                steps.append(Rescale(random.choice((1, 2, 3, 5, 8)), undone=random.random() < 0.7))
-    return steps

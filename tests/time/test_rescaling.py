@@ -25,7 +25,8 @@ from tests.firing import fired_at_once
 from tests.state.rig import Shelf
 from tests.time import rescaling
 from tests.time.driving import Event
-from tests.time.rescaling import MOVED, Given, run, steps_of
+from tests.time.rescaling import MOVED, Given, run
+from tests.time.rescaling_steps import steps_of
 
 if TYPE_CHECKING:
     from actorstream.checkpoints.manifest import FloorRun
