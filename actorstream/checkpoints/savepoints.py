@@ -39,6 +39,9 @@ WRITING = "writing"
 """Instead of `<n>.making` where one is made without a job (evolve/savepoint_draft.py)."""
 SORTING = "sorting"
 """Beside `WRITING`: a folder of files that are of no use afterwards."""
+IMPORTING = "importing"
+"""Instead of that where one is unpacked (checkpoints/unpacking.py)."""
+_PARTS = frozenset({MANIFEST, LAYERS, f"{LAYERS}.verified", SORTING, IMPORTING})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAKING = re.compile(r"([1-9][0-9]{0,17})\.making")
 _NOT_LINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -250,16 +253,29 @@ def delete_savepoint(files: FileSystem, folder: str) -> None:
         StoreError: It is none, or the disk refuses: then the rest goes when this is called again.
     """
     with disk_errors(folder, "deleting"):
-        names = files.list_dir(folder)
-        if MANIFEST in names and find_snapshot(files, folder).layers != join(folder, LAYERS):
-            raise StoreError(f"{folder} is a checkpoint, which its job deletes when it is time: nothing was deleted")
-        if names and not {MANIFEST, LAYERS}.intersection(names) and not any(map(_is_mark, names)):
-            raise StoreError(f"{folder} is no savepoint: nothing was deleted")
+        _refuse_others(files, folder)
         files.unlink(join(folder, MANIFEST))
         # Were it to come back after a power cut, it would list layers that have gone.
         files.sync_dir(folder)
         _remove(files, folder)
         files.sync_dir(dirname(folder))
+
+
+def _refuse_others(files: FileSystem, folder: str) -> None:
+    """Refuse a folder that is no savepoint, whole or half, or holds more: a checkpoint, a job's whole store."""
+    if not files.exists(folder):
+        raise StoreError(f"{folder} is not there: nothing was deleted")
+    names = files.list_dir(folder)
+    if MANIFEST in names and find_snapshot(files, folder).layers != join(folder, LAYERS):
+        raise StoreError(f"{folder} is a checkpoint, which its job deletes when it is time: nothing was deleted")
+    strange = next((name for name in names if not _is_part(name)), None)
+    if strange is not None:
+        raise StoreError(f"{folder} is no savepoint, or holds more: {strange!r} is no part of one; nothing was deleted")
+
+
+def _is_part(name: str) -> bool:
+    """Tell whether a name in a savepoint's folder is one that a savepoint has, or may have while it is made."""
+    return name in _PARTS or _is_mark(name) or (name.startswith(f"{MANIFEST}.") and name.endswith(".draft"))
 
 
 def names_of_savepoints(files: FileSystem, root: str) -> list[str]:

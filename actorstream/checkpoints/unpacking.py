@@ -32,7 +32,7 @@ from actorstream.checkpoints.archive_member import BLOCK_BYTES, END, head, paddi
 from actorstream.checkpoints.archive_stream import ArchiveReader
 from actorstream.checkpoints.manifest import Manifest, attempt_of, unseal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
-from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
+from actorstream.checkpoints.savepoints import IMPORTING, LAYERS, MANIFEST
 from actorstream.errors import StoreError, StoreInUseError
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.manifest import LayerEntry
     from actorstream.model.world import FileSystem
 
-IMPORTING = "importing"
 _DRAFT = f"{MANIFEST}.draft"
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from actorstream.checkpoints.archive import export_savepoint
 from actorstream.checkpoints.put import PutUnknownError
-from actorstream.checkpoints.savepoints import MANIFEST
-from actorstream.checkpoints.unpacking import IMPORTING, import_savepoint
+from actorstream.checkpoints.savepoints import IMPORTING, MANIFEST
+from actorstream.checkpoints.unpacking import import_savepoint
 from actorstream.errors import StoreError
 from actorstream.system.files import RealFiles
 from actorstream.testing.disk import SimulatedDisk, temporary_disk

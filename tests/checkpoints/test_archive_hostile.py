@@ -22,8 +22,7 @@ from actorstream.checkpoints.archive import member_path
 from actorstream.checkpoints.archive_member import BLOCK_BYTES, END, head, padding
 from actorstream.checkpoints.archive_stream import _zstd
 from actorstream.checkpoints.manifest import LayerEntry, unseal
-from actorstream.checkpoints.savepoints import MANIFEST
-from actorstream.checkpoints.unpacking import IMPORTING
+from actorstream.checkpoints.savepoints import IMPORTING, MANIFEST
 from actorstream.errors import StoreError
 from actorstream.model.ids import LayerName
 from tests.checkpoints.savepoints import MIB, compressed, contents, names, tar_of, unpack

@@ -267,7 +267,7 @@ def test_what_is_no_savepoint_is_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.png").write_bytes(b"")
 
-    with pytest.raises(StoreError, match="is no savepoint: nothing was deleted"):
+    with pytest.raises(StoreError, match=r"is no savepoint.*nothing was deleted"):
         delete_savepoint(RealFiles(), str(tmp_path / "photos"))
     assert (tmp_path / "photos" / "one.png").exists()
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream.checkpoints.savepoints import LAYERS, MANIFEST
-from actorstream.checkpoints.unpacking import IMPORTING, ArchiveLimits, import_savepoint
+from actorstream.checkpoints.savepoints import IMPORTING, LAYERS, MANIFEST
+from actorstream.checkpoints.unpacking import ArchiveLimits, import_savepoint
 from actorstream.errors import StoreError, StoreInUseError
 from actorstream.system.files import RealFiles
 from tests.checkpoints.savepoints import FILES, contents, names, unpack

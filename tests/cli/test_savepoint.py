@@ -101,6 +101,18 @@ def test_a_checkpoint_is_not_deleted_as_a_savepoint(at_work: Shell) -> None:
     assert consumers(shell.folder) == ["words"]
 
 
+@pytest.mark.parametrize("folder", ["store", "store/words", "store/words/layers", "store/words/attempts", "words"])
+def test_nothing_else_is_deleted_as_a_savepoint(at_work: Shell, folder: str) -> None:
+    """A job's own folder has layers too: it lost them, and its id."""
+    shell = at_work
+    before = sorted(path.relative_to(shell.folder) for path in shell.folder.rglob("*"))
+    refused = shell("savepoint", "delete", folder)
+    assert refused.status == 1
+    assert "nothing was deleted" in refused.err
+    assert sorted(path.relative_to(shell.folder) for path in shell.folder.rglob("*")) == before
+    assert "is not there" in shell("savepoint", "delete", "elsewhere").err
+
+
 def test_export_and_import_take_a_job_to_another_place(at_work: Shell) -> None:
     """Its store goes; what it has counted goes along; the output goes on without a gap or a repeat."""
     shell = at_work
