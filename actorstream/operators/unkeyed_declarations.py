@@ -39,6 +39,10 @@ class UnkeyedDeclaration(Declaration):
             f"{where} was used before its operator was made: use it in open, in a handler or in close, not in __init__"
         )
 
+    def __set__(self, obj: object, value: Never) -> None:
+        """Refuse: there is nothing to write to."""
+        raise self.refuse(type(obj))
+
 
 class BroadcastState(UnkeyedDeclaration, Generic[S, V]):
     """The same in every subtask; read-only except through `BroadcastContext.writable`.
@@ -65,10 +69,6 @@ class BroadcastState(UnkeyedDeclaration, Generic[S, V]):
         if obj is None:
             return self
         raise self.refuse(owner)
-
-    def __set__(self, obj: Keyed[Any], value: Never) -> None:
-        """Refuse: there is nothing to write to."""
-        raise self.refuse(type(obj))
 
 
 class OperatorListState(UnkeyedDeclaration, Generic[V]):
@@ -97,7 +97,3 @@ class OperatorListState(UnkeyedDeclaration, Generic[V]):
         if obj is None:
             return self
         raise self.refuse(owner)
-
-    def __set__(self, obj: object, value: Never) -> None:
-        """Refuse: there is nothing to write to."""
-        raise self.refuse(type(obj))

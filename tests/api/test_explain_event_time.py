@@ -26,6 +26,14 @@ def per_minute(stream: Stream[Timed]) -> None:
     stream.key_by(key).window(Tumbling(60)).count(name="per-minute")
 
 
+def orders_and_payments(
+    pipeline: Pipeline, orders: list[Timed], payments: list[Timed]
+) -> tuple[Stream[Timed], Stream[Timed]]:
+    first = timed(pipeline.source(orders, name="orders"), idle_timeout=None, name="order-times")
+    second = timed(pipeline.source(payments, name="payments"), idle_timeout=None, name="payment-times")
+    return first, second
+
+
 async def test_window_that_closes_at_a_time_not_reached_says_when_and_who_holds_it() -> None:
     pipeline, source = Pipeline("p"), nothing()
     per_minute(timed(pipeline.source(source, name="orders"), idle_timeout=None, out_of_orderness=5))
@@ -102,8 +110,7 @@ async def test_split_that_never_had_a_record_is_named() -> None:
 
 async def test_one_input_of_a_union_behind_is_named_with_split_and_last_record() -> None:
     pipeline, orders, payments = Pipeline("p"), nothing(), nothing()
-    first = timed(pipeline.source(orders, name="orders"), idle_timeout=None, name="order-times")
-    second = timed(pipeline.source(payments, name="payments"), idle_timeout=None, name="payment-times")
+    first, second = orders_and_payments(pipeline, orders, payments)
     per_minute(first.union(second))
     async with harness(pipeline, splits=2) as h:
         for split in (0, 1):
@@ -117,8 +124,7 @@ async def test_one_input_of_a_union_behind_is_named_with_split_and_last_record()
 
 async def test_one_input_of_a_join_behind_is_named() -> None:
     pipeline, orders, payments = Pipeline("p"), nothing(), nothing()
-    first = timed(pipeline.source(orders, name="orders"), idle_timeout=None, name="order-times")
-    second = timed(pipeline.source(payments, name="payments"), idle_timeout=None, name="payment-times")
+    first, second = orders_and_payments(pipeline, orders, payments)
     first.key_by(key).interval_join(second.key_by(key), before=0, after=60, name="paid")
     async with harness(pipeline) as h:
         await h.send(payments, ("a", 10.0))
@@ -131,8 +137,7 @@ async def test_one_input_of_a_join_behind_is_named() -> None:
 async def test_what_an_outer_join_holds_back_on_purpose_is_not_called_late() -> None:
     """Its lonely rows come behind the watermark, so what it tells is less than what it knows."""
     pipeline, orders, payments = Pipeline("p"), nothing(), nothing()
-    first = timed(pipeline.source(orders, name="orders"), idle_timeout=None, name="order-times")
-    second = timed(pipeline.source(payments, name="payments"), idle_timeout=None, name="payment-times")
+    first, second = orders_and_payments(pipeline, orders, payments)
     pairs = first.key_by(key).interval_join(second.key_by(key), before=20, after=20, how="left", name="paid")
     pairs.key_by(lambda pair: pair[0]).window(Tumbling(60)).count(name="per-minute")
     async with harness(pipeline) as h:

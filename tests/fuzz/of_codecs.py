@@ -136,37 +136,13 @@ CODECS = [
         [encode_item(item)[1:2] + encode_item(item)[10:] for item in ITEMS],
         lambda content: _framed(content[0] if content else 0, content[1:]),
     ),
-    Decoder(
-        "self-describing values", reading(SELF_DESCRIBING.decode), [SELF_DESCRIBING.encode(each) for each in VALUES]
-    ),
-    Decoder(
-        "values of classes that are not loaded",
-        reading(decode_unloaded),
-        [SELF_DESCRIBING.encode(each) for each in VALUES],
-    ),
+    Decoder("self-describing values", reading(SELF_DESCRIBING.decode), VALUE_BYTES),
+    Decoder("values of classes that are not loaded", reading(decode_unloaded), VALUE_BYTES),
     Decoder("ordered keys", reading(decode_key), [encode_key(each) for each in KEYS]),
     Decoder("keys among other bytes", lambda data: decode_key_at(data, 2), [b"--" + encode_key(each) for each in KEYS]),
     Decoder("runs of entries", decode_run, [encode_run([]), encode_run([(b"a", b"b")] * 3)]),
-    Decoder(
-        "typed values",
-        _typed,
-        [
-            bytes((number,)) + codec_for(each).encode(value)
-            for number, (each, values) in enumerate(TYPED)
-            for value in values
-        ],
-        examples=150,
-    ),
-    Decoder(
-        "plain values",
-        _plain,
-        [
-            bytes((number,)) + codec_for(each).encode(value)
-            for number, (each, values) in enumerate(TYPED)
-            for value in values
-        ],
-        examples=150,
-    ),
+    Decoder("typed values", _typed, TYPED_BYTES, examples=150),
+    Decoder("plain values", _plain, TYPED_BYTES, examples=150),
     Decoder(
         "values of several schemas",
         _evolved,
