@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from actorstream import EventLog, Pipeline
@@ -21,9 +21,12 @@ from actorstream.eventlog import reading
 from actorstream.evolve import ReplayProgress, content_digest, replay
 from actorstream.runtime import chain_runner, replay_order, replay_source
 from tests.firing import fired_at_once
-from tests.time.cases import CASES
+from tests.time.cases import CASES, Reminders, key_of
 from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Event
 from tests.time.ruled import ruled
+
+if TYPE_CHECKING:
+    from actorstream import Stream
 
 EPOCH = 1_700_000_000
 REPLAY = import_module("actorstream.evolve.replay")
@@ -57,7 +60,24 @@ MANNERS = (
     Manner(fetch=100, piece=512, fired=3),
 )
 
-REPLAYED = {**CASES, "broadcast, two inputs": ruled}
+
+def _two_ways(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+    """What one source gives comes to one actor by two lanes, one of them the longer way; every third record twice."""
+    long = left.map(lambda event: event, name="the-long-way", new_chain=True).key_by(key_of)
+    short = left.filter(lambda event: event.value % 3 == 0).map(_again).key_by(key_of)
+    right.map(lambda event: event.number)
+    return {"results": long.union(short).process(Reminders)}
+
+
+def _again(event: Event) -> Event:
+    return event._replace(number=1_000 + event.number)
+
+
+REPLAYED = {
+    **CASES,
+    "broadcast, two inputs": ruled,
+    "timers by two ways": _two_ways,
+}
 
 
 def arrived(event: Event) -> float:

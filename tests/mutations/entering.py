@@ -95,6 +95,10 @@ class Area:
         """Look for it in random topologies, until this very oracle breaks; the rest is not left to chance."""
         return self.enter(name, hunting.in_topologies(oracle, plan or {}, fixed), oracle)
 
+    def in_replays(self, name: str, case: str, **manner: object) -> Callable[[Patches], Patches]:
+        """Look for it in replays of a case of tests/evolve/replays.py; `manner` is how one is run."""
+        return self.enter(name, hunting.in_replays(case, manner))
+
     def in_state(self, name: str, machine: type[Handling]) -> Callable[[Patches], Patches]:
         """Look for it with a machine of state."""
         return self.enter(name, hunting.in_state(machine))

@@ -3,6 +3,7 @@
     in_jobs         keyed jobs, with crashes, power cuts, stops      cuts of checkpoints, output against models
     in_time         jobs of event time                               output against that of an undisturbed run
     in_topologies   random topologies by the public simulation       a named oracle
+    in_replays      a pipeline over recorded logs, replayed          the bytes of a replay without the bug
     in_state        the machines of tests/state                      every reading against a plain dict
 
 A hunt ends with the first thing that is broken. A run is made with the bug put in anew for each process of it.
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +26,11 @@ from hypothesis import Phase
 from hypothesis import seed as seeded
 
 from actorstream.errors import ActorstreamError
+from actorstream.testing.disk import temporary_disk
+from actorstream.testing.loop import DeadlockError, StepLimitError
+from actorstream.testing.run import run_simulated
 from actorstream.testing.session import BrokenPromiseError, Session
+from tests.evolve.replays import Manner, record, replay_in
 from tests.simulation.evolution import run_evolution
 from tests.simulation.running import Plan, draw, run_plan
 from tests.simulation.time_running import draw_time, run_time_plan
@@ -35,6 +42,7 @@ from tests.state.machines import run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from actorstream.testing.run import Outcome
     from tests.simulation.evolution_plans import Evolution
     from tests.state.handling import Handling
 
@@ -98,8 +106,8 @@ def refuse_accident(broken: BaseException) -> None:
             raise AssertionError(f"the mutant does not fit the code any more: {error!r}") from broken
 
 
-_ENDS = (CancelledError, anyio.WouldBlock, anyio.EndOfStream)
-"""What ends a task, and is not of interest."""
+_ENDS = (CancelledError, anyio.WouldBlock, anyio.EndOfStream, DeadlockError, StepLimitError)
+"""What ends a task, or says that nothing goes on: no accident."""
 
 
 def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -150,6 +158,36 @@ def in_topologies(oracle: str, plan: Mapping[str, Any], fixed: Mapping[str, obje
         running.run(replace(running.draw(seed), **plan))
 
     return by_seeds(run_seed, oracle)
+
+
+def in_replays(case: str, manner: Mapping[str, Any]) -> Hunt:
+    """Hunt in replays; see `Area.in_replays`."""
+
+    def run_seed(seed: int, apply: Apply) -> None:
+        outcome = _replay(case, Manner(**{"checkpoint": 0.02, **manner}), seed, apply)
+        if outcome.error is not None:
+            raise BrokenPromiseError("progress", "the replay failed") from outcome.error
+        if outcome.value() != _right_replay(case):
+            raise BrokenPromiseError("same bytes", f"{outcome.value()}, it must be {_right_replay(case)}")
+
+    return by_seeds(run_seed)
+
+
+@lru_cache
+def _right_replay(case: str) -> Mapping[str, str]:
+    return _replay(case, Manner(), 0, nullcontext).value()
+
+
+def _replay(case: str, manner: Manner, seed: int, apply: Apply) -> Outcome[dict[str, str]]:
+    with temporary_disk() as disk:
+        root = Path(disk.root)
+
+        async def main() -> dict[str, str]:
+            await record(root, seed=4, count=60)
+            with apply():
+                return await replay_in(manner, root, case, root / "into")
+
+        return run_simulated(main, seed=seed, disk=disk, step_cost=0.0001)
 
 
 def in_state(machine: type[Handling]) -> Hunt:

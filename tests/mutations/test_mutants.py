@@ -36,7 +36,9 @@ REQUIRED = {
     "windows",
     "timers",
     "watermarks",
+    "joins",
     "rescale",
+    "replay",
     "log",
 }
 LEAST = 2
