@@ -67,7 +67,7 @@ def _ties() -> Sequence[AbstractContextManager[object]]:
     def heads(self: ReplayOrder) -> Any:
         found = real(self)
         for head in found:
-            head.rank = tuple(-place for place in head.rank)
+            head.rank = -head.rank[0], -head.rank[1]
         return found
 
     return [patch.object(ReplayOrder, "_heads", heads)]
