@@ -150,7 +150,7 @@ class Run:
         if kind is not None and root.cancelled():
             return
         failure = self._supervisor.failure
-        if self._take_back() > 0:
+        if self._take_back() > 0 or _is_others_cancellation(error):
             return
         if failure is not None and error is not failure:
             raise failure
@@ -263,6 +263,12 @@ class Run:
                 "begins from (restore=...)"
             )
         return None
+
+
+def _is_others_cancellation(error: BaseException | None) -> bool:
+    """Tell whether a block is left because others have cancelled the task: no failure takes the place of that."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def _path_of(restore: Savepoint | StrPath | int | None) -> str | None:

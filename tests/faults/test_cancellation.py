@@ -134,6 +134,29 @@ async def test_a_host_that_is_cancelled_while_layers_are_opened_leaves_none_open
     assert len(list((tmp_path / "store" / "sums" / "layers").glob("*.lmdb"))) > 0, "there was one to open"
 
 
+async def test_a_host_that_is_cancelled_as_it_is_told_of_a_failure_is_cancelled(tmp_path: Path) -> None:
+    """Seeds 0, 1 and 3 of `fail_inside`: JobFailed came out, and the cancellation was lost."""
+    rig = Rig(str(tmp_path))
+    await rig.append_up_to(len(NUMBERS))
+    run, up = rig.run(), asyncio.Event()
+
+    async def host() -> None:
+        async with run as job:
+            up.set()
+            await rig.source.append(-1)
+            await job.wait()
+
+    async def canceller() -> None:
+        await up.wait()
+        await run._supervisor.ended.wait()  # before the host, which the same end has woken
+        task.cancel()
+
+    task = asyncio.get_running_loop().create_task(host())
+    await asyncio.gather(canceller(), task, return_exceptions=True)
+    assert task.cancelled()
+    await rig.close()
+
+
 async def test_whoever_is_cancelled_again_and_again_still_waits_for_the_end_of_the_job(tmp_path: Path) -> None:
     rig = Rig(str(tmp_path))
     await rig.append_up_to(len(NUMBERS))
