@@ -173,6 +173,22 @@ class Writable(MutableMapping[Any, Any]):
         del self.encoded[key]
         self._touched[key] = None
 
+    def clear(self) -> None:
+        """Remove all entries; one after the other from the front, as a mapping does it, takes n² steps of a dict."""
+        self._check_open()
+        self._touched.update(dict.fromkeys(self.encoded))
+        self.encoded.clear()
+        dict.clear(self._view)
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove the last entry, in order, and give it; KeyError if there is none."""
+        self._check_open()
+        self._view.items()  # which brings them into order
+        key, value = dict.popitem(self._view)
+        del self.encoded[key]
+        self._touched[key] = None
+        return key, value
+
     def setdefault(self, key: object, default: object = None) -> Any:  # noqa: ANN401
         """Give an entry's value, which is `default`, copied if it is mutable, where there was none."""
         if key not in self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from actorstream import (
     OutputTag,
 )
 from actorstream.errors import CodecError, MissingTimestampError, StateAccessError
+from actorstream.operators.broadcast_view import BroadcastView, Writable
 from actorstream.testing.harness import harness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
-from tests.operators.broadcasting import Job
+from tests.operators.broadcasting import Job, Scores
 
 
 async def test_all_subtasks_have_what_is_broadcast() -> None:
@@ -60,6 +62,57 @@ async def test_a_mutable_value_is_copied_when_it_is_written() -> None:
         await h.send(job.words, *[(key, 0) for key in "abcdefgh"])
         assert [rules for *_, rules in h.outputs(job.out)[8:]] == [[("list", [1, 1])]] * 8
     assert shared == []
+
+
+async def test_all_entries_can_be_removed_at_once_and_the_last_in_order() -> None:
+    """And they are not in the next snapshot either, whoever of the subtasks keeps them."""
+
+    def pop(self: Any, ctx: Any) -> tuple[str, int]:
+        entry: tuple[str, int] = ctx.writable(self.rules).popitem()
+        return entry
+
+    def clear(self: Any, ctx: Any) -> None:
+        ctx.writable(self.rules).clear()
+
+    job = Job()
+    async with harness(job.pipeline, parallelism=2) as h:
+        await h.send(job.rules, ("c", 3), ("a", 1), ("b", 2), ("r", pop))
+        assert h.outputs(job.out) == [("c", 3)] * 2
+        for write, left in (
+            (lambda *_: None, [("a", 1), ("b", 2)]),
+            (lambda s, ctx: ctx.writable(s.rules).clear(), []),
+        ):
+            await h.send(job.rules, ("r", write))
+            await h.checkpoint()
+            await h.crash_and_recover()
+            h.outputs(job.out)
+            await h.send(job.words, ("a", lambda self, _: list(self.rules.items())))
+            assert h.outputs(job.out) == [left]
+        await h.send(job.rules, ("n", 1))
+        with pytest.raises(JobFailed, match="KeyError"):
+            await h.send(job.rules, ("r", pop), ("r", pop))
+
+
+def test_removing_every_entry_takes_as_long_as_there_are_entries() -> None:
+    """Entry by entry from the front it takes n² steps: 40,000 rules held the event loop for 4.6 s."""
+
+    def took(remove: Callable[[Any], object], entries: object) -> float:
+        begun = time.thread_time()
+        remove(entries)
+        return time.thread_time() - begun
+
+    def pop_all(entries: MutableMapping[Any, Any]) -> None:
+        while entries:
+            entries.popitem()
+
+    for remove in (Writable.clear, pop_all):
+        ratios = []
+        for _ in range(3):
+            writer = BroadcastView(Scores.rules, Scores, None).writer
+            writer.open = True
+            writer.fill((number, number) for number in range(20_000))
+            ratios.append(took(remove, writer) / took(pop_all, dict.fromkeys(range(20_000))))
+        assert min(ratios) < 30
 
 
 WRITES: dict[str, Callable[[Any, Any], object]] = {
