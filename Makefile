@@ -25,6 +25,7 @@ verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put i
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --dist worksteal tests/fuzz
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
 	$(BIN)/python -m pytest -m verify tests/bounds
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify tests/faults/test_cancellation.py -k fail_inside
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills
 
