@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast, overl
 from actorstream.api.metrics import metrics_of
 from actorstream.api.savepoint import Savepoint
 from actorstream.api.subscription import Subscription
+from actorstream.api.table import Table
 from actorstream.checkpoints.savepoints import MANIFEST, check_name
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import copy_value
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorstream.api.stream import Stream
-    from actorstream.api.table import Table
     from actorstream.graph.nodes import NodeId
     from actorstream.graph.plan import Chain, Plan
     from actorstream.model.ids import CheckpointId
@@ -256,9 +256,12 @@ class Job:
         A missing key gives None for a Table, the default for a state. What is given back is yours.
 
         Raises:
-            PlanError: The table or state is not of this job, or several operators have it: say `operator`.
+            PlanError: The table or state is not of this job, or several operators have it: say `operator`. Or it is
+                neither a table nor a state by key.
             CodecError: The key is of a type that no key can have.
         """
+        if not isinstance(of, StateRef | Table):
+            raise PlanError(f"get({of!r:.100}): expected a table, or a state by key as in get(Class.state, key)")
         built = await self._supervisor.running()
         if isinstance(of, StateRef):
             return self._get_state(built, of, key, operator)

@@ -12,7 +12,7 @@ from actorstream.errors import PlanError
 from actorstream.graph.nodes import CallSpec, Node, NodeId
 
 if TYPE_CHECKING:
-    from actorstream.api.job import Summary
+    from actorstream.api.job import Job, Summary
     from actorstream.api.options import RunOptions
     from actorstream.api.pipeline import Pipeline
     from actorstream.api.stream import Stream
@@ -69,15 +69,20 @@ async def collect(stream: Stream[T], *, limit: int | None = None) -> list[T]:
         raise PlanError(f"collect: limit is {limit}, expected at least 1, or None")
     graph = stream.origin.draft.graph()
     collected: list[T] = []
+    entered: list[Job] = []  # elements may come before it is
 
     def take(element: T) -> None:
         if limit is None or len(collected) < limit:
             collected.append(element)
         if len(collected) == limit:
-            job.stop_soon()
+            for job in entered:
+                job.stop_soon()
 
     spec = CallSpec(collected.append if limit is None else take, is_async=False)
     graph.nodes.append(Node(NodeId(len(graph.nodes)), "collect", spec, stream.origin.inputs, parallelism=1))
     async with Run(graph, {"checkpoint_interval": None}) as job:
+        entered.append(job)
+        if len(collected) == limit:
+            job.stop_soon()
         await job.wait()
     return collected

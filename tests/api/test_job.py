@@ -13,6 +13,7 @@ from actorstream.errors import CodecError, JobFailed, PlanError, StoreError
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ListState, MapState, ValueState
 from actorstream.operators.ttl import TTL
+from actorstream.operators.unkeyed_declarations import BroadcastState
 from actorstream.protocol.restart import Restart
 from tests.runtime.doubles import Splits, Target, settle, until
 
@@ -241,6 +242,10 @@ async def test_state_of_a_class_that_is_not_in_the_job_or_twice_is_refused_with_
     keyed.process(Profile, name="second").sink(second.append)
     async with pipeline.run() as job:
         await until(lambda: first and second)
+        others: list[Any] = [42, Other, BroadcastState()]
+        for other in others:
+            with pytest.raises(PlanError, match="expected a table, or a state by key"):
+                await job.get(other, "k")
         with pytest.raises(PlanError, match=r"Other\.n is a state of these operators of the job: none"):
             await job.get(Other.n, "a")
         with pytest.raises(PlanError, match=r"Base\.total is .* first, second; expected exactly one: say operator="):

@@ -60,6 +60,13 @@ async def test_collect_stops_at_its_limit_also_where_the_input_has_no_end() -> N
             assert await collect(numbers, limit=5) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 16, 17])
+async def test_collect_stops_at_a_limit_that_is_reached_before_the_job_is_seen_to_be_up(limit: int) -> None:
+    """Elements come as soon as every operator is open, which is before the block is entered."""
+    for _ in range(5):
+        assert await collect(Pipeline("t").source(range(1_000)), limit=limit) == list(range(limit))
+
+
 async def test_collect_gives_fewer_than_its_limit_where_there_are_no_more() -> None:
     assert await collect(Pipeline("t").source([1, 2]), limit=5) == [1, 2]
     assert await collect(Pipeline("t").source(list[int]()), limit=1) == []
