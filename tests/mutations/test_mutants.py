@@ -41,7 +41,7 @@ REQUIRED = {
     "replay",
     "log",
 }
-LEAST = 2
+LEAST = 4
 ORACLES = {
     "cut",
     "prefix",

@@ -218,6 +218,23 @@ def _timers(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream
     return {"out": streams["a"].key_by(_key).process(Alarms, name="alarms")}
 
 
+class Last(KeyedProcess[str, Event, Result]):
+    """One timer for each key, which every record moves: it fires once, at the end, by what the last one said."""
+
+    met: ValueState[int] = ValueState(0)
+
+    def on_element(self, event: Event, ctx: Context[str], /) -> None:
+        self.met += 1
+        ctx.set_timer(float(START + 10_000 + self.met), "last")
+
+    def on_timer(self, timer: Timer, ctx: Context[str], /) -> Iterator[Result]:
+        yield shown(timer.name, ctx.key, timer.at, self.met, 0)
+
+
+def _moved(streams: Mapping[str, Stream[Event]], _: object) -> dict[str, Stream[Result]]:
+    return {"out": streams["a"].key_by(_key).process(Last, name="last")}
+
+
 def _idle(streams: Mapping[str, Stream[Event]], sources: Mapping[str, Rows]) -> dict[str, Stream[Result]]:
     both = streams["a"].union(streams["b"])
     windows = both.key_by(_key).window(Tumbling(8)).sum(_amount, name="windows")
@@ -331,6 +348,7 @@ TIME_JOBS: Mapping[str, TimeJob] = {
         TimeJob("grouped", _grouped, {"a": 1, "b": 2}, ordered=False),
         TimeJob("table", _table, {"a": 2, "b": 1}, ordered=False),
         TimeJob("timers", _timers, {"a": 2}, ordered=False),
+        TimeJob("moved", _moved, {"a": 2}),
         TimeJob("idle", _idle, {"a": 2, "b": 2}, quiet="b", alignment=10.0),
         TimeJob("flickering-slices", _flickering_slices, {"a": 3}, delay=1.0, flickers=True),
         TimeJob("flickering-records", _flickering_records, {"a": 3}, delay=1.0, flickers=True),
