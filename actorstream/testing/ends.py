@@ -19,7 +19,7 @@ import anyio
 from actorstream.connectors.memory import SequenceSource
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.view import LogView
-from actorstream.model.connect import Fetched, Taken
+from actorstream.model.connect import Fetched, ForkableSink, Taken
 from actorstream.testing.session import DisturbanceError, Places
 from actorstream.testing.surroundings import simulated_loop
 
@@ -134,6 +134,11 @@ class SlowSink(Generic[T]):
     def writer(self, ctx: SinkContext, /) -> AbstractAsyncContextManager[SinkWriter[T]]:
         """Open the writer of one subtask."""
         return self._open(ctx)
+
+    def forked(self, name: str, /) -> SlowSink[T]:
+        """Give one that is as slow before the inner one's fork, if that can have one."""
+        inner = self._inner.forked(name) if isinstance(self._inner, ForkableSink) else self._inner
+        return SlowSink(inner, self._slow, self._places)
 
     @asynccontextmanager
     async def _open(self, ctx: SinkContext) -> AsyncIterator[SinkWriter[T]]:

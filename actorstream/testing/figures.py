@@ -35,6 +35,13 @@ class Figures:
         self.faults += other.faults
         self.checks += other.checks
 
+    def looked(self, checkpoints: int, commits: int) -> None:
+        """Count checkpoints that were read back, and commits of targets that know who was replaced."""
+        self.checks["readable"] += checkpoints
+        self.checks["immutable"] += checkpoints
+        self.checks["fenced"] += commits
+        self.checks["released"] += self.faults["cancel"]
+
     def ended(self, outcome: Outcome[str], session: Session) -> None:
         """Count how a process ended."""
         self.checks["progress"] += 1

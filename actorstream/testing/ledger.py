@@ -39,6 +39,7 @@ class Ledger:
         rows: What is committed, in the order of commits.
         broken: What replaced attempts have tried to commit; the library has to keep them from it.
         asked: How often somebody has come to commit.
+        forks: Those beside it that forks of the job write to, by name.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,12 +48,17 @@ class Ledger:
         self.rows: list[object] = []
         self.broken: list[str] = []
         self.asked = 0
+        self.forks: dict[str, Ledger] = {}
         self._pending: dict[bytes, list[object]] = {}
         self._highest = 0
 
     def committed(self) -> Sequence[object]:
         """Give what is visible."""
         return list(self.rows)
+
+    def forked(self, name: str, /) -> Ledger:
+        """Give the one beside this that a fork of this name writes to."""
+        return self.forks.setdefault(name, Ledger(f"{self.name}@{name}"))
 
     @asynccontextmanager
     async def writer(self, ctx: SinkContext, /) -> AsyncIterator[_LedgerWriter]:

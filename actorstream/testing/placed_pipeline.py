@@ -47,7 +47,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Surroundings:
-    """What outlives the processes of one run, beside the disk."""
+    """What outlives the processes of one run, beside the disk.
+
+    Attributes:
+        savepoints: The folders of those that the job said it had made.
+        begun_from: The one that the next process is to begin from.
+        forks: By name, the savepoint that each was begun from.
+    """
 
     root: str
     outside: Outside = field(default_factory=Outside)
@@ -55,6 +61,9 @@ class Surroundings:
     called: dict[str, list[object]] = field(default_factory=dict)
     readable: dict[str, ReadableSink] = field(default_factory=dict)
     zombies: bool = False
+    savepoints: list[str] = field(default_factory=list)
+    begun_from: str | None = None
+    forks: dict[str, str] = field(default_factory=dict)
 
 
 class PlacedPipeline:
@@ -164,20 +173,22 @@ class PlacedPipeline:
 
     # ---- what came of it
 
-    def exactly(self, disk: SimulatedDisk, around: Surroundings) -> Mapping[str, Rows]:
-        """Give what is visible in every target that takes output exactly once."""
+    def exactly(self, disk: SimulatedDisk, around: Surroundings, fork: str = "") -> Mapping[str, Rows]:
+        """Give what is visible in every target that takes output exactly once: the job's, or those of a fork."""
         found: dict[str, Rows] = {}
-        for ledger in around.ledgers.values():
+        for ledger in (each.forked(fork) if fork else each for each in around.ledgers.values()):
             if ledger.broken and not around.zombies:  # a zombie does not know; that the ledger refuses it is right
                 raise BrokenPromiseError("fenced", ledger.broken[0])
         for name, log in self._outputs.items():
             if log is not None:
+                folder = around.root + (log.forked(fork) if fork else log).path
                 try:
-                    found[name] = read_log(disk, around.root + log.path, log._codec().decode)
+                    found[name] = read_log(disk, folder, log._codec().decode)
                 except Exception as error:  # whatever it is: a reader of the log would meet it
                     raise BrokenPromiseError("readable", f"{name!r}: {type(error).__name__}: {error}") from error
             elif name in around.readable:
-                found[name] = [list(around.readable[name].committed())]
+                sink = around.readable[name]
+                found[name] = [list((sink.forked(fork) if fork and isinstance(sink, Ledger) else sink).committed())]
         return found
 
 

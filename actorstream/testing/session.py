@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actorstream.errors import JobFailed, StoreError
+from actorstream.errors import JobFailed, RestoreError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +53,10 @@ class Session:
         rescales: (seconds from the one before, parallelism): the job is rescaled while it runs.
         savepoints: After so many seconds each, from the one before, a savepoint is made.
         zombie: After so many seconds another process takes the store over, and this one goes on, as a zombie.
+        keeps: Where it leaves the job, it makes a savepoint of that, from which the next process begins.
+        version: Of the program; one that is given to `simulate` has no other than 0.
+        fork: It is none of the job itself but goes on with a fork of this name, from the newest savepoint that there
+            was when that was first named; with no savepoint it does nothing.
     """
 
     parallelism: int = 1
@@ -72,6 +76,9 @@ class Session:
     rescales: Sequence[tuple[float, int]] = ()
     savepoints: Sequence[float] = ()
     zombie: float | None = None
+    keeps: bool = False
+    version: int = 0
+    fork: str = ""
 
     @property
     def may_give_up(self) -> bool:
@@ -88,6 +95,8 @@ def judge(error: BaseException | None, session: Session) -> None:
     """
     if error is None or (session.may_give_up and isinstance(error, JobFailed | StoreError | DisturbanceError)):
         return
+    if session.unread and isinstance(error, RestoreError):
+        return  # what it was to begin from cannot be read: that is for people to look at
     raise BrokenPromiseError("progress", f"{type(error).__name__}: {error}") from error
 
 

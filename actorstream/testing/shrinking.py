@@ -33,6 +33,7 @@ _HAPPENS = (
     "rescales",
     "savepoints",
     "zombie",
+    "keeps",
     "power",
 )
 _SIMPLER = {"random": ("fifo",), "pct": ("fifo", "random")}
@@ -72,6 +73,8 @@ def _smaller(plan: Plan, records: int | None) -> Iterator[Plan]:
     yield from (usual, replace(usual, policy=plan.policy))
     for number in range(len(sessions) - 1):
         yield replace(plan, sessions=(*sessions[:number], *sessions[number + 1 :]))
+    if any(session.version for session in sessions):
+        yield replace(plan, sessions=tuple(replace(session, version=0) for session in sessions))
     for number, session in enumerate(sessions):
         for calm in (_calm(session), replace(_calm(session), power=session.power)):
             yield replace(plan, sessions=(*sessions[:number], calm, *sessions[number + 1 :]))

@@ -42,14 +42,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.api.job import Job
+    from actorstream.api.options import RunOptions
+    from actorstream.api.settings import SettingValues
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.runtime.building import Built
+    from actorstream.testing.committed import Rows
     from actorstream.testing.disk import SimulatedDisk
     from actorstream.testing.placed_pipeline import PlacedPipeline, Surroundings
     from actorstream.testing.simulation_plan import Plan
 
+NOTHING = "nothing to fork"
 _BURST_S = 0.0001
 _LOST_S = 0.2
 _RESTARTS = 100
@@ -63,11 +67,17 @@ class Watch:
         mutant: Entered around each process.
         beside: Runs beside the job, in its process, and is cancelled when that ends.
         on_checkpoints: Looks at the checkpoints that count, after each process.
+        at_version: Told which version of the program is to be built next; gives the settings that it needs.
+        shown: Gives what sinks hold as it is to be compared.
+        on_fork: Looks at what a fork has written: its savepoint, its rows, whether it has finished.
     """
 
     mutant: Callable[[], AbstractContextManager[object]] = nullcontext
     beside: Callable[[Job], Mapping[str, Callable[[], object]]] | None = None
     on_checkpoints: Callable[[SimulatedDisk, Sequence[tuple[Manifest, CheckpointDirectory]]], None] | None = None
+    at_version: Callable[[int], SettingValues] = lambda _: {}
+    shown: Callable[[Mapping[str, Rows]], Mapping[str, Rows]] = lambda rows: rows
+    on_fork: Callable[[SimulatedDisk, str, Mapping[str, Rows], bool], None] | None = None
 
 
 @dataclass
@@ -76,23 +86,30 @@ class SimulatedProcess:
 
     _pipeline: PlacedPipeline
     _plan: Plan
-    _session: Session
+    _number: int
     _disk: SimulatedDisk
     _around: Surroundings
     _settings: Settings
     _watch: Watch
     _undisturbed: bool
     calls: Places = field(default_factory=Places)
+    made: list[str] = field(default_factory=list)
     _readings: Places = field(default_factory=Places)
     _notices: Places = field(default_factory=Places)
     _files: FailingFiles | None = None
     _runs: list[Run] = field(default_factory=list)
     _done: Counter[str] = field(default_factory=Counter)
+    _values: SettingValues = field(default_factory=dict)  # type: ignore[assignment]
+
+    @property
+    def _session(self) -> Session:
+        return self._plan.sessions[self._number]
 
     def faults(self) -> Counter[str]:
         """Count what has happened in it by now."""
         found = Counter(self._done)
         found["raise"], found["source out of reach"] = self.calls.hits, self._readings.hits
+        found["savepoint"] = len(self.made)
         found["lost notice"] = self._notices.hits
         found["disk error"] = 0 if self._files is None else self._files.failed
         found["failed checkpoint"] = sum(run._statistics.failed_checkpoints for run in self._runs)
@@ -119,7 +136,10 @@ class SimulatedProcess:
         return "cancelled"
 
     async def _run_job(self) -> str:
-        session = self._session
+        session, around = self._session, self._around
+        if session.fork and not around.savepoints:
+            return NOTHING
+        self._values = self._watch.at_version(session.version)
         graph, self.calls, self._readings = self._pipeline.graph_for(self._plan, session, self._around)
         run = self._make_run(graph)
         if session.zombie is not None:
@@ -145,12 +165,21 @@ class SimulatedProcess:
                     await job.wait()
                     return "finished"
                 await anyio.sleep(session.stop_after)
+                if session.keeps:
+                    await self._keep(job)
             finally:
                 for task in beside:
                     if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                         raise error
                     task.cancel()
         return "stopped"
+
+    async def _keep(self, job: Job) -> None:
+        """Stop with a savepoint; where none can be made, the job is left as always."""
+        with suppress(StoreError):
+            made = await job.stop(savepoint=f"kept-{self._number}")
+            self._around.begun_from = made.path
+            self.made.append(made.path)
 
     async def _run_beside_successor(self, zombie: Run, seconds: float) -> str:
         """Let another process take the store over; the first goes on until it notices. Give how the second ends."""
@@ -184,14 +213,14 @@ class SimulatedProcess:
         if session.rescales:
             work["rescales"] = rescale_now_and_then(job, session.rescales, self._done)
         if session.savepoints:
-            work["savepoints"] = save_now_and_then(job, session.savepoints, self._done)
+            work["savepoints"] = save_now_and_then(job, session.savepoints, f"s{self._number}", self.made)
         if self._watch.beside is not None:
             work.update({name: make() for name, make in self._watch.beside(job).items()})
         return work
 
     def _make_run(self, graph: LogicalGraph, *, take_over: bool = False) -> Run:
         plan, root = self._plan, self._around.root
-        values = dict(self._settings._given)
+        values = {**self._settings._given, **self._values}
         if not self._undisturbed:
             # Where a notice gets lost, only the deadline of its checkpoint ends the waiting.
             timeout = min(plan.timeout, _LOST_S) if self._session.lost else plan.timeout
@@ -205,8 +234,21 @@ class SimulatedProcess:
                 "checkpoint_interval": plan.interval,
                 "restart": Restart.fixed_delay(_RESTARTS, delay=0.05),
                 "settings": Settings(**values),  # type: ignore[arg-type]
+                **self._beginning(),
             },
             wire=plan.wire,
         )
         self._runs.append(run)
         return run
+
+    def _beginning(self) -> RunOptions:
+        """Say what it begins from, where that is not the store's newest checkpoint."""
+        around, fork = self._around, self._session.fork
+        if fork:
+            self._done["fork"] += fork not in around.forks
+            return {"fork": fork, "restore": around.forks.setdefault(fork, around.savepoints[-1])}
+        savepoint, around.begun_from = around.begun_from, None
+        if savepoint is None:
+            return {}
+        self._done["begun from a savepoint"] += 1
+        return {"restore": savepoint}

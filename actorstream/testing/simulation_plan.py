@@ -124,7 +124,7 @@ def draw(seed: int, length: Length, *, crashes: int, parallelism: int) -> Plan:
     sessions: list[Session] = []
     for _ in range(rng.randint(0 if seed % 4 == 0 else min(1, crashes), crashes)):
         ending = _ending(Session(width), rng, length, seconds)
-        sessions.append(_disturbed(ending, rng, length, parallelism))
+        sessions.append(_disturbed(ending, rng, length, parallelism, seconds))
         if rng.random() < 0.4:
             width = rng.randint(1, parallelism)
     slow = rng.choice((0.0, 0.0, 0.03)) if crashes else 0.0
@@ -158,14 +158,14 @@ def _ending(session: Session, rng: random.Random, length: Length, seconds: float
     return replace(session, stop_after=round(rng.random() * (seconds + 0.2), 4))
 
 
-def _disturbed(session: Session, rng: random.Random, length: Length, parallelism: int) -> Session:
+def _disturbed(session: Session, rng: random.Random, length: Length, parallelism: int, whole: float) -> Session:
     """Draw what happens to a process before its end; to a third of them, nothing."""
 
     def places(most: int) -> tuple[int, ...]:
         return tuple(sorted(rng.randint(1, max(1, most)) for _ in range(rng.randint(1, 3))))
 
     def seconds() -> float:
-        return round(rng.random() * 0.2, 4)
+        return round(rng.random() ** 2 * (whole + 0.1), 4)
 
     draws: dict[str, Callable[[], Session]] = {
         "faults": lambda: replace(session, faults={at: rng.choice(_ERRORS) for at in places(2 * length.operations)}),

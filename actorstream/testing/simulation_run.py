@@ -21,6 +21,7 @@ from actorstream.runtime.mailbox import LANE_RECORDS
 from actorstream.testing.committed import Committed, Expected
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.figures import Figures
+from actorstream.testing.forks import Forks, check_finished
 from actorstream.testing.loop import DeadlockError, StepLimitError
 from actorstream.testing.placed_pipeline import PlacedPipeline, Surroundings
 from actorstream.testing.run import run_simulated
@@ -128,10 +129,13 @@ class SimulatedPipeline:
             figures = Figures()
             committed = Committed(expected, figures.checks)
             checkpoints = Checkpoints(disk, f"{around.root}/store/{self._pipeline.name}")
+            forks = Forks(disk, around, self._pipeline, self._watch)
             outcomes: list[Outcome[str]] = []
             rows: Mapping[str, Rows] = {}
             start_us, calls = START_US, 0
             for number, session in enumerate(plan.sessions):
+                if session.fork:
+                    forks.before()
                 with self._watch.mutant(), watermarks_watched(figures.checks) as gone_back:
                     outcome, process = self._process(plan, number, disk, around, start_us, length)
                 start_us, calls = outcome.ended_us, calls + process.calls.count
@@ -139,6 +143,10 @@ class SimulatedPipeline:
                 figures.ended(outcome, session)
                 figures.faults += process.faults()
                 self._judge(outcome, session, gone_back)
+                if session.fork:
+                    forks.after()
+                else:
+                    around.savepoints += process.made
                 if session.power:
                     disk.power_cut(random.Random(f"{plan.seed} {number}"))
                 else:
@@ -146,16 +154,15 @@ class SimulatedPipeline:
                 found = checkpoints.check()
                 if self._watch.on_checkpoints is not None:
                     self._watch.on_checkpoints(disk, found)
-                rows = self._pipeline.exactly(disk, around)
-                committed.check(rows, around.called, at_the_end=outcome.result == "finished")
+                rows = self._watch.shown(self._pipeline.exactly(disk, around))
+                ended = outcome.result == "finished"
+                committed.check(rows, around.called, at_the_end=ended and not session.fork)
+                if session.fork:
+                    forks.check(session.fork, at_the_end=ended)
                 disk.kill()
-            if outcomes[-1].result != "finished":
-                raise BrokenPromiseError("progress", f"the last process has not finished: {outcomes[-1]}")
+            check_finished(plan.sessions, outcomes)
         flat = {sink: [row for part in parts for row in part] for sink, parts in rows.items()}
-        figures.checks["readable"] += checkpoints.looked_at
-        figures.checks["immutable"] += checkpoints.looked_at
-        figures.checks["fenced"] += sum(ledger.asked for ledger in around.ledgers.values())
-        figures.checks["released"] += figures.faults["cancel"]
+        figures.looked(checkpoints.looked_at, sum(ledger.asked for ledger in around.ledgers.values()))
         return Story(outcomes, checkpoints.looked_at, flat, calls, figures)
 
     @contextmanager
@@ -195,9 +202,8 @@ class SimulatedPipeline:
         steps = _STEPS_MAX if limits is None else 20_000 + _TIMES_AS_LONG * limits.steps
         seconds = _SECONDS_MAX if limits is None else 120.0 + _TIMES_AS_LONG * limits.seconds
         seed = f"{plan.seed} {number}"
-        process = SimulatedProcess(
-            self._pipeline, plan, session, disk, around, self._settings, self._watch, limits is None
-        )
+        settings, undisturbed = self._settings, limits is None
+        process = SimulatedProcess(self._pipeline, plan, number, disk, around, settings, self._watch, undisturbed)
         lane = records_for(plan.mailbox) if plan.mailbox else LANE_RECORDS
         with ExitStack() as stack:
             stack.enter_context(bounded_mailboxes(lane))

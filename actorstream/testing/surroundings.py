@@ -187,10 +187,9 @@ async def rescale_now_and_then(
                 done["rescale"] += 1
 
 
-async def save_now_and_then(job: Job, savepoints: Sequence[float], done: Counter[str]) -> None:
-    """Make savepoints; one that cannot be made now is not made."""
+async def save_now_and_then(job: Job, savepoints: Sequence[float], name: str, made: list[str]) -> None:
+    """Make savepoints, whose names begin with `name`; one that cannot be made now is not made. Note their folders."""
     for number, seconds in enumerate(savepoints):
         await anyio.sleep(seconds)
         with suppress(JobFailed, StoreError):
-            await job.savepoint(f"s{number}")
-            done["savepoint"] += 1
+            made.append((await job.savepoint(f"{name}-{number}")).path)

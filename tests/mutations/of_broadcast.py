@@ -11,6 +11,7 @@ from actorstream.operators.broadcast_view import Writable
 from actorstream.operators.operator_list import OperatorList
 from actorstream.runtime import building
 from actorstream.runtime.outputs import ExchangeOutput
+from actorstream.testing.session import Session
 from tests.mutations.entering import Area
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 AREA = Area("broadcast")
 
 _JOB: dict[str, Any] = {"job": "without-key"}
+_RESTARTED = {"sessions": (Session(3, crash_step=300), Session(3)), "pause": 0.1}
 
 
 @AREA.in_jobs("a broadcast record goes to one subtask", **_JOB)
@@ -44,6 +46,11 @@ def _to_keeper() -> Sequence[AbstractContextManager[object]]:
             real(self, entries)
 
     return [patch.object(Writable, "fill", fill)]
+
+
+@AREA.in_topologies("a subtask that keeps no broadcast state begins without", "prefix", _RESTARTED, shape="broadcast")
+def _without() -> Sequence[AbstractContextManager[object]]:
+    return _to_keeper()
 
 
 @AREA.in_jobs("broadcast state is not restored", **_JOB)

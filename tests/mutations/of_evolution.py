@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from actorstream.api import run
 from actorstream.checkpoints import directory as checkpoint_directory
 from actorstream.checkpoints import savepoints
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.checkpoints.savepoints import LAYERS, SnapshotPlace, make_savepoint, sweep_savepoints
+from actorstream.codec import evolution
 from actorstream.model.ids import AttemptNumber, CheckpointId
 from actorstream.protocol import recovery
 from actorstream.protocol.attempts import Claim
@@ -143,3 +145,34 @@ def _goes_back() -> Sequence[AbstractContextManager[object]]:
         return real(*facts, savepoint=CheckpointId(10**9), begun_from=begun_from, accept_duplicates=accept_duplicates)
 
     return [patch.object(opening, "decide_savepoint", decide)]
+
+
+_FORKED = {
+    "sessions": (
+        Session(2, savepoints=(0.0,), crash_step=400),
+        Session(2, fork="f", crash_step=300),
+        Session(1),
+        Session(1, fork="f"),
+    ),
+    "pause": 0.1,
+}
+_UPGRADED = {
+    "sessions": (Session(2, stop_after=0.1, keeps=True), Session(2, version=1, crash_step=300), Session(1, version=2)),
+    "pause": 0.1,
+}
+
+
+@AREA.in_topologies("a fork writes into the logs of its origin", "fork", _FORKED, poison=False)
+def _into_its_origin() -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(run, "fork_sinks", lambda *_: {})]
+
+
+@AREA.in_topologies("what was of an older type is taken for nothing", "cut", _UPGRADED, poison=False)
+def _nothing_of_older_types() -> Sequence[AbstractContextManager[object]]:
+    real = evolution._migrating
+
+    def migrating(*given: Any) -> Any:
+        read = real(*given)
+        return lambda data: type(read(data))()
+
+    return [patch.object(evolution, "_migrating", migrating)]

@@ -54,6 +54,7 @@ ORACLES = {
     "query",
     "released",
     "readable",
+    "fork",
 }
 
 

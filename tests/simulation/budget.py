@@ -19,7 +19,8 @@ SECONDS = float(os.environ.get("SIMULATION_SECONDS", "0"))
 WORKERS = 2
 
 SHARES = {
-    "topologies": 0.7,
+    "topologies": 0.5,
+    "upgrades and forks": 0.2,
     "topologies with zombies": 0.1,
     "jobs": 0.4,
     "zombies": 0.06,

@@ -40,13 +40,17 @@ class LaneTally(KeyedProcess[str, Event, Result]):
     def on_element(self, value: Event, ctx: Context[str], /) -> Iterator[Result]:
         lane = value.lane
         self.seen[lane] = self.seen.get(lane, 0) + 1
-        totals = self.totals.get(lane)
+        yield self.rest(value, ctx.key, self.seen[lane])
+
+    def rest(self, value: Event, key: str, count: int) -> Result:
+        """Do what is the same in every version."""
+        totals = self.totals.get(value.lane)
         if totals is None:
-            self.totals[lane] = totals = [0]
+            self.totals[value.lane] = totals = [0]
         totals[0] += value.amount
         if value.amount % 2:
             self.bag.append(value.seq)
-        yield Result(ctx.key, value, self.seen[lane], totals[0])
+        return Result(key, value, count, totals[0])
 
 
 @dataclass

@@ -84,7 +84,7 @@ class Cuts:
     """Compares what a snapshot holds with what the models remember at its positions.
 
     `plain` gives the name that an operator of a snapshot has in the job: it may have been renamed since. `compared`
-    counts the states of keys that were.
+    counts the states of keys that were. `bare` gives a value of a state as the models have it.
     """
 
     def __init__(
@@ -93,12 +93,14 @@ class Cuts:
         job: SimulatedJob,
         inputs: Partitions,
         plain: Callable[[str], str] = lambda name: name,
+        bare: Callable[[str, object], object] = lambda _, value: value,
     ) -> None:
         self._disk = disk
         self._job = job
         self._inputs = inputs
         self._plain = plain
-        self._columns = _columns(job)
+        self._bare = bare
+        self._columns = {plain(name): columns for name, columns in _columns(job).items()}
         self.compared = 0
 
     def check(
@@ -149,7 +151,7 @@ class Cuts:
         reader = self._read_state(manifest, restored, name, operator)
         for key in STATE_KEYS:
             right = {state: settled(state, value) for state, value in models.get(key, stage.model()).states().items()}
-            there = {state: settled(state, value) for state, value in reader.read(key).items()}
+            there = {state: settled(state, self._bare(state, value)) for state, value in reader.read(key).items()}
             self.compared += len(right)
             if any(right[state] != there.get(state) for state in right):
                 raise BrokenPromiseError(
@@ -162,8 +164,9 @@ class Cuts:
     def _read_state(self, manifest: Manifest, restored: Restored, stage: str, operator: str) -> _StateReader:
         entry = manifest.operators[operator]
         columns = [
-            StateColumn(StateNumber(entry.states[column.name].number), column.name, column.kind, column.codec)
+            StateColumn(StateNumber(stored.number), column.name, column.kind, column.evolved(stored.schemas).codec)
             for column in self._columns[stage]
+            for stored in (entry.states[column.name],)
         ]
         everything = KeyGroupRange(0, MAX_PARALLELISM)
         state = OperatorState(

@@ -27,6 +27,7 @@ from actorstream.graph.nodes import Edge, Forward
 from actorstream.operators.windows.assigners import Tumbling
 from actorstream.testing.committed import Expected
 from actorstream.testing.ledger import outside
+from tests.simulation.evolution_oracles import plain
 from tests.simulation.jobs import Output, SimulatedJob, Stage, by_amount, tagged
 from tests.simulation.lanes import (
     DELAY,
@@ -45,6 +46,7 @@ from tests.simulation.lanes import (
     windowed,
 )
 from tests.simulation.stages import Event, Result, make_events
+from tests.simulation.topology_versions import LEAF, LeafModel, count_one, upgraded
 from tests.simulation.unkeyed_stages import Checked, CheckedModel
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Topology:
     wide: int
     poison: bool
 
-    def make(self, probe: Probe | None = None) -> Pipeline:
+    def make(self, probe: Probe | None = None, version: int = 0) -> Pipeline:
         """Build it, as the program of one process; `probe` sees what comes in, and what a table gives."""
         met: Counter[Event] = outside(Counter)
         logs: dict[str, Sink[Result]] = {
@@ -87,28 +89,43 @@ class Topology:
             for sink in self.sinks
         }
         sources: Mapping[str, Source[Event, int]] = self.inputs()  # type: ignore[assignment]  # lists are sources too
-        return self.job(met, poison=self.poison, probe=probe).pipeline(sources, logs)
+        return self.job(met, poison=self.poison, probe=probe, version=version).pipeline(sources, logs)
 
-    def job(self, met: Counter[Event], *, poison: bool = False, probe: Probe | None = None) -> SimulatedJob:
+    def job(
+        self, met: Counter[Event], *, poison: bool = False, probe: Probe | None = None, version: int = 0
+    ) -> SimulatedJob:
         """Give the job with the models of its stages."""
         probe = probe or Probe()
 
-        def build(_: Pipeline, streams: Streams, sinks: Sinks) -> None:
-            self._build(streams, sinks, poisoned(met, probe, is_on=poison), probe)
+        def build(pipeline: Pipeline, streams: Streams, sinks: Sinks) -> None:
+            self._build(streams, sinks, poisoned(met, probe, is_on=poison), probe, with_leaf=version == 1)
+            upgraded(pipeline, version)
 
         shape = SHAPES[self.shape]
-        return SimulatedJob(
-            "random", build, shape.stages, {sink: Output("tally") for sink in self.sinks}, shape.sources
-        )
+        stages = {**shape.stages, LEAF: Stage(LeafModel, feeds=shape.feeds)} if version == 1 else shape.stages
+        outputs = {sink: Output("tally") for sink in self.sinks}
+        return SimulatedJob("random", build, stages, outputs, shape.sources, droppable=frozenset({LEAF}))
 
-    def _build(self, streams: Streams, sinks: Sinks, poison: Callable[[Event], Event], probe: Probe) -> None:
+    def _build(
+        self,
+        streams: Streams,
+        sinks: Sinks,
+        poison: Callable[[Event], Event],
+        probe: Probe,
+        *,
+        with_leaf: bool,
+    ) -> None:
         delay = self.delay
         timed = {
             name: stream.assign_timestamps(_seconds, out_of_orderness=delay, name=f"t-{name}")
             for name, stream in streams.items()
         }
         met = {name: stream.map(poison).map(probe.enter) for name, stream in timed.items()}
-        TAILS[self.tail].build(self, Ends(SHAPES[self.shape].build(met), timed["a"], sinks, probe))
+        events = SHAPES[self.shape].build(met)
+        if with_leaf:
+            events = events.map(lambda event: event)
+            events.key_by(_key_of_event).fold(0, count_one, name=LEAF)
+        TAILS[self.tail].build(self, Ends(events, timed["a"], sinks, probe))
 
     @property
     def delay(self) -> int:
@@ -126,9 +143,11 @@ class Topology:
 
     def expected(self) -> Expected:
         """Give what is to come out: by the models alone."""
-        inputs = self.inputs()
-        by_sink = {**SHAPES[self.shape].beside(inputs), **TAILS[self.tail].model(self, inputs)}
-        return Expected(by_sink, lane_of)  # type: ignore[arg-type]
+        return Expected(self.outputs(self.inputs()), lane_of)  # type: ignore[arg-type]
+
+    def outputs(self, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+        """Give what comes of these inputs, by sink."""
+        return {**SHAPES[self.shape].beside(inputs), **TAILS[self.tail].model(self, inputs)}
 
 
 def draw_topology(seed: int, **fixed: object) -> Topology:
@@ -288,7 +307,7 @@ def _table(topology: Topology, ends: Ends) -> None:
 
 def table_in(pipeline: Pipeline) -> Table[str, int]:
     """Give the table of a topology that has one."""
-    node = next(node for node in pipeline.draft.nodes if node.name == "counts")
+    node = next(node for node in pipeline.draft.nodes if plain(node.name) == "counts")
     return Table(Origin(pipeline.draft, (Edge(node.id, Forward()),)))
 
 
