@@ -137,7 +137,7 @@ def draw(seed: int, length: Length, *, crashes: int, parallelism: int) -> Plan:
         wire=rng.random() < 0.3,
         interval=rng.choice((0.02, 0.06, 0.06, 0.2)),
         timeout=rng.choice((0.06, 0.2, 60.0, 60.0)),
-        retained=rng.choice((1, 2, 3)),
+        retained=rng.choice((1, 2, 3, 100)),
         early_freezes=rng.choice((0.0, 0.0, 0.02, 0.004)),
         pause=round(seconds * _READINGS / max(1, length.records), 4),
         call_delay=rng.choice((0.001, 0.01, 0.01)),

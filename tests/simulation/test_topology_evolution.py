@@ -16,7 +16,7 @@ from actorstream.testing.simulation_plan import Plan
 from tests.simulation.budget import SECONDS, seeds
 from tests.simulation.stages import Event, Result
 from tests.simulation.topologies import SHAPES, TAILS, Topology, draw_topology
-from tests.simulation.topology_running import SimulatedTopology
+from tests.simulation.topology_running import SimulatedTopology, repeat
 from tests.simulation.topology_versions import shown
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120 + SECONDS)]
@@ -52,6 +52,12 @@ def test_a_fork_gives_what_its_origin_gives_from_there_and_the_origin_does_not_n
     story = running.run(Plan(number, sessions=sessions, interval=0.03, pause=0.1))
     assert story.figures.faults["fork"] == 1
     assert story.figures.checks["fork"] > 0
+
+
+def test_a_fork_from_a_savepoint_behind_the_last_record() -> None:
+    """All windows have fired by then: the oracle had expected them once more (seed 40000005)."""
+    topology = Topology(seed=40000005, shape="chain", tail="window", events=3, wide=0, poison=False)
+    repeat(topology, "40000005 policy='fifo' | savepoints=(0.0419,) | fork='f'")
 
 
 def test_seeds_draw_upgrades_and_forks() -> None:
