@@ -34,10 +34,6 @@ class SliceGrid:
         self.offset = offset_us % self.slice_us
         self._end = offset_us + size_us
 
-    def slice_of(self, time: int) -> int:
-        """Give the start of the slice that a time lies in."""
-        return time - (time - self.offset) % self.slice_us
-
     def end_from(self, time: int) -> int:
         """Give the first end of a window that is not before `time`."""
         return time + (self._end - time) % self.slide

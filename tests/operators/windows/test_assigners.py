@@ -67,6 +67,7 @@ def test_assign_shows_what_assign_us_counts() -> None:
     assert list(Tumbling(60).assign(None, at)) == [minute]
     assert list(Sliding(timedelta(minutes=1), slide=60.0).assign(None, at)) == [minute]
     assert list(Session[object](30).assign(None, at)) == [Window(at, at + timedelta(seconds=30))]
+    assert list(Session(us).assign(30_000_000, at)) == [Window(at, at + timedelta(seconds=30))]
     ((start, end),) = Global().assign(None, at)
     assert (start.year, end.year) == (1, 9999)
     assert Global().assign_us(None, 5) == (FOREVER,)

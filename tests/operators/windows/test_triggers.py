@@ -67,6 +67,44 @@ def test_every_fires_at_once_for_a_record_of_a_period_that_is_over(shelf: Shelf)
     assert driver.record("a", 1, 2, watermark=22) == [result("a", 0, 20, 1), result("a", 0, 20, 2)]
 
 
+def test_every_by_the_clock_fires_at_once_for_a_record_behind_its_window(shelf: Shelf) -> None:
+    """By the watermark the window is over: nobody waits for the clock."""
+    driver = driven(shelf, Trigger.every(us(5), domain="processing"), lateness=100)
+    assert driver.record("a", 1, 3, watermark=25) == [result("a", 0, 20, 1)]
+    assert driver.tick(1_000) == []
+
+
+def test_the_last_instant_of_a_window_has_passed_with_the_watermark(shelf: Shelf) -> None:
+    """A record that comes then fires, and does not wait for a timer of that very instant."""
+    driver = driven(shelf, Trigger.at_watermark().purging(), lateness=100)
+    driver.record("a", 1, 3)
+    assert driver.advance(19) == [result("a", 0, 20, 1)]
+    assert driver.record("a", 1, 4) == [result("a", 0, 20, 1)]
+    assert driver.end() == []
+
+
+class Ended(AtEnd):
+    """As the default, and asked each time."""
+
+
+def test_sessions_that_have_fired_and_become_one_fire_once_t52(shelf: Shelf) -> None:
+    """By the record that makes them one; no timer of the end that is past fires as well."""
+    driver = driven(shelf, Ended("event"), Session(us(10)), lateness=100)
+    driver.records("a", (1, 0), (1, 18))
+    assert len(driver.advance(50)) == 2
+    assert driver.record("a", 1, 9) == [result("a", 0, 28, 3)]
+    assert driver.end() == []
+
+
+def test_the_default_of_windows_by_the_clock_can_be_said(shelf: Shelf) -> None:
+    """And made to forget."""
+    windows = Tumbling(us(20), domain="processing")
+    driver = driven(shelf, Trigger.at_clock().purging(), windows)
+    driver.record("a", 1, 3)
+    assert driver.tick(19) == []
+    assert driver.tick(21) == [result("a", 0, 20, 1)]
+
+
 def test_every_by_the_clock(shelf: Shelf) -> None:
     """Early results of windows of event time: their end is the watermark's."""
     driver = driven(shelf, Trigger.every(us(5), domain="processing"))
@@ -84,6 +122,13 @@ def test_every_of_a_global_window(shelf: Shelf) -> None:
     driver = driven(shelf, Trigger.every(us(5)), Global())
     driver.records("a", (1, 1), (1, 13))
     assert [(each.value, time) for each, time in driver.end()] == [(2, 4), (2, 14)]
+
+
+def test_a_global_window_that_fires_by_the_clock_has_results_of_that_time(shelf: Shelf) -> None:
+    """It has no end that they could have."""
+    driver = driven(shelf, Trigger.every(us(5), domain="processing"), Global())
+    driver.record("a", 1, 100)
+    assert [(each.value, time) for each, time in driver.tick(9)] == [(1, 4)]
 
 
 def test_every_in_sessions_waits_for_what_its_parts_waited_for(shelf: Shelf) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from actorstream import Context, KeyedProcess, OutputTag, Pipeline
 from actorstream.errors import PlanError, StateAccessError
-from actorstream.operators.user_time import datetime_of
+from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.operators.windows.aggregates import processing
 from actorstream.operators.windows.assigners import Count, Session, Tumbling
 from actorstream.operators.windows.definition import WindowDefinition
+from actorstream.operators.windows.triggers import Trigger
 from actorstream.operators.windows.window_process import WindowProcess
 from actorstream.testing import harness
 from tests.operators.windows.rig import Driver, result, us, values
@@ -91,6 +92,46 @@ def test_state_is_there_during_the_call_only_t32(shelf: Shelf) -> None:
         _ = process.kept.state
     with pytest.raises(StateAccessError, match="no key"):
         process.kept.global_state["x"] = 1
+
+
+class Seen(WindowProcess[str, int, int]):
+    """Tells the watermark."""
+
+    def on_window(self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /) -> list[int]:
+        return [time_us(ctx.watermark, "the watermark")]
+
+
+@pytest.mark.parametrize(
+    ("windows", "trigger"),
+    [(Count(2), None), (Tumbling(us(100)), Trigger.count(2)), (Session(us(100)), Trigger.count(2))],
+)
+def test_a_window_that_records_fire_sees_the_watermark(shelf: Shelf, windows: Any, trigger: Any) -> None:
+    driver = Driver(WindowDefinition(windows, processing(), trigger, process=Seen), shelf)
+    driver.advance(3)
+    assert values(driver.records("a", (1, 5), (1, 6))) == [3]
+
+
+def test_a_window_that_the_clock_fires_sees_the_watermark(shelf: Shelf) -> None:
+    trigger = Trigger.every(us(5), domain="processing")
+    driver = Driver(WindowDefinition(Tumbling(us(100)), processing(), trigger, process=Seen), shelf)
+    driver.advance(3)
+    driver.record("a", 1, 5)
+    assert values(driver.tick(6)) == [3]
+
+
+def test_what_a_window_gives_and_keeps_is_the_receivers_t125(shelf: Shelf) -> None:
+    """A list of the window's state may be changed by those behind, and is what it was at the next firing."""
+
+    class Listed(WindowProcess[str, int, list[int]]):
+        def on_window(self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /) -> list[list[int]]:
+            ctx.state.setdefault("all", []).append(len(values))
+            return [ctx.state["all"]]
+
+    driver = driven(shelf, Listed, lateness=50)
+    driver.record("a", 1, 0)
+    ((first, _),) = driver.advance(12)
+    first.value.clear()
+    assert values(driver.record("a", 1, 0)) == [[1, 2]]
 
 
 def test_a_window_may_give_nothing_or_several_results(shelf: Shelf) -> None:
