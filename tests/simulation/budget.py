@@ -2,6 +2,8 @@
 
 SIMULATION_SECONDS=3600 pytest -n 2 tests/simulation      goes through all places for a crash, and an hour through seeds
 
+SIMULATION_FIRST=5000 begins with that seed: those from 0 on were met in every run before.
+
 The seconds are those on the wall where two workers run: the suites share two workers' time.
 """
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = float(os.environ.get("SIMULATION_SECONDS", "0"))
+FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 WORKERS = 2
 
 SHARES = {
@@ -38,7 +41,7 @@ def stride(usual: int, in_time: int = 1) -> int:
 def seeds(usual: int, suite: str, among: int = 1) -> Iterator[int]:
     """Give so many seeds, or new ones for the share of one of `among` tests of a suite."""
     end = time.monotonic() + SECONDS * SHARES[suite] / among
-    for seed in count():
-        if seed >= usual and time.monotonic() >= end:
+    for number in count():
+        if number >= usual and time.monotonic() >= end:
             return
-        yield seed
+        yield FIRST + number
