@@ -68,6 +68,20 @@ class Draft:
         self.nodes.append(node)
         return Origin(self, (Edge(node_id, Forward()),))
 
+    def close_loop(self, head: Node, back: Origin, leaves: Origin) -> None:
+        """Let what comes out at `back` come in at `head` again; `leaves` is what goes on from the loop.
+
+        Raises:
+            PlanError: They are of another pipeline.
+        """
+        for stream in (back, leaves):
+            if stream.draft is not self:
+                raise PlanError(
+                    f"feedback {head.name!r}: its body gave a stream of pipeline {stream.draft.name!r}, not of "
+                    f"{self.name!r}: let it work on the stream that it is given"
+                )
+        self.nodes[head.id] = replace(head, back=back.inputs)
+
     def graph(self) -> LogicalGraph:
         """Give the graph as it is now: what is added later is not in it."""
         return LogicalGraph(self.name, self.max_parallelism, list(self.nodes))

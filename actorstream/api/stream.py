@@ -22,6 +22,7 @@ from actorstream.graph.nodes import (
     FilterSpec,
     FlatMapSpec,
     Keyed,
+    LoopSpec,
     MapSpec,
     Rebalance,
     SinkSpec,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 R = TypeVar("R")
+T = TypeVar("T")
 U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -177,6 +179,34 @@ class Stream(Generic[T_co]):
         )
         return Stream(self.origin.then(spec, options))
 
+    def feedback(self: Stream[T], body: Callable[[Stream[T]], tuple[Stream[T], Stream[R]]], *, name: str) -> Stream[R]:
+        """Make a loop: `body` gets this stream joined by what comes back, and gives (what goes back, what leaves).
+
+        It ends when its input has ended and nothing goes round any more. What goes round when a checkpoint is taken is
+        in it, so a crash in the middle of iterating changes no result.
+
+        Args:
+            body: Called once, now, to build the operators of the loop.
+            name: By which a checkpoint knows what goes round.
+
+        Raises:
+            PlanError: `body` does not give two streams of this pipeline, what goes back does not come from what it was
+                given, or an option is misspelt; at the start of a run: it holds what a loop may not hold.
+        """
+        require_plain(body, "feedback")
+        head = self.origin.then(LoopSpec(), {"name": name})
+        given = body(Stream(head))
+        match given:
+            case (Stream() as back, Stream() as leaves):
+                self.origin.draft.close_loop(head.node, back.origin, leaves.origin)
+                return leaves
+            case _:
+                shown = function_name(body)
+                raise PlanError(
+                    f"feedback {name!r}: {shown} gave {_kind_of_given(given)}, expected a pair of streams, (what goes "
+                    "back, what leaves); where keys were the last word, say what is done with them first"
+                )
+
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
         """Give what a handler or window before this gave to a side output with `emit_to`."""
         return Stream(self.origin.side(tag.name))
@@ -240,6 +270,12 @@ class Stream(Generic[T_co]):
             self.origin.then(CallSpec(sink, is_async(sink)), options)
         else:
             raise PlanError(f"sink({sink!r}): expected a Sink (it has a `writer` method) or a function of one record")
+
+
+def _kind_of_given(given: object) -> str:
+    if isinstance(given, tuple):
+        return f"({', '.join(type(each).__name__ for each in given)})"
+    return type(given).__name__
 
 
 class BroadcastStream(Generic[T_co]):

@@ -110,6 +110,7 @@ class InFlightWriter:
     """Encodes one subtask's part as it is recorded.
 
     Attributes:
+        chain: Whose it is.
         items: How many items it holds.
         overtaken: How many of them barriers had overtaken: all but those of back edges.
         records: How many records are in them.
@@ -118,11 +119,11 @@ class InFlightWriter:
 
     def __init__(self, chain: str, subtask: int, channels: Sequence[InFlightChannel]) -> None:
         """Start with nothing recorded of these channels."""
+        self.chain = chain
         self.items = 0
         self.overtaken = 0
         self.records = 0
         self.size_bytes = 0
-        self._chain = chain
         self._subtask = subtask
         self._channels = list(channels)
         self._prefix = _prefix(chain, subtask)
@@ -142,7 +143,7 @@ class InFlightWriter:
         except CodecError as error:
             place = self._channels[channel]
             raise CodecError(
-                f"a record in flight on {place.exchange!r} to {self._chain} cannot be stored: {error}; give it a type "
+                f"a record in flight on {place.exchange!r} to {self.chain} cannot be stored: {error}; give it a type "
                 "that can (docs/guides/schema.md), or take aligned checkpoints (alignment_timeout=None)"
             ) from error
         self.items += 1
@@ -155,7 +156,7 @@ class InFlightWriter:
     def take_entries(self) -> list[Entry]:
         """Give the entries of one file: all that were added since the last call, and their head."""
         entries, self._entries = self._entries, []
-        head = _Head(self._chain, self._subtask, self._channels, self._taken, len(entries))
+        head = _Head(self.chain, self._subtask, self._channels, self._taken, len(entries))
         self._taken = self.items
         entries.append((self._prefix + _number.pack(_HEAD_AT), VALUE_TAG + encode_json(head)))
         return entries

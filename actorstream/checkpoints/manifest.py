@@ -273,7 +273,7 @@ def _in_flight_problem(manifest: Manifest) -> str | None:
             return f"records in flight to {chain!r} refer to a layer that is not among the {layers} listed"
         if min(subtask, items - overtaken, overtaken, records, size) < 0:
             return f"records in flight to {chain!r} are counted below 0"
-    if len({(entry.chain, entry.subtask) for entry in manifest.in_flight}) != len(manifest.in_flight):
+    if len({(entry.chain, entry.subtask, entry.written) for entry in manifest.in_flight}) != len(manifest.in_flight):
         return "records in flight to one subtask are listed twice"
     return None
 

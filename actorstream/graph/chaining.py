@@ -10,6 +10,7 @@ A hop between actors costs up to a third of a plain keyed sum (ADR 002), so an
 operator joins the actor before it unless something speaks against it. What does:
 a rebalancing edge, another parallelism, several inputs (barriers align at the
 head of an actor only), or `new_chain`; a broadcast edge comes beside a keyed one.
+The head of a loop begins an actor, and an edge that leads back to it never joins.
 So the root of a chain alone has inputs from elsewhere.
 
 A keyed edge distributes, so it ends a chain, but from one subtask to one there
@@ -33,11 +34,13 @@ from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
 from actorstream.graph.checks import check_graph
+from actorstream.graph.loops import loops_of
 from actorstream.graph.nodes import (
     AssignSpec,
     FlatMapSpec,
     Forward,
     Keyed,
+    LoopSpec,
     ProcessSpec,
     Rebalance,
     SourceSpec,
@@ -75,6 +78,7 @@ def plan_graph(
     check_graph(replace(graph, nodes=said), parallelism=parallelism, has_store=has_store)
     degrees = {node.id: node.parallelism or parallelism for node in said}
     heads = _heads(graph, degrees)
+    names = {node.id: node.name for node in graph.nodes}
     members: dict[NodeId, list[Node]] = defaultdict(list)
     feeds: dict[NodeId, list[tuple[Node, Edge]]] = defaultdict(list)
     inputs: dict[NodeId, list[Exchange]] = defaultdict(list)
@@ -88,6 +92,11 @@ def plan_graph(
         for exchange in _exchanges(node, degrees):
             inputs[node.id].append(exchange)
             outputs[heads[exchange.sender]].append(exchange)
+    back = {node.id: _back_exchanges(node, degrees) for node in graph.nodes if node.back}
+    for exchanges in back.values():
+        for exchange in exchanges:
+            outputs[heads[exchange.sender]].append(exchange)
+    loops = {member: names[head] for head, members in loops_of(graph).items() for member in members}
     timed = _timed(graph)
     # Inputs come before what they feed, so the order of heads has senders before receivers.
     chains = tuple(
@@ -100,6 +109,8 @@ def plan_graph(
             outputs=tuple(outputs[head]),
             needs_timestamps=head in timed,
             stateful=next((node for node in nodes if isinstance(node.spec, StatefulSpec)), None),
+            back=tuple(back.get(head, ())),
+            loop=next((loops[node.id] for node in nodes if node.id in loops), None),
         )
         for head, nodes in members.items()
     )
@@ -129,7 +140,7 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, N
         sources = {edge.source for edge in node.inputs}
         chains = {heads[source] for source in sources}
         alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
-        if alike and not node.new_chain:
+        if alike and not node.new_chain and not isinstance(node.spec, LoopSpec):
             (chain,) = chains
             halts = isinstance(node.spec, ProcessSpec | TimedSpec) and not sources.isdisjoint(halting)
             inside = degrees[node.id] == 1 and _makes_keys(node) and not halts and chain not in with_state
@@ -171,28 +182,38 @@ def _makes_keys(node: Node) -> bool:
 
 
 def _exchanges(node: Node, degrees: Mapping[NodeId, int]) -> list[Exchange]:
+    return [_exchange(node, edge, index, f"{node.name}:{index}", degrees) for index, edge in enumerate(node.inputs)]
+
+
+def _back_exchanges(node: Node, degrees: Mapping[NodeId, int]) -> list[Exchange]:
     return [
-        Exchange(
-            sender=edge.source,
-            receiver=node.id,
-            input=index,
-            partitioning=Rebalance()
-            if isinstance(edge.partitioning, Forward) and degrees[edge.source] != degrees[node.id]
-            else edge.partitioning,
-            output=edge.output,
-            side=edge.side,
-            name=f"{node.name}:{index}",
-        )
-        for index, edge in enumerate(node.inputs)
+        replace(_exchange(node, edge, len(node.inputs) + index, f"{node.name}:back{index}", degrees), back=True)
+        for index, edge in enumerate(node.back)
     ]
+
+
+def _exchange(node: Node, edge: Edge, index: int, name: str, degrees: Mapping[NodeId, int]) -> Exchange:
+    alike = degrees[edge.source] == degrees[node.id]
+    return Exchange(
+        sender=edge.source,
+        receiver=node.id,
+        input=index,
+        partitioning=Rebalance() if isinstance(edge.partitioning, Forward) and not alike else edge.partitioning,
+        output=edge.output,
+        side=edge.side,
+        name=name,
+    )
 
 
 def _timed(graph: LogicalGraph) -> set[NodeId]:
     """Find the operators that want the event time with which records come, for themselves or for one behind them."""
     timed: set[NodeId] = set()
     wanted: set[NodeId] = set()  # whose results are wanted with their event time
-    for node in reversed(graph.nodes):
-        if asks_for_time(node.spec) or (node.id in wanted and not isinstance(node.spec, AssignSpec)):
-            timed.add(node.id)
-            wanted.update(edge.source for edge in node.inputs)
+    known = -1
+    while known != len(wanted):  # again where a loop leads back
+        known = len(wanted)
+        for node in reversed(graph.nodes):
+            if asks_for_time(node.spec) or (node.id in wanted and not isinstance(node.spec, AssignSpec)):
+                timed.add(node.id)
+                wanted.update(edge.source for edge in (*node.inputs, *node.back))
     return timed

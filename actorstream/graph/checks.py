@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
+from actorstream.graph.loops import loop_problems
 from actorstream.graph.nodes import (
     Broadcast,
     Keyed,
@@ -48,6 +49,7 @@ def check_graph(graph: LogicalGraph, *, parallelism: int, has_store: bool) -> No
     problems = [
         *_check_name("the pipeline", graph.name),
         *_check_shape(graph),
+        *loop_problems(graph),
         *_check_names(graph),
         *_check_parallelism(graph, parallelism),
         *(_check_state_names(graph) if has_store else ()),

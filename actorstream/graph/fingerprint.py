@@ -9,7 +9,7 @@ from xxhash import xxh3_64_hexdigest
 from actorstream.graph.nodes import kind_of
 
 if TYPE_CHECKING:
-    from actorstream.graph.nodes import LogicalGraph
+    from actorstream.graph.nodes import Edge, LogicalGraph
 
 
 def fingerprint(graph: LogicalGraph) -> str:
@@ -19,11 +19,16 @@ def fingerprint(graph: LogicalGraph) -> str:
             node.name,
             node.named,
             kind_of(node.spec),
-            [(int(edge.source), type(edge.partitioning).__name__, edge.output, edge.side) for edge in node.inputs],
+            [_row(edge) for edge in node.inputs],
+            *([[_row(edge) for edge in node.back]] if node.back else []),  # others keep the digest that they had
         )
         for node in graph.nodes
     ]
     return xxh3_64_hexdigest(repr(rows).encode())
+
+
+def _row(edge: Edge) -> tuple[int, str, str, int]:
+    return int(edge.source), type(edge.partitioning).__name__, edge.output, edge.side
 
 
 def names_in_doubt(graph: LogicalGraph, known: str) -> frozenset[str]:

@@ -181,6 +181,11 @@ class TimedSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopSpec:
+    """The head of a loop: gives on what comes in, and what comes back."""
+
+
+@dataclass(frozen=True, slots=True)
 class SinkSpec:
     """Writes records out in step with checkpoints."""
 
@@ -198,7 +203,7 @@ class CallSpec:
 RollingSpec: TypeAlias = CountSpec | SumSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec
 StatefulSpec: TypeAlias = RollingSpec | ProcessSpec | TimedSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
-Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec | StatefulSpec | OutputSpec
+Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec | LoopSpec | StatefulSpec | OutputSpec
 
 
 def is_keyed(spec: Spec, side: int = 0) -> bool:
@@ -241,6 +246,8 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "flat_map"
         case AssignSpec():
             return "assign_timestamps"
+        case LoopSpec():
+            return "feedback"
         case TimedSpec(definition=definition):
             return definition.kind
         case CountSpec():
@@ -312,7 +319,7 @@ class Node:
     """One operator.
 
     `named` tells a name given by the user from one made up by us; `parallelism`
-    None means the job's.
+    None means the job's. `back` are the edges that lead back to the head of a loop, from operators that come after it.
     """
 
     id: NodeId
@@ -322,11 +329,12 @@ class Node:
     named: bool = False
     parallelism: int | None = None
     new_chain: bool = False
+    back: tuple[Edge, ...] = ()
 
 
 @dataclass(slots=True)
 class LogicalGraph:
-    """All nodes of a pipeline, in the order in which they were added (inputs come first)."""
+    """All nodes of a pipeline, in the order in which they were added (inputs come first, but for what comes back)."""
 
     name: str
     max_parallelism: int

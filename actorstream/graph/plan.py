@@ -29,7 +29,7 @@ class Exchange:
 
     `input` is the edge's place among the inputs of the receiving node, so that a
     stream joined with itself gives two exchanges. `output` and `side` are the edge's. `name` is the receiver's name and
-    that place: what snapshots call it.
+    that place: what snapshots call it. `back`: it leads back to the head of a loop.
     """
 
     sender: NodeId
@@ -39,6 +39,7 @@ class Exchange:
     output: str = ""
     side: int = 0
     name: str = ""
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,10 @@ class Chain:
 
     `feeds` holds, for each node of the chain, who takes its records in the same chain, in graph order, and by which
     of its edges: a join that has both its inputs in here is there once for each. `outputs` are the exchanges that
-    leave the chain, `inputs` those that enter at its head. `needs_timestamps`: something in
-    this chain or behind it asks for the event time with which records enter, before any is assigned.
-    `stateful` is the operator that keeps state, if there is one: the head, or further inside.
+    leave the chain, `inputs` those that enter at its head, `back` those that lead back to it. `needs_timestamps`:
+    something in this chain or behind it asks for the event time with which records enter, before any is assigned.
+    `stateful` is the operator that keeps state, if there is one: the head, or further inside. `loop` names the loop
+    that records of this chain may go round in.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Chain:
     outputs: tuple[Exchange, ...]
     needs_timestamps: bool
     stateful: Node | None = None
+    back: tuple[Exchange, ...] = ()
+    loop: str | None = None
 
     @property
     def keyed_inside(self) -> bool:
@@ -107,14 +111,17 @@ class Plan:
         each sender.
         """
         first = 0
-        for other in receiver.inputs:
+        for other in (*receiver.inputs, *receiver.back):
             if other == exchange:
                 break
             first += self.channels_of(other)
         return ChannelIndex(first + (0 if self.channels_of(exchange) == 1 else sender_subtask))
 
     def senders(self, receiver: Chain, subtask: int) -> list[tuple[Exchange, int]]:
-        """Give, for each channel of a receiving subtask in order, its exchange and the index of the sending subtask."""
+        """Give, for each channel of a receiving subtask in order, its exchange and the index of the sending subtask.
+
+        What comes back in a loop has channels of its own, after these.
+        """
         return [
             (exchange, subtask if isinstance(exchange.partitioning, Forward) else sender)
             for exchange in receiver.inputs

@@ -87,7 +87,9 @@ def _text_chain(plan: Plan, chain: Chain) -> Iterator[str]:
         yield indent + ": ".join([node.name, *_words(node.spec)]) + keyed
         for exchange in chain.outputs:
             if exchange.sender == node.id:
-                yield f"{indent}  ={_partitioning(exchange.partitioning)}=> {plan.chain_of[exchange.receiver].name}"
+                back = "back, " if exchange.back else ""
+                receiver = plan.chain_of[exchange.receiver].name
+                yield f"{indent}  ={back}{_partitioning(exchange.partitioning)}=> {receiver}"
         waiting += [(taker, indent + "  ") for taker, _ in reversed(chain.feeds[node.id])]
 
 
@@ -107,7 +109,9 @@ def _mermaid(plan: Plan, store: bool | None) -> Iterator[str]:  # noqa: FBT001
         yield "  end"
     for chain in plan.chains:
         for exchange in chain.outputs:
-            yield f"  n{exchange.sender} == {_partitioning(exchange.partitioning)} ==> n{exchange.receiver}"
+            word = _partitioning(exchange.partitioning)
+            arrow = f"-. back, {word} .->" if exchange.back else f"== {word} ==>"
+            yield f"  n{exchange.sender} {arrow} n{exchange.receiver}"
 
 
 def warnings_of(plan: Plan) -> Iterator[str]:

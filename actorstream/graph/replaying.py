@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from actorstream.graph.nodes import AssignSpec, CallSpec, ProcessSpec, SinkSpec, SourceSpec, TimedSpec
+from actorstream.graph.nodes import AssignSpec, CallSpec, LoopSpec, ProcessSpec, SinkSpec, SourceSpec, TimedSpec
 from actorstream.model.connect import InMemorySource, RecordedSource
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ def _meets_itself(plan: Plan) -> bool:
 
 
 def obstacle(node: Node) -> str | None:
-    """Say why a source cannot be replayed; None if it can."""
+    """Say why a source, or a loop, cannot be replayed; None if it can."""
     spec = node.spec
+    if isinstance(spec, LoopSpec):
+        return f"{node.name} is a loop: what comes back meets what comes in in another order each time"
     if not isinstance(spec, SourceSpec) or isinstance(spec.source, RecordedSource):
         return None
     kind = type(spec.source).__name__

@@ -20,6 +20,7 @@ from actorstream.graph.nodes import (
     FilterSpec,
     FlatMapSpec,
     Keyed,
+    LoopSpec,
     MapSpec,
     SinkSpec,
     SourceSpec,
@@ -115,6 +116,8 @@ class ChainWriter(WaitingText):
                 result = self._variable()
                 self._emit_around(depth, f"for {result} in {self.constant(f'f{node.id}', fn)}(", item, ") or ():")
                 self._children(node, result, depth + 1)
+            case LoopSpec():
+                self._children(node, item, depth)
             case AssignSpec():
                 self._assign(node, spec, item, depth)
             case SinkSpec():

@@ -104,8 +104,7 @@ class ManifestWriter:
                     sources.setdefault(head, {}).update(_splits(head, report.positions))
                 if report.time is not None:
                     times.append(_time_entry(subtask, report.time))
-                if report.in_flight is not None:
-                    in_flight.append(_in_flight_entry(subtask, report.in_flight, layers))
+                in_flight += [_in_flight_entry(subtask, part, layers) for part in report.all_in_flight]
                 for operator, pending in report.pending.items():
                     sinks += [
                         PendingToken(operator, subtask.subtask, commit.checkpoint, self.attempt, commit.token)
@@ -149,7 +148,9 @@ class ManifestWriter:
 def _in_flight_entry(subtask: SubtaskId, kept: InFlightReport, layers: _Layers) -> InFlightEntry:
     indexes = [layers.index_of(file) for file in kept.layers]
     counts = kept.items, kept.overtaken, kept.records, kept.size_bytes
-    return InFlightEntry(subtask.chain, subtask.subtask, indexes, *counts)
+    return InFlightEntry(
+        subtask.chain, subtask.subtask, indexes, *counts, "" if kept.written == subtask.chain else kept.written
+    )
 
 
 def logs_of(plan: Plan) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from actorstream.errors import InvariantError
+from actorstream.runtime.loop_head import LoopHead
 from actorstream.runtime.source import SourceSubtask
 from actorstream.system.log import log
 
@@ -66,6 +67,8 @@ class Attempt:
                     run = partial(subtask.run, self._one_opened, self._all_open.wait)
                     self._start(str(subtask.identity), run, subtask.runner.blame)
                     self._start(f"snapshots of {subtask.identity}", subtask.snapshots.run, _as_it_is)
+                    if isinstance(subtask, LoopHead):
+                        self._start(f"segments of {subtask.identity}", subtask.spiller.run, _as_it_is)
                 await self._all_open.wait()
                 opened()
                 for subtask in built.subtasks.values():

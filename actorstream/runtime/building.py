@@ -28,6 +28,8 @@ from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.gate import Gate
+from actorstream.runtime.loop_head import LoopHead
+from actorstream.runtime.loop_wiring import LoopWiring
 from actorstream.runtime.opening import claim_attempt, open_restored
 from actorstream.runtime.operator_states import number_all, read_unkeyed, state_of
 from actorstream.runtime.outputs import ExchangeOutput
@@ -143,7 +145,8 @@ class Built:
 
     def layers_in_use(self) -> set[LayerName]:
         """Name every layer that a subtask can still read."""
-        return {layer.file.name for layer in self._open_layers()}
+        heads = (subtask for subtask in self.subtasks.values() if isinstance(subtask, LoopHead))
+        return {layer.file.name for layer in self._open_layers()}.union(*(head.spiller.files for head in heads))
 
     def _open_layers(self) -> set[Layer]:
         return {
@@ -176,7 +179,7 @@ async def build(context: JobContext) -> Built:
         if chain.stateful is not None
     }
     restored = await open_restored(context, columns, claim)
-    if restored.in_flight:
+    if any(place.kind != "back" for part in restored.in_flight for place in part.channels):
         restored.close()
         raise RestoreError(
             f"checkpoint {restored.checkpoint} holds records in flight, which this version cannot replay: start from a "
@@ -212,6 +215,7 @@ class _Builder:
         self._columns = columns
         self._processes = processes
         self._retaining = retaining
+        self._loops = LoopWiring(context.plan)
         self._numbers = number_all(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
         self._silent: frozenset[SubtaskId] = frozenset()
@@ -247,8 +251,9 @@ class _Builder:
         for chain in plan.chains:
             for identity in chain.subtasks():
                 self._connect(chain, identity)
+        self._loops.restore(self._restored, self._told, self._subtasks)
         self._compactor = self._make_compactor()
-        self._coordinator = self._make_coordinator(frozenset(splits), self._compactor)
+        self._coordinator = self._make_coordinator(frozenset(splits) | self._loops.heads, self._compactor)
         self._built = Built(
             self._claim, self._restored.checkpoint, self._coordinator, self._compactor, self._deployment, self._subtasks
         )
@@ -292,6 +297,9 @@ class _Builder:
         if splits is not None:
             return source(self._deployment, chain, identity, state, splits, process)
         channels = sum(map(self._context.plan.channels_of, chain.inputs))
+        if chain.loop is not None:
+            member = self._loops.member_class(chain)(self._deployment, chain, identity, state, channels, process)
+            return self._loops.entered(member, self._deployment.timers_at_end)
         return other(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
@@ -325,10 +333,12 @@ class _Builder:
         time = None
         if chain.needs_timestamps or chain.assigns:
             channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
-            parts = subtask.parts if isinstance(subtask, SourceSubtask) else channels
+            parts = subtask.parts if isinstance(subtask, SourceSubtask | LoopHead) else channels
             clock = subtask.period_clock if isinstance(subtask, InTurns) else self._context.world.clock
             time = EventTime(chain, parts, clock, source=isinstance(subtask, SourceSubtask))
             told_by = [self._told(plan.chain_of[exchange.sender], sender, exchange) for exchange, sender in senders]
+            if isinstance(subtask, LoopHead):
+                told_by = [Told(own.entering, idle=False)]
             reached = self._restored.reached_by(chain, identity.subtask)
             own_groups = range_of(identity.subtask, chain.parallelism, plan.graph.max_parallelism)
             floors = self._restored.floors_of(chain, own_groups)

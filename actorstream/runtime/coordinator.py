@@ -139,8 +139,8 @@ class CoordinatorActor:
         protocol, now = self._protocol, self._now_us()
         match message:
             case Acked(subtask, checkpoint, report):
-                if report.in_flight is not None:
-                    self._in_flight.setdefault(checkpoint, set()).update(file.name for file in report.in_flight.layers)
+                for part in report.all_in_flight:
+                    self._in_flight.setdefault(checkpoint, set()).update(file.name for file in part.layers)
                 return protocol.on_ack(now, subtask, checkpoint, report)
             case Declined(subtask, checkpoint, reason):
                 return protocol.on_decline(now, subtask, checkpoint, reason)

@@ -18,23 +18,26 @@ RUN_BYTES = 1 << 20
 RUN_ENTRIES = 2_000
 
 
-async def write_in_flight(writer: LayerWriter, subtask: SubtaskId, recorded: InFlightWriter) -> InFlightReport | None:
-    """Write all that was recorded; None if that is nothing. A small part shares its file with others.
+async def write_in_flight(
+    writer: LayerWriter, subtask: SubtaskId, recorded: InFlightWriter, *, alone: bool = False
+) -> InFlightReport | None:
+    """Write all that was recorded; None if that is nothing. A small part shares its file with others, or is `alone`.
 
     Raises:
         StoreError: It could not be written.
     """
     if not recorded.items:
         return None
-    file = await _write(writer, subtask, recorded)
-    return InFlightReport((file,), recorded.items, recorded.overtaken, recorded.records, recorded.size_bytes)
+    file = await _write(writer, subtask, recorded, alone=alone)
+    counts = recorded.items, recorded.overtaken, recorded.records, recorded.size_bytes
+    return InFlightReport((file,), *counts, written=recorded.chain)
 
 
-async def _write(writer: LayerWriter, subtask: SubtaskId, recorded: InFlightWriter) -> LayerFile:
+async def _write(writer: LayerWriter, subtask: SubtaskId, recorded: InFlightWriter, *, alone: bool) -> LayerFile:
     # Its owner is not the subtask: state of it, frozen at the same barrier, may be in the same file.
     owner = (subtask, "in flight")
     entries = recorded.take_entries()
-    if len(entries) <= SMALL_ENTRIES and recorded.size_bytes <= SMALL_BYTES:
+    if not alone and len(entries) <= SMALL_ENTRIES and recorded.size_bytes <= SMALL_BYTES:
         layer = await writer.write(owner, [entries])
     else:
         async with writer.streaming, writer.stream(owner) as stream:

@@ -77,13 +77,17 @@ class SplitPosition:
 
 @dataclass(frozen=True, slots=True)
 class InFlightReport:
-    """What was in flight to a subtask, in layers; `overtaken` of the items by barriers, the others in a loop."""
+    """What was in flight to a subtask, in layers; `overtaken` of the items by barriers, the others in a loop.
+
+    `written`: what the layers call the subtask's chain, since a loop's part is in several pieces.
+    """
 
     layers: tuple[LayerFile, ...]
     items: int
     overtaken: int
     records: int
     size_bytes: int
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class SnapshotReport:
 
     `stacks` are the layers its key groups see as of the barrier; `positions` are a
     source's splits; `pending` are the tokens not known committed, by sink operator; `time` is how far event time
-    had come. `in_flight` None: nothing was.
+    had come. `in_flight` is what barriers had overtaken, None: nothing; `going_round` is a loop's, in order.
     """
 
     stacks: tuple[tuple[KeyGroupRange, tuple[Layer, ...]], ...] = ()
@@ -101,6 +105,12 @@ class SnapshotReport:
     entries: int = 0
     time: TimeReport | None = None
     in_flight: InFlightReport | None = None
+    going_round: tuple[InFlightReport, ...] = ()
+
+    @property
+    def all_in_flight(self) -> tuple[InFlightReport, ...]:
+        """Everything that had been sent to the subtask and was not in its state yet."""
+        return self.going_round if self.in_flight is None else (self.in_flight, *self.going_round)
 
 
 @dataclass(frozen=True, slots=True)

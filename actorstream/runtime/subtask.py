@@ -62,6 +62,8 @@ if TYPE_CHECKING:
 class Subtask(OperatorLife):
     """One actor. Made by the attempt, wired by `connect`, run as one task."""
 
+    runner_class, snapshots_class = ChainRunner, Snapshots
+
     def __init__(
         self,
         deployment: Deployment,
@@ -73,24 +75,22 @@ class Subtask(OperatorLife):
     ) -> None:
         """Take what the attempt restored for this subtask; `channels` 0 makes a source."""
         self.statistics = SubtaskStatistics()
-        runner = ChainRunner(chain, identity.subtask, deployment.pace, self.statistics)
+        runner = self.runner_class(chain, identity.subtask, deployment.pace, self.statistics)
         super().__init__(deployment, chain, identity, state, process, runner)
         self.alignment = Alignment(channels)
         self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
         self._sides = [0] * channels
-        self.snapshots = Snapshots(
+        self.snapshots = self.snapshots_class(
             identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
         )
         deployment.gate.stand_behind(self._go_on)
         if state is not None:
             deployment.budget.join(state)
             self.runner.after_piece = self._relieve
-        self.parked = False
-        self._overfull = False
+        self.parked = self._overfull = False
         self.expiry_clocks = ExpiryClocks(state, deployment.world.clock, self.runner, self.snapshots)
         self.began_us = 0
-        self._ending = False
-        self._ended = False
+        self._ending = self._ended = False
 
     # ---- life
 

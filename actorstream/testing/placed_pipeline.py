@@ -194,7 +194,7 @@ class PlacedPipeline:
 
 def _unread(graph: LogicalGraph) -> Sequence[Node]:
     """Give the operators whose results nobody reads, sinks apart."""
-    read = {edge.source for node in graph.nodes for edge in node.inputs if not edge.output}
+    read = {edge.source for node in graph.nodes for edge in (*node.inputs, *node.back) if not edge.output}
     return [node for node in graph.nodes if node.id not in read and not isinstance(node.spec, SinkSpec | CallSpec)]
 
 

@@ -88,6 +88,7 @@ MODULES: Final[Mapping[str, set[str] | str]] = {
     "runtime/event_time.py": {"places of generators"},
     "runtime/merging.py": {"result of the compaction child"},
     "runtime/outputs.py": {"frames"},
+    "runtime/recording.py": {"frames"},
     "runtime/replay_order.py": "reads splits' names that the log has just given",
     "runtime/restoring.py": {"manifest", "records in flight"} | _STORE,
     "state/compaction.py": _LAYERS,

@@ -22,9 +22,10 @@ FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 WORKERS = 2
 
 SHARES = {
-    "topologies": 0.5,
+    "topologies": 0.4,
     "upgrades and forks": 0.2,
     "topologies with zombies": 0.1,
+    "loops": 0.1,
     "jobs": 0.4,
     "zombies": 0.06,
     "event time": 0.3,

@@ -46,12 +46,13 @@ MAX_PARALLELISM = 8
 
 @dataclass(frozen=True)
 class Stage:
-    """A keyed operator, or a stateless way to a sink (`stateful` off)."""
+    """A keyed operator, or a stateless way to a sink (`stateful` off); `inside` a loop, or not."""
 
     model: Callable[[], Model]
     key: Callable[[Event], str] = lambda event: event.key
     feeds: Callable[[Event], Iterable[Event]] = lambda event: (event,)
     stateful: bool = True
+    inside: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from actorstream.state.unkeyed import BROADCAST_KEY, read_lists
 from actorstream.testing.committed import read_log
 from actorstream.testing.session import BrokenPromiseError
 from actorstream.testing.watching import Checkpoints
+from tests.simulation.going_round import still_inside
 from tests.simulation.jobs import MAX_PARALLELISM
 from tests.simulation.stages import STATE_KEYS, Event, Result, settled
 
@@ -136,7 +137,11 @@ class Cuts:
                         "cut", f"split {split} of {source} is finished at {taken} of {len(events)}"
                     )
                 raw += events[:taken]
-        return {name: [fed for event in raw for fed in stage.feeds(event)] for name, stage in self._job.stages.items()}
+        fed = {name: [each for event in raw for each in stage.feeds(event)] for name, stage in self._job.stages.items()}
+        for name, stage in self._job.stages.items():
+            inside = Counter(() if stage.inside else still_inside(restored))
+            fed[name] = [event for event in fed[name] if not _take(inside, event)]
+        return fed
 
     def _check_cut(self, manifest: Manifest, restored: Restored, name: str, events: Sequence[Event]) -> None:
         stage = self._job.stages[name]

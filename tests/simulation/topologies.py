@@ -7,9 +7,10 @@
                 exchange
                 fan
                 broadcast
+                loop
 
 A new kind of edge is one entry in SHAPES: how it is built, and what becomes of one event behind it. A new kind of end
-is one entry in TAILS.  (Loops are to come: one entry.)
+is one entry in TAILS.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from actorstream.operators.windows.assigners import Tumbling
 from actorstream.testing.committed import Expected
 from actorstream.testing.ledger import outside
 from tests.simulation.evolution_oracles import plain
+from tests.simulation.going_round import TurnsModel, going_round, rests
 from tests.simulation.jobs import Output, SimulatedJob, Stage, by_amount, tagged
 from tests.simulation.lanes import (
     DELAY,
@@ -246,6 +248,14 @@ def _told(inputs: Inputs) -> Mapping[str, Sequence[object]]:
     }
 
 
+def _loop(streams: Streams) -> Stream[Event]:
+    return going_round(streams["a"])
+
+
+def _rested(inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    return {"rest": rests(inputs["a"])}
+
+
 SHAPES: Mapping[str, Shape] = {
     "chain": Shape(_chain, lambda event: (event,) if _passes(event) else ()),
     "union": Shape(_union, sources=("a", "b")),
@@ -255,6 +265,7 @@ SHAPES: Mapping[str, Shape] = {
     "broadcast": Shape(
         _broadcast, sources=("a", "b"), key=by_amount, before={"checked": Stage(CheckedModel)}, beside=_told
     ),
+    "loop": Shape(_loop, before={"turns": Stage(TurnsModel, inside=True)}, beside=_rested),
 }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from actorstream.checkpoints.savepoints import find_snapshot, read_snapshot
 from actorstream.runtime.restoring import positions_in
 from actorstream.testing.committed import Committed, Expected, mark
+from tests.simulation.going_round import inside_of
 from tests.simulation.lanes import WINDOW, lane_of, time_of
 from tests.simulation.stages import Result
 
@@ -34,12 +35,15 @@ class ForkedOutput:
     def __init__(self, topology: Topology, disk: SimulatedDisk, savepoint: str) -> None:
         """Look at where the savepoint is."""
         self._topology = topology
-        splits = positions_in(read_snapshot(disk, find_snapshot(disk, savepoint)))
-        self._before = _inputs_up_to(topology, splits)
+        place = find_snapshot(disk, savepoint)
+        manifest = read_snapshot(disk, place)
+        splits, inside = positions_in(manifest), set(inside_of(manifest, place.layers))
+        before = _inputs_up_to(topology, splits)
+        self._before = {source: [each for each in events if each not in inside] for source, events in before.items()}
         self._all_read = all(place.finished for places in splits.values() for place in places.values())
-        whole, before = topology.outputs(topology.inputs()), dict(topology.outputs(self._before))
-        before[_WINDOWS] = []
-        expected = {sink: _rest(rows, before.get(sink, ())) for sink, rows in whole.items()}
+        whole, written = topology.outputs(topology.inputs()), dict(topology.outputs(self._before))
+        written[_WINDOWS] = []
+        expected = {sink: _rest(rows, written.get(sink, ())) for sink, rows in whole.items()}
         self._committed = Committed(Expected({sink: self._sure(rows) for sink, rows in expected.items()}, lane_of))  # type: ignore[arg-type]
 
     def check(self, rows: Mapping[str, Rows], *, at_the_end: bool) -> None:

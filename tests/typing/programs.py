@@ -245,3 +245,19 @@ class Follow(KeyedProcess[str, Order | Payment, str]):
 
 def both(orders: Stream[Order], payments: Stream[Payment]) -> Stream[str]:
     return orders.key_by(lambda o: o.id).union(payments.key_by(lambda x: x.order)).process(Follow)
+
+
+# 8 ---- a loop
+def countdown(p: Pipeline) -> Stream[int]:
+    def body(n: Stream[int]) -> tuple[Stream[int], Stream[int]]:
+        less = n.map(lambda x: x - 1)
+        return less.filter(lambda x: x > 0), less.filter(lambda x: x == 0)
+
+    return p.source([3, 5]).feedback(body, name="countdown")
+
+
+def spelled(p: Pipeline) -> Stream[str]:
+    out = p.source([3, 5]).feedback(lambda n: (n.map(lambda x: x - 1), n.map(str)), name="spelled")
+    assert_type(out, Stream[str])
+    p.source([3]).feedback(lambda n: (n.map(str), n), name="other")  # type: ignore[arg-type]  # refused: another type goes back
+    return out

@@ -1,0 +1,105 @@
+"""The head of a loop acknowledges a checkpoint when what came back before the barrier is durable too.
+
+    state frozen ──> written ──┐
+    recording ──> complete ──> written ──> Acked
+
+A recording lists segments as they are; the batches between them are written as parts of their own, so that what is
+restored is in order:
+
+    lane   b b [segment 1][segment 2] b b b        parts   b b | segment 1 | segment 2 | b b b
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from actorstream.checkpoints.in_flight import InFlightWriter
+from actorstream.model.batch import Batch
+from actorstream.runtime.in_flight import write_in_flight
+from actorstream.runtime.snapshots import Snapshots
+from actorstream.runtime.spilling import add_in_slices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from actorstream.model.ids import CheckpointId
+    from actorstream.runtime.back_lane import BackLane
+    from actorstream.runtime.messages import InFlightReport, SnapshotReport
+    from actorstream.runtime.recording import Piece, Recording
+    from actorstream.runtime.snapshots import _Frozen
+    from actorstream.runtime.spilling import Segment, Spiller
+
+
+class HeadSnapshots(Snapshots):
+    """The snapshots of a loop's head: `attend` comes before the first."""
+
+    _recordings: dict[CheckpointId, Recording]
+    _lanes: Sequence[BackLane]
+    _spiller: Spiller
+
+    def attend(self, lanes: Sequence[BackLane], spiller: Spiller) -> None:
+        """Take part in what is recorded in these lanes."""
+        self._recordings = {}
+        self._lanes, self._spiller = lanes, spiller
+
+    def expect(self, recording: Recording) -> None:
+        """A snapshot comes with a recording: acknowledge both together."""
+        self._recordings[recording.checkpoint] = recording
+
+    async def _finish(self, frozen: _Frozen) -> SnapshotReport:
+        recording = None if frozen.checkpoint is None else self._recordings.pop(frozen.checkpoint, None)
+        if recording is None:
+            return await super()._finish(frozen)
+        try:
+            report = await super()._finish(frozen)
+            await recording.wait_complete()
+            return replace(report, going_round=tuple(await self._write(recording)))
+        finally:
+            for lane in self._lanes:
+                lane.on_written(recording)
+            recording.let_go()
+
+    async def _write(self, recording: Recording) -> list[InFlightReport]:
+        """Write what is in memory, and list it between the segments as it was sent."""
+        parts: list[InFlightReport] = []
+        rows = [_runs(row) for row in recording.rows]
+        for number in range(max(map(len, rows), default=0)):
+            name = self._subtask.chain if not number else f"{self._subtask.chain}~{number}"
+            writer = InFlightWriter(name, self._subtask.subtask, self._spiller.channels)
+            listed: list[Segment] = []
+            for lane, row in enumerate(rows):
+                if number < len(row):
+                    places, behind = row[number]
+                    await add_in_slices(self._pace, writer, _batches(recording, lane, places))
+                    listed += behind
+            part = await write_in_flight(self._writer, self._subtask, writer)
+            if part is not None:
+                parts.append(part)
+            for segment in listed:
+                segment.listed = True
+            parts += [await self._spiller.report_of(segment) for segment in listed]
+        return parts
+
+
+def _batches(recording: Recording, lane: int, places: range) -> Iterator[tuple[int, Batch]]:
+    """Give batches one by one: one that the head takes meanwhile has been replaced when its turn comes."""
+    for place in places:
+        piece = recording.rows[lane][place]
+        if isinstance(piece, Batch):
+            yield lane, piece
+
+
+def _runs(row: Sequence[Piece]) -> list[tuple[range, list[Segment]]]:
+    """Cut what a lane recorded into places of batches and the segments that follow them, again and again."""
+    runs: list[tuple[range, list[Segment]]] = [(range(0), [])]
+    for place, piece in enumerate(row):
+        places, segments = runs[-1]
+        if not isinstance(piece, Batch):
+            segments.append(piece)
+        elif segments or not places:
+            runs[-1:] = [runs[-1]] if segments else []
+            runs.append((range(place, place + 1), []))
+        else:
+            runs[-1] = range(places.start, place + 1), segments
+    return runs
