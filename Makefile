@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 600
 # Containers often set it; then each of the hundreds of processes that the tests start would compile all of it again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test verify mutants simulate sweep check bench lock clean
+.PHONY: demo test verify mutants mutmut simulate sweep check bench lock clean
 
 demo: $(READY)  ## run the main job: 12 s of load, three SIGKILLs, every output compared
 	$(BIN)/actorstream demo
@@ -31,6 +31,9 @@ verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put i
 
 mutants: $(READY)  ## bugs put into the real code, one at a time: by what each is found, after how many tries
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
+
+mutmut:  ## ordinary mutation testing of ROOM by TESTS, every EVERY-th mutant: hours for a whole room
+	.ci/mutmut $(or $(ROOM),operators/windows) $(or $(TESTS),tests/operators/windows) $(or $(EVERY),1)
 
 simulate: $(READY)  ## random topologies for SECONDS: seeds, crash-recoveries an hour, a line for each failure
 	$(BIN)/python -m tests.simulation $(or $(SECONDS),60)

@@ -246,6 +246,15 @@ def test_publish_failure_aborts_and_counts() -> None:
     assert it.wake_at_us == 2 * SECOND
 
 
+def test_a_failure_to_publish_what_is_not_published_is_ignored_t74() -> None:
+    """Of a checkpoint that is over, and of one that was never asked for: nothing fails for it."""
+    it = started()
+    it.on_time(SECOND)
+    complete(it, SECOND + 1, ONE)
+    assert it.on_publish_failed(SECOND + 2, ONE, "the disk is full") == []
+    assert it.on_publish_failed(SECOND + 2, FOUR, "the disk is full") == []
+
+
 def test_without_an_interval_only_requests_start_checkpoints() -> None:
     """And the final one."""
     it = started(interval=None)
