@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import Counter
 from contextlib import contextmanager, suppress
 from inspect import CORO_SUSPENDED, getcoroutinestate
 from operator import attrgetter
@@ -31,7 +32,6 @@ from actorstream.testing.session import Places
 
 if TYPE_CHECKING:
     import random
-    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from actorstream.api.job import Job
@@ -179,12 +179,13 @@ async def rescale_now_and_then(
     job: Job, rescales: Sequence[tuple[float, int]], done: Counter[str] | None = None
 ) -> None:
     """Rescale; where the job has ended, restarts, or a checkpoint fails, it goes on as it was."""
+    done = Counter() if done is None else done
     for seconds, parallelism in rescales:
         await anyio.sleep(seconds)
+        done["rescale asked for"] += 1
         with suppress(JobFailed, StoreError):
             await job.rescale(parallelism)
-            if done is not None:
-                done["rescale"] += 1
+            done["rescale"] += 1
 
 
 async def save_now_and_then(job: Job, savepoints: Sequence[float], name: str, made: list[str]) -> None:
