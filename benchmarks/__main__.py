@@ -7,6 +7,7 @@ import typer
 from benchmarks.cost import cost
 from benchmarks.event_log import log
 from benchmarks.latency import latency
+from benchmarks.loops import loops
 from benchmarks.rescale import rescale
 from benchmarks.state import state
 
@@ -20,6 +21,7 @@ app.command("latency")(latency)
 app.command("state")(state)
 app.command("log")(log)
 app.command("rescale")(rescale)
+app.command("loops")(loops)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ REQUIRED = {
     "timers",
     "watermarks",
     "joins",
+    "loops",
     "rescale",
     "replay",
     "log",
