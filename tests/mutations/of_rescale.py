@@ -10,7 +10,7 @@ from actorstream.checkpoints.manifest import FloorRun
 from actorstream.codec.ordered_keys import decode_key_at
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MIN
-from actorstream.runtime import rescaled_time, restoring
+from actorstream.runtime import assembling, rescaled_time
 from actorstream.runtime.operator_life import OperatorLife
 from actorstream.runtime.rescaled_time import floors_of
 from actorstream.state import stack
@@ -106,7 +106,7 @@ _MOVED: dict[str, Any] = {
 
 
 def _floors(change: Callable[[list[FloorRun]], list[FloorRun]]) -> Sequence[AbstractContextManager[object]]:
-    return [patch.object(restoring, "floors_of", lambda *given: change(floors_of(*given)))]
+    return [patch.object(assembling, "floors_of", lambda *given: change(floors_of(*given)))]
 
 
 @AREA.in_time("floors are not in the checkpoint (T47)", job="flickering-slices", **_MOVED)
