@@ -1,11 +1,21 @@
-"""Barrier alignment: decides when a subtask may snapshot.
+"""Barrier alignment: decides when a subtask may snapshot, and what of its channels belongs to the snapshot.
 
-A subtask may snapshot once the barrier of one checkpoint has come in on every
+Aligned. A subtask may snapshot once the barrier of one checkpoint has come in on every
 open channel. Until then a channel that has delivered its barrier stays blocked:
 what follows the barrier belongs to the next checkpoint.
 
     channel 0   a  b  |1  c  d        |1 is the barrier of checkpoint 1
     channel 1   x  |1  y              the snapshot holds {a, b, x}; c, d, y wait
+
+Overtaking. Where that takes too long, a barrier may go past the records queued before it. From then on the subtask
+waits for nobody: it snapshots, and what was sent before a channel's barrier and is not in its state is recorded.
+
+    channel 0   a |1 b            behind its barrier already: nothing of it is recorded (T12)
+    channel 1   x y z |1 w        the barrier is taken out ahead of y and z: these two are recorded
+    channel 2   p q ...           what is taken from now on is recorded, until barrier 1 comes, or overtakes it (T16)
+
+The snapshot is whole when the barrier has come on every open channel. Meanwhile no channel is blocked: the state is
+frozen, and what follows a barrier is not recorded.
 
 A subtask without open channels (a source, or one whose inputs have all ended)
 gets no barrier: the coordinator triggers it directly.
@@ -19,8 +29,8 @@ says that everything up to 5 is over: one number remembers all aborted ids (T09)
 Pure: no clock, no I/O, no asyncio. The caller feeds one event at a time and
 carries out the returned effects in order, before it feeds the next event.
 
-Sources: Chandy & Lamport 1985 (markers); Carbone et al. 2015, "Lightweight
-Asynchronous Snapshots for Distributed Dataflows" (alignment).
+Sources: Chandy & Lamport 1985 (markers, recording of channels); Carbone et al. 2015, "Lightweight
+Asynchronous Snapshots for Distributed Dataflows" (alignment); Flink's unaligned checkpoints, FLIP-76.
 """
 
 from __future__ import annotations
@@ -48,7 +58,39 @@ class Unblock:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Send the barrier to all outputs, then freeze the state, with nothing in between (T11)."""
+    """Send the barrier to all outputs, then freeze the state, with nothing in between (T11).
+
+    `whole`: that is all; else what is in flight belongs to it, until `Whole`.
+    """
+
+    checkpoint: CheckpointId
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record whatever is taken from `channels` from now on, before it is worked on. Never empty."""
+
+    channels: frozenset[ChannelIndex]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQueued:
+    """Record what is queued in `channel` ahead of its barrier or end, and nothing of it any more."""
+
+    channel: ChannelIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All that was in flight for `checkpoint` is recorded."""
+
+    checkpoint: CheckpointId
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget what was recorded for `checkpoint`, and record no more: it will never be."""
 
     checkpoint: CheckpointId
 
@@ -68,15 +110,16 @@ class Decline:
     reason: str
 
 
-Effect: TypeAlias = Block | Unblock | Snapshot | ForwardCancel | Decline
+Effect: TypeAlias = Block | Unblock | Snapshot | Record | RecordQueued | Whole | Discard | ForwardCancel | Decline
 
 
 class Alignment:
     """State of one subtask's alignment. At most one checkpoint is in progress.
 
     Invariants:
-        - Blocked channels are a strict subset of the open ones, and there are none when idle.
+        - Blocked channels are a strict subset of the open ones, and there are none when idle or while recording.
         - Of one id there is at most one `Snapshot` or `ForwardCancel`, and ids only grow.
+        - After a `Snapshot` that is not whole comes one `Whole` or `Discard` of its id, before anything of another.
     """
 
     def __init__(self, channels: int) -> None:
@@ -91,7 +134,8 @@ class Alignment:
         if channels < 0:
             raise InvariantError(f"a subtask has 0 or more input channels, got {channels}")
         self._open = {ChannelIndex(index) for index in range(channels)}
-        self._aligned: set[ChannelIndex] = set()
+        self._arrived: set[ChannelIndex] = set()
+        self._recording = False
         self._current: CheckpointId | None = None
         self._newest = CheckpointId(0)
         self._aborted_through = CheckpointId(0)
@@ -100,7 +144,17 @@ class Alignment:
     @property
     def blocked(self) -> frozenset[ChannelIndex]:
         """Channels that must not be read now."""
-        return frozenset(self._aligned)
+        return frozenset() if self._recording else frozenset(self._arrived)
+
+    @property
+    def recorded(self) -> frozenset[ChannelIndex]:
+        """Channels of which whatever is taken has to be recorded."""
+        return frozenset(self._open - self._arrived) if self._recording else frozenset()
+
+    @property
+    def aligning(self) -> CheckpointId | None:
+        """The checkpoint that waits for barriers and has taken no snapshot yet: one that may be overtaken."""
+        return None if self._recording else self._current
 
     @property
     def all_ended(self) -> bool:
@@ -114,15 +168,42 @@ class Alignment:
             InvariantError: The channel has ended, or is blocked.
         """
         self._require_readable(channel, f"barrier {checkpoint}")
-        if checkpoint == self._current:
-            return self._align(channel)
-        if self._is_stale(checkpoint):
+        effects = self._begin(checkpoint)
+        if checkpoint != self._current or channel in self._arrived:
+            return effects
+        return effects + (self._arrive(channel) if self._recording else self._align(channel))
+
+    def on_overtaking_barrier(self, channel: ChannelIndex, checkpoint: CheckpointId) -> list[Effect]:
+        """Take in the barrier of `checkpoint`, taken out of `channel` ahead of what is queued there.
+
+        The channel may be blocked: then an older checkpoint is in progress, which this one proves to be over.
+
+        Raises:
+            InvariantError: The channel has ended.
+        """
+        if channel not in self._open:
+            raise InvariantError(f"barrier {checkpoint} came on channel {channel}, which has ended")
+        effects = self._begin(checkpoint)
+        if checkpoint != self._current or channel in self._arrived:
+            return effects
+        effects += self._overtake(but=channel)
+        return effects + (self._arrive(channel, queued=True) if self._recording else [])
+
+    def on_timeout(self, checkpoint: CheckpointId) -> list[Effect]:
+        """Wait no longer for the barriers of `checkpoint`: too much stands before them.
+
+        Nothing, if the checkpoint is complete, given up, or has not begun here (T13).
+        """
+        return self._overtake() if checkpoint == self._current else []
+
+    def on_queued_end(self, channel: ChannelIndex) -> list[Effect]:
+        """See the end of a channel behind what is queued there: no barrier will come on it.
+
+        While recording, the end need not be waited for. It comes again, as `on_end_of_input`, when it is taken.
+        """
+        if not self._recording or channel in self._arrived or channel not in self._open:
             return []
-        effects = self._subsume(checkpoint)
-        if checkpoint <= self._aborted_through:
-            return [*effects, ForwardCancel(checkpoint)]
-        self._current = checkpoint
-        return effects + self._align(channel)
+        return self._arrive(channel, queued=True)
 
     def on_cancel(self, channel: ChannelIndex, checkpoint: CheckpointId) -> list[Effect]:
         """Take in a `CancelBarrier` that arrived on `channel`: upstream gave `checkpoint` up.
@@ -147,7 +228,8 @@ class Alignment:
         """
         self._require_readable(channel, "end of input")
         self._open.remove(channel)
-        return self._complete_if_aligned()
+        self._arrived.discard(channel)
+        return self._complete_if_whole() if self._recording else self._complete_if_aligned()
 
     def on_trigger(self, checkpoint: CheckpointId) -> list[Effect]:
         """Snapshot for `checkpoint` without a barrier, by order of the coordinator.
@@ -170,6 +252,8 @@ class Alignment:
         if self._current is None or self._current > checkpoint:
             return []
         given_up = self._current
+        if self._recording:
+            return [Discard(given_up), *self._release()]
         return [ForwardCancel(given_up), *self._release()]
 
     def on_unable(self, reason: str) -> None:
@@ -181,11 +265,21 @@ class Alignment:
         self._unable = None
 
     def _require_readable(self, channel: ChannelIndex, what: str) -> None:
-        if channel not in self._open or channel in self._aligned:
+        if channel not in self._open or channel in self.blocked:
             raise InvariantError(
                 f"{what} came on channel {channel}, which is closed or blocked; only open channels may be read, "
-                f"and those are {sorted(self._open - self._aligned)}"
+                f"and those are {sorted(self._open - self.blocked)}"
             )
+
+    def _begin(self, checkpoint: CheckpointId) -> list[Effect]:
+        """Make `checkpoint` the one in progress, unless it is old, done or aborted."""
+        if self._is_stale(checkpoint):
+            return []
+        effects = self._subsume(checkpoint)
+        if checkpoint <= self._aborted_through:
+            return [*effects, ForwardCancel(checkpoint)]
+        self._current = checkpoint
+        return effects
 
     def _is_stale(self, checkpoint: CheckpointId) -> bool:
         return checkpoint <= self._newest
@@ -200,11 +294,35 @@ class Alignment:
         return [*self._block(channel), *self._complete_if_aligned()]
 
     def _block(self, channel: ChannelIndex) -> list[Effect]:
-        self._aligned.add(channel)
+        self._arrived.add(channel)
         return [Block(channel)]
 
     def _is_aligned(self) -> bool:
-        return self._aligned == self._open
+        return self._arrived == self._open
+
+    def _overtake(self, but: ChannelIndex | None = None) -> list[Effect]:
+        """Snapshot now, and record what has not arrived. `but`: the channel whose barrier is at hand."""
+        if self._current is None or self._recording:
+            return []
+        if self._unable is not None:
+            return self._give_up(self._unable)
+        effects: list[Effect] = [Snapshot(self._current, whole=False)]
+        if self._arrived:
+            effects.append(Unblock(frozenset(self._arrived)))
+        self._recording = True
+        rest = self.recorded - {but}
+        return [*effects, Record(rest)] if rest else effects
+
+    def _arrive(self, channel: ChannelIndex, *, queued: bool = False) -> list[Effect]:
+        """Note that all of a channel that belongs to the snapshot is recorded, once what is `queued` is."""
+        self._arrived.add(channel)
+        return [*([RecordQueued(channel)] if queued else []), *self._complete_if_whole()]
+
+    def _complete_if_whole(self) -> list[Effect]:
+        if self._current is None or not self._is_aligned():
+            return []
+        done = self._current
+        return [Whole(done), *self._release()]
 
     def _complete_if_aligned(self) -> list[Effect]:
         if self._current is None or not self._is_aligned():
@@ -219,11 +337,14 @@ class Alignment:
         if self._current is None:
             return []
         given_up = self._current
-        return [ForwardCancel(given_up), Decline(given_up, reason), *self._release()]
+        # Once the barrier is sent on, those behind hear from the coordinator that it is over.
+        gone: Effect = Discard(given_up) if self._recording else ForwardCancel(given_up)
+        return [gone, Decline(given_up, reason), *self._release()]
 
     def _release(self) -> list[Effect]:
         """Become idle."""
-        blocked = frozenset(self._aligned)
-        self._aligned.clear()
+        blocked = self.blocked
+        self._arrived.clear()
+        self._recording = False
         self._current = None
         return [Unblock(blocked)] if blocked else []

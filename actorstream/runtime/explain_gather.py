@@ -223,7 +223,7 @@ class _Look:
 
     def _channels(self, subtask: Subtask) -> tuple[Channel, ...]:
         alignment = subtask.alignment
-        late: set[ChannelIndex] = alignment._open - alignment._aligned if alignment._current is not None else set()
+        late: set[ChannelIndex] = alignment._open - alignment._arrived if alignment._current is not None else set()
         channels: list[Channel] = []
         for index, lane in enumerate(subtask.mailbox.lanes):
             sender, operator, gauge, told_us, delay_us = self._before[id(lane)]

@@ -23,7 +23,18 @@ from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
 from actorstream.model.times import TIME_MAX
-from actorstream.protocol.alignment import Alignment, Block, Decline, ForwardCancel, Snapshot, Unblock
+from actorstream.protocol.alignment import (
+    Alignment,
+    Block,
+    Decline,
+    Discard,
+    ForwardCancel,
+    Record,
+    RecordQueued,
+    Snapshot,
+    Unblock,
+    Whole,
+)
 from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.expiry_clocks import ExpiryClocks
 from actorstream.runtime.mailbox import Mailbox
@@ -353,6 +364,8 @@ class Subtask(OperatorLife):
                     await self._snapshot(checkpoint)
                 case ForwardCancel(checkpoint):
                     self._send(CancelBarrier(checkpoint))
+                case Record() | RecordQueued() | Whole() | Discard():
+                    raise InvariantError(f"{effect} where no barrier overtakes")
                 case Decline(checkpoint, reason):
                     self.deployment.tell(Declined(self.identity, checkpoint, reason))
 

@@ -349,6 +349,8 @@ class _Subtask:
                 case Decline(checkpoint):
                     assert checkpoint not in self.declined | self.done
                     self.declined.add(checkpoint)
+                case _:
+                    raise AssertionError(f"{effect}, where no barrier overtakes")
         assert self.blocked == self.alignment.blocked
         assert self.over == sorted(set(self.over)), "each id is snapshot or cancelled once, in order"
 
