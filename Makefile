@@ -49,12 +49,13 @@ check: $(READY)  ## formatting, lint, types, layers, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-bench: $(READY)  ## measure cost, latency, state, log and rescale: tables, and the plots in docs/plots
+bench: $(READY)  ## measure cost, latency, state, log, unaligned checkpoints and rescale: tables, and the plots in docs/plots
 	$(BIN)/python -m benchmarks cost
 	$(BIN)/python -m benchmarks latency --plot docs/plots/latency.svg
 	$(BIN)/python -m benchmarks state --largest 10000000 --plot docs/plots/restart.svg
 	$(BIN)/python -m benchmarks state --only stalls --calm
 	$(BIN)/python -m benchmarks log
+	$(BIN)/python -m benchmarks unaligned
 	$(BIN)/python -m benchmarks rescale --largest 10000000 --plot docs/plots/rescale.svg
 
 lock:  ## renew requirements.lock from pyproject.toml

@@ -10,6 +10,7 @@ from benchmarks.latency import latency
 from benchmarks.loops import loops
 from benchmarks.rescale import rescale
 from benchmarks.state import state
+from benchmarks.unaligned import unaligned
 
 app = typer.Typer(
     help="Measure actorstream on this machine, against plain Python or against an aim.",
@@ -22,6 +23,7 @@ app.command("state")(state)
 app.command("log")(log)
 app.command("rescale")(rescale)
 app.command("loops")(loops)
+app.command("unaligned")(unaligned)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from actorstream.runtime import chain_runner
+from actorstream.runtime import piece_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,5 +17,5 @@ def fired_at_once(count: int) -> Iterator[None]:
     """Let no more than `count` results or timers come in one round, whatever they cost."""
     with ExitStack() as stack:
         for name in ("FIRED_FIRST", "FIRED_MAX", "FIRED_STREAMED"):
-            stack.enter_context(patch.object(chain_runner, name, count))
+            stack.enter_context(patch.object(piece_sizes, name, count))
         yield

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from actorstream.graph.plan import Chain, Plan
     from actorstream.model.ids import CheckpointId
     from actorstream.model.world import World
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.runtime.statistics import JobStatistics
     from actorstream.runtime.subtask import Subtask
     from actorstream.runtime.supervisor import Status, Supervisor

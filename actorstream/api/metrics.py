@@ -20,6 +20,8 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         "job.last_checkpoint_id": statistics.last_checkpoint_id,
         "job.last_checkpoint_seconds": statistics.last_checkpoint_seconds,
         "job.last_checkpoint_entries": statistics.last_checkpoint_entries,
+        "job.last_checkpoint_in_flight_records": statistics.last_checkpoint_in_flight_records,
+        "job.last_checkpoint_in_flight_bytes": statistics.last_checkpoint_in_flight_bytes,
     }
     for identity, subtask in attempt.built.subtasks.items() if attempt is not None else ():
         prefix = f"{identity.chain}.{identity.subtask}."
@@ -30,6 +32,9 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         metrics[f"{prefix}idle_seconds"] = counted.idle_seconds
         metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
         metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
+        metrics[f"{prefix}alignment_seconds"] = counted.alignment_seconds
+        metrics[f"{prefix}in_flight_records"] = counted.in_flight_records
+        metrics[f"{prefix}in_flight_bytes"] = counted.in_flight_bytes
         if subtask.runner.time is not None:
             if TIME_MIN < (watermark := subtask.runner.time.now) < TIME_MAX:
                 metrics[f"{prefix}watermark"] = watermark / 1e6

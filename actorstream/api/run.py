@@ -336,4 +336,5 @@ def _job_settings(options: RunOptions, *, wire: bool) -> JobSettings:
         restore_as=resolved.restore_as,
         claim=resolved.claim,
         wire=wire,
+        alignment_timeout_us=resolved.alignment_timeout_us,
     )

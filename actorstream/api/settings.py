@@ -37,6 +37,7 @@ class SettingValues(TypedDict, total=False):
     tolerated_failures: int
     retained: int
     retain: Literal["always", "on_failure", "never"]
+    alignment_timeout: timedelta | float | None
     burst: timedelta | float
     watchdog: timedelta | float
     timers_at_end: TimersAtEnd
@@ -51,6 +52,9 @@ class Settings:
     Args:
         checkpoint_timeout: A checkpoint that takes longer is given up and counts as failed; default 60 s.
         checkpoint_pause: Least time from the end of one checkpoint to the start of the next; default 0.
+        alignment_timeout: How long a barrier waits behind records before it overtakes them, so that a checkpoint is
+            quick under back-pressure too: what it has overtaken becomes part of the checkpoint. 0: at once; default
+            None: never. Savepoints never do.
         tolerated_failures: So many checkpoints in a row may fail before the job does; default 3, negative: any number.
         retained: How many checkpoints are kept; default 3.
         retain: What becomes of them when the job ends: they stay "always" (the default), so that the next run goes on
@@ -122,6 +126,7 @@ class ResolvedSettings:
 
     checkpoint_timeout_us: int = 60_000_000
     checkpoint_pause_us: int = 0
+    alignment_timeout_us: int | None = None
     tolerated_failures: int = 3
     retained: int = 3
     retain: Literal["always", "on_failure", "never"] = "always"
@@ -157,7 +162,9 @@ def duration_us(value: object, what: str, *, least_us: int = 0) -> int:
 
 # The bounds of each whole number; a negative tolerance means any number of failures.
 _BOUNDS = {"tolerated_failures": (-1, 1_000_000), "retained": (1, 1_000)}
-_LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100, "watchdog": 0}
+_LEAST_US = {"checkpoint_timeout": 1_000, "checkpoint_pause": 0, "burst": 100, "watchdog": 0, "alignment_timeout": 0}
+_OR_NEVER = frozenset({"alignment_timeout"})
+"""Where None, or "never" in the environment and in the file, is a value."""
 
 
 _WORDS = {"timers_at_end": ("fire", "drop", "wait"), "retain": ("always", "on_failure", "never")}
@@ -197,7 +204,9 @@ def _read(where: str, given: Mapping[str, object]) -> dict[str, Any]:
     """Check one layer; give it under the names of `ResolvedSettings`."""
     values: dict[str, Any] = {}
     for name, value in given.items():
-        if name in _LEAST_US:
+        if name in _OR_NEVER and value in {None, "never"}:
+            values[f"{name}_us"] = None
+        elif name in _LEAST_US:
             values[f"{name}_us"] = duration_us(value, f"{where}: {name}", least_us=_LEAST_US[name])
         elif name in _BOUNDS:
             least, most = _BOUNDS[name]

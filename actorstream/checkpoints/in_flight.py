@@ -59,7 +59,7 @@ _REMEDY = "restore an older checkpoint"
 
 
 class InFlightChannel(NamedTuple):
-    """One way into a subtask: an exchange and the subtask that sends, a source's split, or a back edge.
+    """One way into a subtask: an exchange and the subtask that sends, one `of` so many; a split, or a back edge.
 
     `watermark` and `idle` say how far its event time had come before the first recorded item.
     """
@@ -69,6 +69,7 @@ class InFlightChannel(NamedTuple):
     kind: ChannelKind = "lane"
     watermark: Int64 = TIME_MIN
     idle: bool = False
+    of: Int64 = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,18 @@ class _Head:
     channels: list[InFlightChannel]
     before: Int64
     items: Int64
+    parallelism: Int64 = 1
 
 
 @dataclass(slots=True)
 class InFlightPart:
-    """What was in flight to one subtask: the items, each with the index of its channel."""
+    """What was in flight to one subtask of `parallelism`: the items, each with the index of its channel."""
 
     chain: str
     subtask: int
     channels: list[InFlightChannel] = field(default_factory=list)
     items: list[tuple[int, Carried]] = field(default_factory=list)
+    parallelism: int = 1
 
     def renamed(self, chain: str) -> InFlightPart:
         """Give it as that of a chain that is called so now; exchanges go by the name of who receives."""
@@ -99,7 +102,7 @@ class InFlightPart:
             place if place.kind == "split" else place._replace(exchange=_exchange_of(chain, place.exchange))
             for place in self.channels
         ]
-        return InFlightPart(chain, self.subtask, places, self.items)
+        return InFlightPart(chain, self.subtask, places, self.items, self.parallelism)
 
 
 def _exchange_of(receiver: str, exchange: str) -> str:
@@ -117,14 +120,15 @@ class InFlightWriter:
         size_bytes: About how much of a file they take.
     """
 
-    def __init__(self, chain: str, subtask: int, channels: Sequence[InFlightChannel]) -> None:
-        """Start with nothing recorded of these channels."""
+    def __init__(self, chain: str, subtask: int, channels: Sequence[InFlightChannel], parallelism: int = 1) -> None:
+        """Start with nothing recorded of these channels; `parallelism` is the chain's."""
         self.chain = chain
         self.items = 0
         self.overtaken = 0
         self.records = 0
         self.size_bytes = 0
         self._subtask = subtask
+        self._parallelism = parallelism
         self._channels = list(channels)
         self._prefix = _prefix(chain, subtask)
         self._entries: list[Entry] = []
@@ -156,7 +160,7 @@ class InFlightWriter:
     def take_entries(self) -> list[Entry]:
         """Give the entries of one file: all that were added since the last call, and their head."""
         entries, self._entries = self._entries, []
-        head = _Head(self.chain, self._subtask, self._channels, self._taken, len(entries))
+        head = _Head(self.chain, self._subtask, self._channels, self._taken, len(entries), self._parallelism)
         self._taken = self.items
         entries.append((self._prefix + _number.pack(_HEAD_AT), VALUE_TAG + encode_json(head)))
         return entries
@@ -205,7 +209,7 @@ def _read_file(layer: Layer, part: InFlightPart, damage: _Damage) -> None:
         raise damage.because("another file of them has other channels")
     if head.before != len(part.items):
         raise damage.because(f"{head.before} items should be in the files before it, {len(part.items)} were")
-    part.channels = head.channels
+    part.channels, part.parallelism = head.channels, head.parallelism
     for number, (key, value) in enumerate(layer.scan(prefix, _number.pack(_HEAD_AT + 1)), start=head.before + 1):
         if key != prefix + _number.pack(number):
             raise damage.because(f"item {number} is missing")

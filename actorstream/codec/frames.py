@@ -4,7 +4,7 @@
 
     kind  0 Batch  [values, timestamps, keys, origin, marks, watermark]
           1 Barrier  checkpoint    2 CancelBarrier  checkpoint    3 EndOfInput  (empty)
-          4 Watermark  time        5 Idle  (empty)
+          4 Watermark  time        5 Idle  (empty)    6 Barrier that may overtake  [checkpoint, time]
 
 The body is self-describing: it carries whatever the records are. The checksum
 makes any flipped bit an error and not another record.
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from actorstream.model.signals import ChannelItem
 
 _VERSION: Final = 2
-_BATCH, _BARRIER, _CANCEL_BARRIER, _END_OF_INPUT, _WATERMARK, _IDLE = range(6)
+_BATCH, _BARRIER, _CANCEL_BARRIER, _END_OF_INPUT, _WATERMARK, _IDLE, _OVERTAKING = range(7)
 _EMPTY: Final[dict[int, ChannelItem]] = {_END_OF_INPUT: EndOfInput(), _IDLE: Idle()}
 _head = Struct(">BBII")
 _summed = Struct(">BI")
 
 
-def encode_item(item: ChannelItem) -> bytes:
+def encode_item(item: ChannelItem) -> bytes:  # noqa: PLR0911  (one for each kind)
     """Give the frame of a channel item.
 
     Raises:
@@ -44,8 +44,10 @@ def encode_item(item: ChannelItem) -> bytes:
         case Batch():
             content = [item.values, item.timestamps, item.keys, item.origin, item.marks, item.watermark]
             return _framed(_BATCH, SELF_DESCRIBING.encode(content))
-        case Barrier(checkpoint):
+        case Barrier(checkpoint, None):
             return _framed(_BARRIER, SELF_DESCRIBING.encode(checkpoint))
+        case Barrier(checkpoint, overtakes_us):
+            return _framed(_OVERTAKING, SELF_DESCRIBING.encode([checkpoint, overtakes_us]))
         case CancelBarrier(checkpoint):
             return _framed(_CANCEL_BARRIER, SELF_DESCRIBING.encode(checkpoint))
         case Watermark(time_us):
@@ -72,14 +74,21 @@ def decode_item(data: bytes) -> ChannelItem:
         return _batch(content)
     if kind == _WATERMARK and type(content) is int:
         return Watermark(content)
+    overtakes_us: int | None = None
+    if kind == _OVERTAKING:
+        match content:
+            case [int(checkpoint), int(overtakes_us)]:
+                content = checkpoint
+            case _:
+                content = None
     if type(content) is not int or content < 1:
         # Not the content itself: an int of thousands of digits cannot be written out.
         raise CodecError(f"a barrier names no checkpoint but a {type(content).__name__}: the frame is damaged")
-    if kind == _BARRIER:
-        return Barrier(CheckpointId(content))
+    if kind in {_BARRIER, _OVERTAKING}:
+        return Barrier(CheckpointId(content), overtakes_us)
     if kind == _CANCEL_BARRIER:
         return CancelBarrier(CheckpointId(content))
-    raise CodecError(f"a frame has kind {kind}, expected 0 to 5: it is damaged")
+    raise CodecError(f"a frame has kind {kind}, expected 0 to 6: it is damaged")
 
 
 def _framed(kind: int, body: bytes) -> bytes:

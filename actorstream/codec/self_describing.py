@@ -40,6 +40,8 @@ NESTING_MAX: Final = 100
 """How deep containers and records may sit in each other: reading takes up to five calls a level."""
 
 SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+NATIVE: Final = SCALARS | {datetime, date, time, timedelta, Decimal, UUID, list, dict, tuple, set, frozenset}
+"""What has an encoding beside records and enums; of containers, if their items have."""
 _MICROSECOND = timedelta(microseconds=1)
 _INSTANT_MIN = datetime.min.replace(tzinfo=UTC)
 _INSTANT_MAX = datetime.max.replace(tzinfo=UTC)

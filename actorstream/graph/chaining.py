@@ -51,13 +51,18 @@ from actorstream.graph.nodes import (
 from actorstream.graph.plan import Chain, Exchange, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from actorstream.graph.nodes import Edge, LogicalGraph, Node, NodeId
 
 
 def plan_graph(
-    graph: LogicalGraph, *, parallelism: int = 1, has_store: bool, of_operators: Mapping[str, int] | None = None
+    graph: LogicalGraph,
+    *,
+    parallelism: int = 1,
+    has_store: bool,
+    of_operators: Mapping[str, int] | None = None,
+    apart: Collection[str] = (),
 ) -> Plan:
     """Check a graph and decide its actors.
 
@@ -69,6 +74,7 @@ def plan_graph(
         parallelism: For operators that do not say their own.
         has_store: State outlives the process, so stateful operators need names.
         of_operators: By operator, what counts instead of the parallelism that it says.
+        apart: Operators that begin an actor of their own, whatever speaks for another's.
 
     Raises:
         PlanError: The graph cannot run: see `graph/checks.py`.
@@ -77,7 +83,7 @@ def plan_graph(
     said = [_saying(node, of_operators) for node in graph.nodes]
     check_graph(replace(graph, nodes=said), parallelism=parallelism, has_store=has_store)
     degrees = {node.id: node.parallelism or parallelism for node in said}
-    heads = _heads(graph, degrees)
+    heads = _heads(graph, degrees, apart)
     names = {node.id: node.name for node in graph.nodes}
     members: dict[NodeId, list[Node]] = defaultdict(list)
     feeds: dict[NodeId, list[tuple[Node, Edge]]] = defaultdict(list)
@@ -114,6 +120,11 @@ def plan_graph(
         )
         for head, nodes in members.items()
     )
+    _check_alignment(graph, chains)
+    return Plan(graph, parallelism, of_operators, chains, {node.id: chain for chain in chains for node in chain.nodes})
+
+
+def _check_alignment(graph: LogicalGraph, chains: Iterable[Chain]) -> None:
     for chain in chains:
         for node in chain.assigns:
             if (
@@ -125,10 +136,9 @@ def plan_graph(
                     f"pipeline {graph.name!r}: {node.name!r} aligns watermarks, but is not in the actor of a source: "
                     "say assign_timestamps(..., alignment=...) right behind pipeline.source(...)"
                 )
-    return Plan(graph, parallelism, of_operators, chains, {node.id: chain for chain in chains for node in chain.nodes})
 
 
-def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, NodeId]:
+def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection[str]) -> dict[NodeId, NodeId]:
     """Give, for each node, the node at which its chain begins."""
     heads: dict[NodeId, NodeId] = {}
     timed_by: dict[NodeId, NodeId] = {}  # who gave the records of a node their times: in its chain, else its head
@@ -140,7 +150,8 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int]) -> dict[NodeId, N
         sources = {edge.source for edge in node.inputs}
         chains = {heads[source] for source in sources}
         alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
-        if alike and not node.new_chain and not isinstance(node.spec, LoopSpec):
+        apt = not node.new_chain and node.name not in apart and not isinstance(node.spec, LoopSpec)
+        if alike and apt:
             (chain,) = chains
             halts = isinstance(node.spec, ProcessSpec | TimedSpec) and not sources.isdisjoint(halting)
             inside = degrees[node.id] == 1 and _makes_keys(node) and not halts and chain not in with_state

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """The Chandy-Lamport marker: what came before it is in `checkpoint`, what follows is not."""
+    """The Chandy-Lamport marker: what came before it is in `checkpoint`, what follows is not.
+
+    From `overtakes_us` on, by the clock of durations, it may overtake what is queued before it; None: never.
+    """
 
     checkpoint: CheckpointId
+    overtakes_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,11 +48,12 @@ from actorstream.protocol.coordinator_effects import (
     PublishSavepoint,
     Resume,
     Trigger,
+    answers,
 )
 from actorstream.protocol.ending import SAVEPOINTS_MAX, Ending, EndRequest, KeepRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 R = TypeVar("R")
 
@@ -120,9 +121,7 @@ class Coordinator(Generic[R]):
         self._tolerated_failures = tolerated_failures
         self._latest_completed = latest_completed
         self._started = False
-        self._last_start_us = 0
-        self._paused_until_us = 0
-        self._retry_final_at_us = 0
+        self._last_start_us = self._paused_until_us = self._retry_final_at_us = 0
         self._current: _InProgress[R] | None = None
         self._failures = 0
         self._finished: set[SubtaskId] = set()
@@ -141,6 +140,11 @@ class Coordinator(Generic[R]):
         if self._current is None:
             return self._due_us()
         return None if self._current.publishing else self._current.started_us + self._timeout_us
+
+    def may_overtake(self) -> bool:
+        """Tell whether the barriers in progress may overtake: not those of a savepoint or of the last one (T17)."""
+        current = self._current
+        return current is not None and current.savepoint is None and not (current.stop or current.final)
 
     def on_start(self, now_us: int) -> list[Effect[R]]:
         """All subtasks run: checkpoints may start, the first periodic one after an interval."""
@@ -246,11 +250,11 @@ class Coordinator(Generic[R]):
             return []
         self._current = None
         if current.savepoint is not None:
-            return [*_answers(current.requests, checkpoint, None), *self._advance(now_us)]
+            return [*answers(current.requests, checkpoint, None), *self._advance(now_us)]
         self._failures = 0
         self._latest_completed = checkpoint
         self._paused_until_us = now_us + self._pause_us
-        effects: list[Effect[R]] = [Complete(checkpoint), *_answers(current.requests, checkpoint, None)]
+        effects: list[Effect[R]] = [Complete(checkpoint), *answers(current.requests, checkpoint, None)]
         if current.final:
             return effects + self._close(checkpoint)
         return effects + self._advance(now_us)
@@ -281,7 +285,7 @@ class Coordinator(Generic[R]):
         match self._ending.after(all_finished=self._all_finished()):
             case "end":
                 self._over = True
-                return [*_answers(self._ending.handed_over, None, self._closed_reason()), Finish()]
+                return [*answers(self._ending.handed_over, None, self._closed_reason()), Finish()]
             case "hand over":
                 self._over = True
                 return [HandOver()]
@@ -357,11 +361,11 @@ class Coordinator(Generic[R]):
         self._current = None
         error = f"{'checkpoint' if current.savepoint is None else 'savepoint'} {current.checkpoint} failed: {reason}"
         effects: list[Effect[R]] = [Abort(current.checkpoint, reason, self._latest_completed)]
-        effects += _answers(current.requests, None, error)
+        effects += answers(current.requests, None, error)
         if current.savepoint is not None:
             return effects + self._advance(now_us)
         if current.stop and not self._ending.insists and not self._all_finished():
-            effects += [*_answers(self._ending.give_up(), None, error), Resume()]
+            effects += [*answers(self._ending.give_up(), None, error), Resume()]
             return effects + self._advance(now_us)
         self._failures += 1
         if 0 <= self._tolerated_failures < self._failures:
@@ -388,12 +392,8 @@ class Coordinator(Generic[R]):
         self._final = final
         answered = self._ending.close()
         refused, self._requests = self._requests, []
-        return [*_answers(answered, final, None), *_answers(refused, None, self._closed_reason())]
+        return [*answers(answered, final, None), *answers(refused, None, self._closed_reason())]
 
     def _fail(self, last: str) -> list[Effect[R]]:
         self._failed = f"{self._failures} checkpoints in a row failed, {self._tolerated_failures} may; {last}"
-        return [*_answers([*self._ending.fail(), *self._requests], None, self._failed), Fail(self._failed)]
-
-
-def _answers(requests: Iterable[int], checkpoint: CheckpointId | None, error: str | None) -> list[Answer]:
-    return [Answer(request, checkpoint, error) for request in requests]
+        return [*answers([*self._ending.fail(), *self._requests], None, self._failed), Fail(self._failed)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from actorstream.model.ids import CheckpointId, SubtaskId
 
@@ -120,3 +120,8 @@ Effect: TypeAlias = (
     | HandOver
     | Finish
 )
+
+
+def answers(requests: Iterable[int], checkpoint: CheckpointId | None, error: str | None) -> list[Answer]:
+    """Answer several requests alike."""
+    return [Answer(request, checkpoint, error) for request in requests]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 _NOTES_MAX = 10
 

@@ -5,13 +5,10 @@ claim ─> decide ─> load manifest ─> open layers (verified) ─> states, po
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from anyio import CancelScope
-
-from actorstream.errors import RestoreError, StoreError
 from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -23,13 +20,17 @@ from actorstream.operators.step_text import Bindings
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.assembling import ManifestWriter
+from actorstream.runtime.built import Built
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
+from actorstream.runtime.encodable import check_encodable
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
+from actorstream.runtime.flights import Flights, alignment_timeout_of, may_overtake, moved, places_of, plan_for
 from actorstream.runtime.gate import Gate
 from actorstream.runtime.loop_head import LoopHead
 from actorstream.runtime.loop_wiring import LoopWiring
+from actorstream.runtime.mailbox import Front
 from actorstream.runtime.opening import claim_attempt, open_restored
 from actorstream.runtime.operator_states import number_all, read_unkeyed, state_of
 from actorstream.runtime.outputs import ExchangeOutput
@@ -41,7 +42,6 @@ from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
 from actorstream.runtime.turns import InTurns
 from actorstream.state.budget import Budget
-from actorstream.state.verified import prove
 from actorstream.state.writer import LayerWriter
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ if TYPE_CHECKING:
     from actorstream.runtime.replay_order import Replaying
     from actorstream.runtime.restoring import Restored
     from actorstream.runtime.statistics import JobStatistics
-    from actorstream.state.layer import Layer
     from actorstream.state.operator_state import OperatorState
     from actorstream.state.stack import LayerStack
 
-_DISMANTLED_AT_ONCE = 5_000
 HOST = "0"
 """Names the one process that runs the actors; worker processes get numbers of their own."""
 
@@ -94,78 +92,22 @@ class JobContext:
     replaying: Replaying | None = None
     forked: Mapping[str, Sink[object]] = field(default_factory=dict)
 
-
-@dataclass(slots=True)
-class Built:
-    """The actors of one attempt, wired and ready to run."""
-
-    claim: Claim
-    restored_from: CheckpointId | None
-    coordinator: CoordinatorActor
-    compactor: Compactor
-    deployment: Deployment
-    subtasks: dict[SubtaskId, Subtask] = field(default_factory=dict)
-    order: ReplayOrder | None = None
-
-    async def prove_layers(self) -> None:
-        """Read, in threads, those layers that the next attempt would have to read first; few, or none, as a rule.
-
-        A savepoint links every layer, and a file that was linked does not look as it did when it was noted as proved.
-
-        Raises:
-            StoreError: A layer is missing or damaged.
-        """
-        folder, files = self.deployment.layers.folder, self.deployment.world.files
-        wanted = {f"{folder}/{layer.file.name}": layer.file for layer in self._open_layers()}
-        try:
-            await self.deployment.world.offload.run(prove, files, wanted)
-        except StoreError:
-            if {file.name for file in wanted.values()} <= self.layers_in_use():
-                raise
-            # One was merged into another meanwhile, and deleted: the next attempt reads what this has left out.
-
-    def release(self) -> None:
-        """Let go of every layer: the next attempt may open them. For the rest `close` must be called later."""
-        for subtask in self.subtasks.values():
-            if subtask.state is not None:
-                self.deployment.budget.leave(subtask.state)
-                subtask.state.stack.release()
-
-    async def close(self) -> None:
-        """End the layer writer's child and let go of every layer and of the state in memory, a slice a turn.
-
-        A second call does nothing.
-        """
-        with CancelScope(shield=True):
-            self.release()
-            await self.deployment.layers.close()
-            for subtask in self.subtasks.values():
-                while subtask.state is not None and subtask.state.dismantle(_DISMANTLED_AT_ONCE):
-                    await self.deployment.pace.give_way()
-
-    def layers_in_use(self) -> set[LayerName]:
-        """Name every layer that a subtask can still read."""
-        heads = (subtask for subtask in self.subtasks.values() if isinstance(subtask, LoopHead))
-        return {layer.file.name for layer in self._open_layers()}.union(*(head.spiller.files for head in heads))
-
-    def _open_layers(self) -> set[Layer]:
-        return {
-            layer
-            for subtask in self.subtasks.values()
-            if subtask.state is not None
-            for _, layers in subtask.state.stack.runs()
-            for layer in layers
-        }
+    def with_plan(self, plan: Plan) -> JobContext:
+        """Give the same with other actors."""
+        return self if plan is self.plan else replace(self, plan=plan)
 
 
 async def build(context: JobContext) -> Built:
     """Claim the next attempt and make its actors.
 
     Raises:
+        PlanError: Barriers may overtake records that have no encoding.
         FencedError: Another process took the attempt's number.
         RestoreError: The newest checkpoint cannot be restored, or not into this plan.
         StoreError: A file of it is missing or damaged.
     """
+    if alignment_timeout_of(context.plan, context.settings) is not None:
+        check_encodable(context.plan)
     claim = await context.documents.run(claim_attempt, context)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
@@ -179,15 +121,11 @@ async def build(context: JobContext) -> Built:
         if chain.stateful is not None
     }
     restored = await open_restored(context, columns, claim)
-    if any(place.kind != "back" for part in restored.in_flight for place in part.channels):
-        restored.close()
-        raise RestoreError(
-            f"checkpoint {restored.checkpoint} holds records in flight, which this version cannot replay: start from a "
-            "savepoint, or from an older checkpoint that is aligned"
-        )
     store = context.root if context.durable else None
     retaining = Retaining(context.plan, context.job, store, restored.kept, max(1, context.settings.retained))
     try:
+        before, context = context.plan, context.with_plan(plan_for(context.plan, restored.in_flight, restored.in_doubt))
+        processes = moved(processes, before, context.plan)
         groups = context.plan.graph.max_parallelism
         restored.unkeyed = await read_unkeyed(restored, restored.columns or columns, groups)
         await retaining.before_reading()
@@ -219,6 +157,8 @@ class _Builder:
         self._numbers = number_all(restored.numbers, columns)
         self._subtasks: dict[SubtaskId, Subtask] = {}
         self._silent: frozenset[SubtaskId] = frozenset()
+        self._flights = Flights(context.plan, restored.in_flight)
+        self._alignment_timeout_us = alignment_timeout_of(context.plan, context.settings)
         self._layer_numbers = count(1)
         world, settings = context.world, context.settings
         self._order = None if context.replaying is None else ReplayOrder(context.replaying, world.clock)
@@ -252,10 +192,19 @@ class _Builder:
             for identity in chain.subtasks():
                 self._connect(chain, identity)
         self._loops.restore(self._restored, self._told, self._subtasks)
+        read = {identity: each.parts for identity, each in self._subtasks.items() if isinstance(each, SourceSubtask)}
+        for receiver, channel, item in self._flights.all(read):
+            self._subtasks[receiver].mailbox.front.append(Front(channel, item))
         self._compactor = self._make_compactor()
         self._coordinator = self._make_coordinator(frozenset(splits) | self._loops.heads, self._compactor)
         self._built = Built(
-            self._claim, self._restored.checkpoint, self._coordinator, self._compactor, self._deployment, self._subtasks
+            plan,
+            self._claim,
+            self._restored.checkpoint,
+            self._coordinator,
+            self._compactor,
+            self._deployment,
+            self._subtasks,
         )
         self._built.order = self._order
         return self._built
@@ -336,7 +285,11 @@ class _Builder:
             parts = subtask.parts if isinstance(subtask, SourceSubtask | LoopHead) else channels
             clock = subtask.period_clock if isinstance(subtask, InTurns) else self._context.world.clock
             time = EventTime(chain, parts, clock, source=isinstance(subtask, SourceSubtask))
-            told_by = [self._told(plan.chain_of[exchange.sender], sender, exchange) for exchange, sender in senders]
+            told_by = [
+                self._flights.told(chain, identity.subtask, exchange, sender)
+                or self._told(plan.chain_of[exchange.sender], sender, exchange)
+                for exchange, sender in senders
+            ]
             if isinstance(subtask, LoopHead):
                 told_by = [Told(own.entering, idle=False)]
             reached = self._restored.reached_by(chain, identity.subtask)
@@ -345,6 +298,9 @@ class _Builder:
             time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
         sides = [exchange.side for exchange, _ in senders]
         subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
+        if self._alignment_timeout_us is not None and self._order is None and may_overtake(chain):
+            splits = subtask.parts if isinstance(subtask, SourceSubtask) else ()
+            subtask.let_overtake(places_of(plan, senders, splits))
 
     def _make_compactor(self) -> Compactor:
         stacks = [
@@ -394,4 +350,5 @@ class _Builder:
             statistics=context.statistics,
             durable=context.durable,
             claimed=self._restored.claimed,
+            alignment_timeout_us=self._alignment_timeout_us,
         )

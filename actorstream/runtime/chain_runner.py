@@ -16,23 +16,20 @@ from typing import TYPE_CHECKING, cast
 
 from actorstream.errors import MissingTimestampError
 from actorstream.graph.nodes import TimedSpec
+from actorstream.model.batch import Batch
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.floors import Floors, StandsOnFloors
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_timers import ProcessTimers
-from actorstream.operators.step_text import Round
 from actorstream.operators.timed import RestoredByWatermark
 from actorstream.operators.waiting_text import delay_of
 from actorstream.protocol.idleness import BACK_PRESSURE
-from actorstream.runtime.statistics import SLOW_SECONDS
-from actorstream.runtime.step_runner import StepRunner
-from actorstream.system.log import log
+from actorstream.runtime.piece_sizes import PieceSizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actorstream.graph.plan import Chain
-    from actorstream.model.batch import Batch
     from actorstream.operators.step_text import Bindings, Lists, StepPart
     from actorstream.runtime.event_time import TimeReport
     from actorstream.runtime.pace import Pace
@@ -41,32 +38,23 @@ if TYPE_CHECKING:
     from actorstream.state.operator_state import OperatorState
 
 
-SLICE_RECORDS_FIRST = 16
-SLICE_RECORDS_MAX = 512
-SLICE_RECORDS_SPARSE = 4_096
-"""Largest piece where a step hands on few of the records that it takes."""
-SLICE_RECORDS_STREAMED = 16_384
-"""Largest piece where a step keeps no list: nothing is in flight, so only the burst bounds it."""
-FIRED_FIRST = 16
-FIRED_MAX = 512
-FIRED_STREAMED = 2_048
-"""How many results or timers come at once: at first, at most, and at most where a step keeps no list."""
+class ChainRunner(PieceSizes):
+    """One chain in one subtask.
 
-
-class ChainRunner(StepRunner):
-    """One chain in one subtask."""
+    Attributes:
+        breaks_off: Asked between two pieces: whether to leave the rest of the batch; None: never.
+        left: How many records of the last piece were left, because there was no room for what is due before them.
+    """
 
     def __init__(self, chain: Chain, subtask: int, pace: Pace, statistics: SubtaskStatistics) -> None:
         """Start unbound: `bind` comes before the first batch. `turn_ends` is the loop's: when to give way."""
         super().__init__(chain, subtask, pace, statistics)
         self.keys = KeyCheck(chain.head.name if chain.stateful is None else chain.stateful.name)
         self.turn_ends = 0.0
+        self.breaks_off: Callable[[], bool] | None = None
+        self.left = 0
         self.waits_since: float | None = None
         self.after_piece: Callable[[], None] | None = None
-        self.slice = SLICE_RECORDS_FIRST
-        self._slice_max = SLICE_RECORDS_MAX
-        self._round = Round(FIRED_FIRST)
-        self._round_max = FIRED_MAX
         self._lacks_time = False
         self._piece_began: int | None = None
         self._state: OperatorState | None = None
@@ -108,13 +96,13 @@ class ChainRunner(StepRunner):
     def compile(self) -> None:
         """Write the step anew: at the start, and when a subscription comes or goes."""
         super().compile()
-        self._slice_max = SLICE_RECORDS_STREAMED if self.is_streamed else SLICE_RECORDS_MAX
-        self.slice = min(self.slice, self._slice_max)
-        self._round_max = FIRED_STREAMED if self.is_streamed else FIRED_MAX
-        self._round.limit = min(self._round.limit, self._round_max)
+        self._bound()
 
-    async def work(self, batch: Batch, part: int = 0, side: int = 0) -> None:
+    async def work(self, batch: Batch, part: int = 0, side: int = 0) -> Batch | None:
         """Run the step over a batch of a split or channel, in pieces that keep within a burst.
+
+        Returns:
+            What was broken off, a batch of its own; None: all is done.
 
         Raises:
             CodecError: A key is None, or of another type than the keys before.
@@ -131,10 +119,27 @@ class ChainRunner(StepRunner):
             count = min(self.slice, total - start)
             last = part if start + count == total else None
             await self.piece(batch, start, count, marks, last=last, side=side)
-            start += count
+            start += count - self.left
             if start == total:
-                return
-            await self.breathe()
+                return None
+            if not self.left:
+                await self.breathe()
+            if self.left or (self.breaks_off is not None and self.breaks_off()):
+                return self.rest_of(batch, start, part)
+
+    def rest_of(self, batch: Batch, start: int, part: int) -> Batch:
+        """End a batch before its record `start`, as if its sender had; give the rest."""
+        marks = batch.marks
+        if self.time is not None:
+            self.time.end(part, None if marks is None else marks[start])
+        return Batch(
+            batch.values[start:],
+            None if batch.timestamps is None else batch.timestamps[start:],
+            None if batch.keys is None else batch.keys[start:],
+            batch.origin,
+            None if marks is None else marks[start:],
+            batch.watermark,
+        )
 
     async def breathe(self) -> None:
         """Give way where the burst is over."""
@@ -159,6 +164,7 @@ class ChainRunner(StepRunner):
         values, timestamps, keys = batch.values, batch.timestamps, batch.keys
         self._origin = batch.origin
         self._statistics.records_in += count
+        self.left = 0
         await self._wait_credit()
         timed = timestamps is not None and self.chain.needs_timestamps
         if not timed and self._lacks_time:
@@ -176,6 +182,9 @@ class ChainRunner(StepRunner):
                 seconds += await self._fetch(keys[start : start + count])
         seconds += await self._pass_through(batch, (values, keys, timestamps, marks), start, count, part, last, side)
         self._piece_began = None
+        if self.left:
+            self._statistics.records_in -= self.left
+            records = max(1, records - self.left)
         self._fit(records, seconds, fetched=ahead)
         if self.after_piece is not None:
             self.after_piece()
@@ -205,10 +214,19 @@ class ChainRunner(StepRunner):
             start, count = start + count - rest, rest
             if marks is not None and self.time is not None and (reached is not None or self._stage is self.time.clock):
                 self._stage.now = marks[start]
-            while self.is_due:
+            # Behind the key the rest is no batch of the channel any more.
+            stays = self.breaks_off if part == "whole" else None
+            while self.is_due and not (stays is not None and stays()):
                 await self.fire()
                 await self.breathe()
+            if stays is not None and stays():
+                self.left = rest
+                return took
             await self._wait_credit()
+
+    def has_credit(self) -> bool:
+        """Tell whether every output may be sent to now."""
+        return all(exchange.has_credit() for exchange in self.outputs.values())
 
     async def _wait_credit(self) -> None:
         """Wait until every output may be sent to: a record once taken never stops half-way."""
@@ -349,46 +367,3 @@ class ChainRunner(StepRunner):
         began = clock()
         cold.settle()
         return seconds + clock() - began
-
-    def _fit(self, records: int, seconds: float, *, fetched: bool) -> None:
-        """Choose how many records the next piece may have, from what this one cost.
-
-        Half as many where state was `fetched`: what one piece found in memory, the next may have to read.
-        """
-        limit = self._pace.share() / (2 if fetched else 1)
-        if seconds > limit:
-            self.slice = max(1, int(records * limit / seconds))
-            self._note_slow(seconds / max(1, records))
-        elif records >= self.slice and seconds < limit / 4:
-            # What counts is what is in flight behind it, so one that lets little through may take more at a time.
-            sparse = min(records * SLICE_RECORDS_MAX // (self._sent + 1), SLICE_RECORDS_SPARSE)
-            most = max(self._slice_max, sparse)
-            if self.slice < most:
-                self.slice = min(most, self.slice * 4)
-        self._sent = 0
-
-    def _fit_round(self, seconds: float) -> None:
-        """Choose how much the next round may give, from what this one cost: a small one does not speak for large ones.
-
-        Where it gave nothing, what took so long were not results.
-        """
-        limit, known = self._pace.share(), self._round
-        if seconds > limit:
-            self._note_slow(seconds / max(1, known.given))
-            known.limit = max(1, int(known.given * limit / seconds)) if known.given else known.limit
-        elif known.given >= known.limit and seconds < limit / 4:
-            known.limit = min(known.limit * 4, self._round_max)
-
-    def _note_slow(self, seconds: float) -> None:
-        """Keep in mind that a record, or what was due for a key, took `seconds`, if that is long; log the first one."""
-        if seconds < SLOW_SECONDS:
-            return
-        statistics = self._statistics
-        if statistics.slow_at is None:
-            log.warning("a function holds the event loop", chain=self.chain.name, seconds=round(seconds, 3))
-        statistics.slow_seconds = max(statistics.slow_seconds, seconds)
-        statistics.slow_at = self._pace.clock.monotonic()
-
-    def expect_slower(self) -> None:
-        """Make the next piece a quarter as long: right after a freeze every key is looked for among the older ones."""
-        self.slice = max(1, self.slice // 4)

@@ -72,6 +72,7 @@ class CoordinatorActor:
         statistics: JobStatistics,
         durable: bool,
         claimed: ClaimedSavepoint | None = None,
+        alignment_timeout_us: int | None = None,
     ) -> None:
         """Take the protocol and everything that its effects reach; `claimed`: a savepoint to delete."""
         self._world = world
@@ -89,6 +90,7 @@ class CoordinatorActor:
         self._statistics = statistics
         self._durable = durable
         self._claimed = claimed
+        self._alignment_timeout_us = alignment_timeout_us
         self._final: CheckpointId | None = None
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
@@ -168,9 +170,11 @@ class CoordinatorActor:
             match effect:
                 case decide.Trigger(checkpoint, subtasks, stop):
                     self._problem = None
-                    self._started_us.setdefault(checkpoint, self._now_us())
+                    started_us = self._started_us.setdefault(checkpoint, self._now_us())
+                    patience_us = self._alignment_timeout_us if self._protocol.may_overtake() else None
+                    overtakes_us = None if patience_us is None else started_us + patience_us
                     for subtask in subtasks:
-                        self._tell[subtask](TriggerCheckpoint(checkpoint, stop))
+                        self._tell[subtask](TriggerCheckpoint(checkpoint, stop, overtakes_us))
                 case decide.Abort(checkpoint, reason, latest):
                     self._started_us.pop(checkpoint, None)
                     self.last_abort = checkpoint, reason
@@ -292,6 +296,9 @@ class CoordinatorActor:
         statistics.last_checkpoint_id = checkpoint
         statistics.last_checkpoint_seconds = (self._now_us() - started_us) / 1e6
         statistics.last_checkpoint_entries = sum(report.entries for report in reports.values())
+        in_flight = [report.in_flight for report in reports.values() if report.in_flight is not None]
+        statistics.last_checkpoint_in_flight_records = sum(each.records for each in in_flight)
+        statistics.last_checkpoint_in_flight_bytes = sum(each.size_bytes for each in in_flight)
         log.debug("checkpoint complete", checkpoint=checkpoint, seconds=statistics.last_checkpoint_seconds)
         await self._carry_out(self._protocol.on_published(self._now_us(), checkpoint))
         if not final:

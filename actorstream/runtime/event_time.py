@@ -286,6 +286,11 @@ class EventTime:
 
     # ---- snapshots
 
+    def entered(self) -> list[tuple[int, bool]]:
+        """Give, for each part, how far event time has come there, and whether it is idle."""
+        _, inputs = self._entering.snapshot()
+        return [(watermark, idle) for watermark, idle, _ in inputs]
+
     def report(self, told: Mapping[str, Told]) -> TimeReport:
         """Give what a snapshot must hold."""
         parts = {}

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import ChannelIndex, SubtaskId
     from actorstream.model.world import Clock
     from actorstream.protocol.watermarks import InputSnapshot
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.runtime.chain_runner import ChainRunner
     from actorstream.runtime.event_time import EventTime
     from actorstream.runtime.explain_picture import Held, Reader, WaitingKind

@@ -19,7 +19,8 @@ class JobSettings:
     `restore` asks for an older checkpoint than the newest, `accept_duplicates` says that output committed after it may
     be written again. `allow_dropped` and `restore_as` fit a snapshot to new code: runtime/adapting.py. `claim`: the
     savepoint that the run begins from is the job's from then on. `wire` sends every channel item through the codec
-    of the wire: a test's switch.
+    of the wire: a test's switch. `alignment_timeout_us`: after so long a barrier overtakes the records before it;
+    None: never.
     """
 
     checkpoint_interval_us: int | None = 1_000_000
@@ -37,3 +38,4 @@ class JobSettings:
     claim: bool = False
     wire: bool = False
     timers_at_end: TimersAtEnd = "fire"
+    alignment_timeout_us: int | None = None

@@ -210,7 +210,7 @@ class LoopHead(LoopMember):
         self._deferred = False
         await self._carry_out(self.alignment.on_trigger(self._asked))
 
-    async def _snapshot(self, checkpoint: CheckpointId) -> None:
+    async def _snapshot(self, checkpoint: CheckpointId, *, whole: bool = True) -> None:
         self._taken = max(self._taken, checkpoint)
         self._halted = self._halted or checkpoint == self._stop_at
         self.loop.circulation.on_snapshot(self.identity.subtask, checkpoint)
@@ -219,4 +219,4 @@ class LoopHead(LoopMember):
             self.snapshots.expect(recording)
             for lane in self.back:
                 lane.on_snapshot(recording)
-        await super()._snapshot(checkpoint)
+        await super()._snapshot(checkpoint, whole=whole)

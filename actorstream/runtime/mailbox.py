@@ -3,6 +3,7 @@
     control   Trigger  Abort  Complete            no bound: rare, small
     lane 0    Batch Batch |3                      credits: records and estimated bytes
     lane 1    Batch                               blocked while its barrier is aligned
+    front     rest of a batch                     before all lanes: what was taken, or was in flight when restored
 
 A sender may put while a lane's credit is positive, and so overdraws by at most
 one item; it waits *before* it takes its next input, so that a record once taken
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import UnionType
 
-    from actorstream.model.ids import ChannelIndex
+    from actorstream.model.ids import ChannelIndex, CheckpointId
 
 C = TypeVar("C")
 D = TypeVar("D")
@@ -64,6 +65,18 @@ class Wakeup:
         finally:
             if self._future is future:
                 self._future = None
+
+
+class Front(Generic[D]):
+    """What comes before all lanes: an item that was sent on `channel`. `recorded`: it is part of that checkpoint."""
+
+    __slots__ = ("channel", "item", "recorded")
+
+    def __init__(self, channel: ChannelIndex, item: D, recorded: CheckpointId | None = None) -> None:
+        """Stand before what is in the lane of `channel`."""
+        self.channel = channel
+        self.item = item
+        self.recorded = recorded
 
 
 class Lane(Generic[D]):
@@ -107,13 +120,33 @@ class Lane(Generic[D]):
         if not self.blocked:
             self._mailbox.arrival.wake()
 
+    def pull(self, place: int) -> D:
+        """Remove the item at `place`, ahead of those before it: a signal, which costs nothing."""
+        item = self.items[place]
+        del self.items[place], self._costs[place]
+        return item
+
+    def announce(self, from_us: int) -> None:
+        """Have the receiver look at what was put from `from_us` on, wherever in the lane it is."""
+        mailbox = self._mailbox
+        if mailbox.watches:
+            if mailbox.look_us is None or from_us < mailbox.look_us:
+                mailbox.look_us = from_us
+            mailbox.arrival.wake()
+
+    def wake_with_credit(self, wakeup: Wakeup) -> None:
+        """Wake also `wakeup`, once, when there is credit again."""
+        if wakeup not in self._credit:
+            self._credit.append(wakeup)
+
     def take(self) -> D:
         """Remove the oldest item and give its credit back."""
         cost, size_bytes = self._costs.popleft()
         self._records -= cost
         self._bytes -= size_bytes
         if self._credit and self.has_credit():
-            for wakeup in self._credit:
+            waiting, self._credit = self._credit, []
+            for wakeup in waiting:
                 wakeup.wake()
         return self.items.popleft()
 
@@ -124,12 +157,23 @@ class Lane(Generic[D]):
 
 
 class Mailbox(Generic[C, D]):
-    """What one actor receives."""
+    """What one actor receives.
+
+    Attributes:
+        control: Control messages.
+        arrival: Wakes the actor.
+        front: What comes before all lanes.
+        watches: Its actor looks at what is announced (`Lane.announce`).
+        look_us: From when on something in a lane is to be looked at that is not its next item; None: nothing is.
+    """
 
     def __init__(self, lanes: int, records_max: int = LANE_RECORDS) -> None:
         """Make an empty mailbox with `lanes` lanes."""
         self.control: deque[C] = deque()
         self.arrival = Wakeup()
+        self.front: deque[Front[D]] = deque()
+        self.look_us: int | None = None
+        self.watches = False
         self.lanes = [Lane[D](self, records_max) for _ in range(lanes)]
         self._next = 0
 

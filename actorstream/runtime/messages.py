@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TriggerCheckpoint:
-    """Snapshot now; `stop`: read nothing more after it."""
+    """Snapshot now; `stop`: read nothing more after it. `overtakes_us` is for the barrier that goes out."""
 
     checkpoint: CheckpointId
     stop: bool
+    overtakes_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

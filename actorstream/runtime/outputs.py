@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from actorstream.codec.frames import decode_item, encode_item
 from actorstream.graph.nodes import Broadcast, Rebalance
 from actorstream.model.batch import Batch
-from actorstream.model.signals import Idle, Watermark
+from actorstream.model.signals import Barrier, EndOfInput, Idle, Watermark
 from actorstream.runtime.event_time import NOTHING_TOLD, Told
 from actorstream.runtime.mailbox import estimate_bytes
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from actorstream.graph.plan import Exchange
     from actorstream.model.signals import ChannelItem, Signal
     from actorstream.operators.step_text import Lists
-    from actorstream.runtime.mailbox import Lane
+    from actorstream.runtime.mailbox import Lane, Wakeup
 
 
 class ExchangeOutput:
@@ -95,6 +95,16 @@ class ExchangeOutput:
         """Send a signal down every lane."""
         for lane in self.lanes:
             lane.put(self._on_wire(signal))
+            if isinstance(signal, Barrier) and signal.overtakes_us is not None:
+                lane.announce(signal.overtakes_us)
+            elif isinstance(signal, EndOfInput):
+                lane.announce(0)
+
+    def wake_with_credit(self, wakeup: Wakeup) -> None:
+        """Wake `wakeup` when a lane that has none has credit again."""
+        for lane in self.lanes:
+            if not lane.has_credit():
+                lane.wake_with_credit(wakeup)
 
     def _mark(self, lane: Lane[ChannelItem]) -> None:
         """Tell one lane the watermark; one that waits there already is overtaken."""

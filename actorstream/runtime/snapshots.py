@@ -4,6 +4,9 @@
     this task  encode ≤ 2 ms, yield, encode … ──┬─ small: write, with others ──┬─> on_written ──> Acked
                                                 └─ large: stream, run by run ──┘
 
+Where barriers overtake, what was in flight follows when all of it is recorded: then the snapshot is acknowledged, and
+its report has the stacks as of the barrier, however many layers have come since.
+
 A barrier's snapshot is acknowledged; an early freeze, which saves memory, is written
 in the same way and acknowledged to nobody.
 
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 
 from actorstream.errors import StoreError
+from actorstream.runtime.in_flight import write_in_flight
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.messages import Acked, Declined, SnapshotReport
 from actorstream.state.writer import SMALL_BYTES, SMALL_ENTRIES
@@ -31,6 +35,7 @@ from actorstream.system.log import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from actorstream.checkpoints.in_flight import InFlightWriter
     from actorstream.model.ids import CheckpointId, SubtaskId
     from actorstream.runtime.pace import Pace
     from actorstream.state.entries import Entry
@@ -49,12 +54,17 @@ _STEP_SECONDS = 0.0005
 
 @dataclass(slots=True)
 class _Frozen:
-    """What was frozen at one moment; `checkpoint` None: early, for no barrier; `ended`: nothing comes after it."""
+    """What was frozen at one moment; `checkpoint` None: early, for no barrier; `ended`: nothing comes after it.
+
+    `whole`: else what was in flight is still being recorded. With `in_flight` that is what this is.
+    """
 
     checkpoint: CheckpointId | None
     generation: Generation | None
     report: SnapshotReport
     ended: bool = False
+    whole: bool = True
+    in_flight: InFlightWriter | None = None
 
 
 class Snapshots:
@@ -80,6 +90,8 @@ class Snapshots:
         self._arrival = Wakeup()
         self._step = 1
         self._retry_at = 0.0
+        self._incomplete: tuple[CheckpointId, SnapshotReport] | None = None
+        self._forgotten: CheckpointId | None = None
 
     @property
     def waiting(self) -> int:
@@ -94,14 +106,34 @@ class Snapshots:
     @property
     def reporting(self) -> bool:
         """Tell whether a snapshot is on its way whose report does not list its layers yet."""
-        return any(frozen.checkpoint is not None for frozen in self._queue)
+        return any(frozen.checkpoint is not None and frozen.in_flight is None for frozen in self._queue)
 
     def submit(
-        self, checkpoint: CheckpointId, generation: Generation | None, report: SnapshotReport, *, ended: bool = False
+        self,
+        checkpoint: CheckpointId,
+        generation: Generation | None,
+        report: SnapshotReport,
+        *,
+        ended: bool = False,
+        whole: bool = True,
     ) -> None:
-        """Take over what the barrier froze; `report` lacks only the stacks. `ended`: the subtask computes no more."""
-        self._queue.append(_Frozen(checkpoint, generation, report, ended))
+        """Take over what the barrier froze; `report` lacks only the stacks.
+
+        `ended`: the subtask computes no more. Without `whole` it is acknowledged after `complete`.
+        """
+        self._queue.append(_Frozen(checkpoint, generation, report, ended, whole))
         self._arrival.wake()
+
+    def complete(self, checkpoint: CheckpointId, in_flight: InFlightWriter) -> None:
+        """Take over what was in flight at a barrier whose state was submitted."""
+        self._queue.append(_Frozen(checkpoint, None, SnapshotReport(), in_flight=in_flight))
+        self._arrival.wake()
+
+    def forget(self, checkpoint: CheckpointId) -> None:
+        """Acknowledge this checkpoint never: it was given up before all in flight was recorded."""
+        self._forgotten = checkpoint
+        if self._incomplete is not None and self._incomplete[0] <= checkpoint:
+            self._incomplete = None
 
     def submit_early(self, generation: Generation) -> None:
         """Take over what was frozen to save memory. If it cannot be written, it goes out with the next freeze."""
@@ -121,15 +153,31 @@ class Snapshots:
             if frozen.checkpoint is None:
                 await self._pause_after_failure()
             try:
-                report = await self._finish(frozen)
+                report = await (self._finish(frozen) if frozen.in_flight is None else self._finish_in_flight(frozen))
             except (OSError, StoreError) as error:
                 self._give_up(error)
             else:
                 self._queue.popleft()
-                if frozen.checkpoint is not None:
-                    self._tell(Acked(self._subtask, frozen.checkpoint, report))
+                self._on_finished(frozen, report)
             if self._settled is not None:
                 self._settled()
+
+    def _on_finished(self, frozen: _Frozen, report: SnapshotReport | None) -> None:
+        checkpoint = frozen.checkpoint
+        if checkpoint is None or report is None:
+            return
+        if frozen.whole:
+            self._tell(Acked(self._subtask, checkpoint, report))
+        elif self._forgotten is None or checkpoint > self._forgotten:
+            self._incomplete = checkpoint, report
+
+    async def _finish_in_flight(self, frozen: _Frozen) -> SnapshotReport | None:
+        """Write what was in flight; None where the state before it could not be written, and was declined."""
+        incomplete, self._incomplete = self._incomplete, None
+        if frozen.in_flight is None or incomplete is None or incomplete[0] != frozen.checkpoint:
+            return None
+        in_flight = await write_in_flight(self._writer, self._subtask, frozen.in_flight)
+        return replace(incomplete[1], in_flight=in_flight)
 
     async def _finish(self, frozen: _Frozen) -> SnapshotReport:
         state, generation = self._state, frozen.generation

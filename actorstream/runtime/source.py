@@ -29,7 +29,7 @@ from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import EndOfInput
 from actorstream.protocol.idleness import ALIGNMENT
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
-from actorstream.runtime.messages import DrainSource, SnapshotReport, SplitPosition, SplitWatermark
+from actorstream.runtime.messages import DrainSource, SnapshotReport, SplitPosition, SplitWatermark, TriggerCheckpoint
 from actorstream.runtime.operator_life import CLOSE_SECONDS
 from actorstream.runtime.subtask import Subtask
 
@@ -84,6 +84,7 @@ class SourceSubtask(Subtask):
         self._groups: list[str] = []
         self._drained = False
         self.last_record_us: dict[str, int] = {}
+        self._deferred: deque[ControlMessage] = deque()
         self._held_records = {split for split, place in splits.items() if place.position is not None}
 
     async def begin(self) -> None:
@@ -150,7 +151,34 @@ class SourceSubtask(Subtask):
         return range(0 if self._in_memory is not None else len(self._splits))
 
     async def _on_control(self, message: ControlMessage) -> None:
-        await (self._drain() if isinstance(message, DrainSource) else super()._on_control(message))
+        if self._deferred or (self.mailbox.front and self._waits_for_front(message)):
+            self._deferred.append(message)
+        else:
+            await (self._drain() if isinstance(message, DrainSource) else super()._on_control(message))
+
+    def _waits_for_front(self, message: ControlMessage) -> bool:
+        """Tell whether to work through what was taken first: its position is told already, and it is emitted nowhere.
+
+        A barrier that may overtake need not wait: then it is in flight.
+        """
+        if not isinstance(message, TriggerCheckpoint):
+            return isinstance(message, DrainSource)
+        if self.overtaking is None or message.overtakes_us is None:
+            return True
+        now_us = self.overtaking.now_us()
+        if now_us < message.overtakes_us:
+            self.overtaking.look_at(message.overtakes_us)
+        return now_us < message.overtakes_us
+
+    async def _catch_up(self) -> None:
+        """Take the messages that have waited for what was taken before."""
+        deferred, self._deferred = self._deferred, deque()
+        for message in deferred:
+            await self._on_control(message)
+
+    async def _overtake(self) -> None:
+        await super()._overtake()
+        await self._catch_up()
 
     async def _drain(self) -> None:
         """End here: what was read ahead is not taken, and the positions stay unfinished."""
@@ -172,6 +200,11 @@ class SourceSubtask(Subtask):
         return super()._next_item()
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
+        await self._work_on(channel, item)
+        if self._deferred and not self.mailbox.front:
+            await self._catch_up()
+
+    async def _work_on(self, channel: ChannelIndex, item: ChannelItem) -> None:
         split = self._splits[channel]
         if item is _READY:
             await self._take(channel, split)
@@ -180,20 +213,29 @@ class SourceSubtask(Subtask):
             await self._on_split_end(channel, split)
             return
         time = self.runner.time
+        if isinstance(item, Batch):
+            self._put_back(channel, await self.runner.work(item, channel))
+            if time is not None:
+                await self._time_moved()
+            return
         if isinstance(item, SplitWatermark):
             self.positions[split] = SplitPosition(item.position, finished=False)
             if time is not None:
                 time.on_watermark(channel, item.time_us)
                 await self._time_moved()
             return
-        fetched = cast("_Read", item).fetched
+        await self._on_fetched(channel, split, cast("_Read", item).fetched)
+
+    async def _on_fetched(self, channel: ChannelIndex, split: str, fetched: Fetched[object, object]) -> None:
+        time = self.runner.time
         values = fetched.values if isinstance(fetched.values, list) else list(fetched.values)
         timestamps = None
         if self.chain.needs_timestamps and fetched.timestamps is not None:
             timestamps = [round(seconds * _MICROSECONDS) for seconds in fetched.timestamps]
         if values:
             self.last_record_us[split] = self.deployment.world.clock.now_us()
-            await self.runner.work(Batch(values, timestamps, None, (split, fetched.position)), channel)
+            batch = Batch(values, timestamps, None, (split, fetched.position))
+            self._put_back(channel, await self.runner.work(batch, channel))
         self.positions[split] = SplitPosition(fetched.position, finished=False)
         if time is not None:
             if values:
@@ -221,6 +263,10 @@ class SourceSubtask(Subtask):
         else:
             runner.time.begin(channel, None)
             await runner.piece(batch, taken.start, taken.length, last=channel)
+        if runner.left:
+            values = batch.values[: taken.start + taken.length]
+            whole = Batch(values, None, None, batch.origin)
+            self._put_back(channel, runner.rest_of(whole, len(values) - runner.left, channel))
         self.positions[split] = SplitPosition(taken.position, finished=False)
         if runner.time is not None:
             await self._time_moved()

@@ -13,7 +13,9 @@ class SubtaskStatistics:
     """Counters of one subtask since its attempt started; seconds are of monotonic time.
 
     `records_out` went to other actors, `records_delivered` to sinks and called functions. `slow_seconds` is how long
-    a single record took at most, 0 unless that was over SLOW_SECONDS, and `slow_at` when one last did.
+    a single record took at most, 0 unless that was over SLOW_SECONDS, and `slow_at` when one last did. Of the last
+    snapshot: `alignment_seconds` is from its first barrier on, 0 where none overtakes; `in_flight_records` and
+    `in_flight_bytes` are what was recorded.
     """
 
     records_in: int = 0
@@ -24,6 +26,9 @@ class SubtaskStatistics:
     backpressured_seconds: float = 0.0
     slow_seconds: float = 0.0
     slow_at: float | None = None
+    alignment_seconds: float = 0.0
+    in_flight_records: int = 0
+    in_flight_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -38,3 +43,5 @@ class JobStatistics:
     last_checkpoint_id: int = 0
     last_checkpoint_seconds: float = 0.0
     last_checkpoint_entries: int = 0
+    last_checkpoint_in_flight_records: int = 0
+    last_checkpoint_in_flight_bytes: int = 0

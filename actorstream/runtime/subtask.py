@@ -7,7 +7,7 @@ Between two awaits nothing else runs, so a step is atomic. The loop takes nothin
 until every output has credit and yields after a burst of 5 ms. What the
 alignment decides (protocol/alignment.py) it carries out in order: at a barrier
 first what sinks must flush, then the barrier to all outputs, then the O(1)
-freeze (T11). The loop never ends by itself: the attempt cancels it when the job
+freeze (T11, barriers.py). The loop never ends by itself: the attempt cancels it when the job
 is over, so an actor that ends otherwise has failed.
 """
 
@@ -23,57 +23,39 @@ from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput, Idle, Watermark
 from actorstream.model.times import TIME_MAX
-from actorstream.protocol.alignment import (
-    Alignment,
-    Block,
-    Decline,
-    Discard,
-    ForwardCancel,
-    Record,
-    RecordQueued,
-    Snapshot,
-    Unblock,
-    Whole,
-)
+from actorstream.runtime.barriers import AtBarriers
 from actorstream.runtime.chain_runner import ChainRunner
-from actorstream.runtime.expiry_clocks import ExpiryClocks
-from actorstream.runtime.mailbox import Mailbox
 from actorstream.runtime.messages import (
     AbortCheckpoint,
     Committed,
     CompleteCheckpoint,
     ControlMessage,
-    Declined,
     DrainSource,
     Finished,
     ResumeReading,
-    SnapshotReport,
     TriggerCheckpoint,
 )
-from actorstream.runtime.operator_life import OperatorLife
 from actorstream.runtime.pace import CLOCK_LOOK_SECONDS, ROOM_FOR_THREADS
-from actorstream.runtime.snapshots import Snapshots
 from actorstream.runtime.statistics import SubtaskStatistics
 from actorstream.state.budget import WAITING_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from actorstream.graph.plan import Chain, Exchange
-    from actorstream.model.ids import CheckpointId, SubtaskId
-    from actorstream.model.signals import ChannelItem, Signal
+    from actorstream.model.ids import SubtaskId
+    from actorstream.model.signals import ChannelItem
     from actorstream.operators.step_text import Bindings
-    from actorstream.protocol.alignment import Effect
     from actorstream.runtime.deployment import Deployment
     from actorstream.runtime.event_time import EventTime
     from actorstream.runtime.outputs import ExchangeOutput
     from actorstream.state.operator_state import OperatorState
 
 
-class Subtask(OperatorLife):
+class Subtask(AtBarriers):
     """One actor. Made by the attempt, wired by `connect`, run as one task."""
 
-    runner_class, snapshots_class = ChainRunner, Snapshots
+    runner_class = ChainRunner
 
     def __init__(
         self,
@@ -87,21 +69,16 @@ class Subtask(OperatorLife):
         """Take what the attempt restored for this subtask; `channels` 0 makes a source."""
         self.statistics = SubtaskStatistics()
         runner = self.runner_class(chain, identity.subtask, deployment.pace, self.statistics)
-        super().__init__(deployment, chain, identity, state, process, runner)
-        self.alignment = Alignment(channels)
-        self.mailbox: Mailbox[ControlMessage, ChannelItem] = Mailbox(channels)
+        super().__init__(deployment, chain, identity, state, process, runner, channels)
         self._sides = [0] * channels
-        self.snapshots = self.snapshots_class(
-            identity, state, deployment.layers, deployment.pace, deployment.tell, self._on_settled
-        )
         deployment.gate.stand_behind(self._go_on)
         if state is not None:
             deployment.budget.join(state)
             self.runner.after_piece = self._relieve
-        self.parked = self._overfull = False
-        self.expiry_clocks = ExpiryClocks(state, deployment.world.clock, self.runner, self.snapshots)
+        self.parked = False
+        self._overfull = False
         self.began_us = 0
-        self._ending = self._ended = False
+        self._ending = False
 
     # ---- life
 
@@ -145,41 +122,51 @@ class Subtask(OperatorLife):
     # ---- the loop
 
     async def _loop(self) -> None:
-        mailbox, pace, statistics, runner = self.mailbox, self.deployment.pace, self.statistics, self.runner
+        mailbox, pace, runner = self.mailbox, self.deployment.pace, self.runner
         clock = pace.clock.monotonic
         runner.turn_ends = clock() + pace.share()
+        overtaking = self.overtaking
         while True:
+            ready = not (self.parked or self.held)
+            room = ready and (overtaking is None or runner.has_credit())
             if mailbox.control and runner.may_pause:
                 await self._on_control(mailbox.control.popleft())
-            elif runner.is_due and not (self.parked or self.held):
+            elif overtaking is not None and overtaking.is_due() and runner.may_pause and not self.held:
+                await self._overtake()
+            elif runner.is_due and room:
                 await self._fire()
-            elif self.clock_is_due and not (self.parked or self.held):
+            elif self.clock_is_due and room:
                 await runner.fire(self.deployment.world.clock.now_us())
                 await self._time_moved()
                 if self.clock_is_due:
                     await self._let_a_barrier_through()
-            elif not (self.parked or self.held) and (item := self._next_item()) is not None:
+            elif ready and (item := self._take_next(room=room)) is not None:
                 await self._on_item(*item)
             else:
-                idle = clock()
-                pace.rest()
-                try:
-                    await self._wait()
-                finally:
-                    pace.wake()
-                now = clock()
-                if self.held:
-                    statistics.backpressured_seconds += now - idle
-                else:
-                    statistics.idle_seconds += now - idle
-                if now - idle > ROOM_FOR_THREADS or not pace.offload.busy:
-                    # Two actors that only take turns never rest: a thread of ours would starve beside them.
-                    runner.turn_ends = now + pace.share()
+                await self._rest(lacks_room=ready and not room)
                 continue
             if clock() > runner.turn_ends:
                 await self._look_around()
                 await pace.give_way()
                 runner.turn_ends = clock() + pace.share()
+
+    async def _rest(self, *, lacks_room: bool) -> None:
+        """Wait until there is something to do, and count for what."""
+        pace, statistics, clock = self.deployment.pace, self.statistics, self.deployment.pace.clock.monotonic
+        idle = clock()
+        pace.rest()
+        try:
+            await (self._wait_for_credit() if lacks_room else self._wait())
+        finally:
+            pace.wake()
+        now = clock()
+        if self.held or lacks_room:
+            statistics.backpressured_seconds += now - idle
+        else:
+            statistics.idle_seconds += now - idle
+        if now - idle > ROOM_FOR_THREADS or not pace.offload.busy:
+            # Two actors that only take turns never rest: a thread of ours would starve beside them.
+            self.runner.turn_ends = now + pace.share()
 
     async def _fire(self) -> None:
         """Do a round of what is due. A barrier need not wait for its end: what is due then is snapshot too (T24)."""
@@ -190,7 +177,8 @@ class Subtask(OperatorLife):
             await self._passed_time()
 
     async def _let_a_barrier_through(self) -> None:
-        lane = self.mailbox.next_of(Barrier | CancelBarrier) if self.runner.may_pause else None
+        may = self.runner.may_pause and not self.mailbox.front
+        lane = self.mailbox.next_of(Barrier | CancelBarrier) if may else None
         if lane is not None:
             await self._on_item(ChannelIndex(lane), self.mailbox.lanes[lane].take())
 
@@ -244,10 +232,12 @@ class Subtask(OperatorLife):
         await self._look_around()
 
     def _seconds_to_wait(self) -> float | None:
-        if self.parked or self.held:
-            return None
-        due = self.clock_due
-        return None if due == TIME_MAX else max(0.0, (due + 1 - self.deployment.world.clock.now_us()) / 1e6)
+        until = None if self.overtaking is None or self.held else self.overtaking.seconds_to_wait()
+        due = TIME_MAX if self.parked or self.held else self.clock_due
+        if due == TIME_MAX:
+            return until
+        seconds = max(0.0, (due + 1 - self.deployment.world.clock.now_us()) / 1e6)
+        return seconds if until is None else min(seconds, until)
 
     async def _look_around(self) -> None:
         """Once a turn, and after a wait: see whether a part has become idle meanwhile."""
@@ -296,13 +286,13 @@ class Subtask(OperatorLife):
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         match item:
             case Batch():
-                await self.runner.work(item, channel, self._sides[channel])
+                self._put_back(channel, await self.runner.work(item, channel, self._sides[channel]))
                 if not self.runner.is_due:
                     self.runner.tell()
             case Watermark() | Idle():
                 await self._on_time(channel, item)
-            case Barrier(checkpoint):
-                await self._carry_out(self.alignment.on_barrier(channel, checkpoint))
+            case Barrier():
+                await self._on_barrier(channel, item)
             case CancelBarrier(checkpoint):
                 await self._carry_out(self.alignment.on_cancel(channel, checkpoint))
             case EndOfInput():
@@ -334,7 +324,8 @@ class Subtask(OperatorLife):
 
     async def _on_control(self, message: ControlMessage) -> None:
         match message:
-            case TriggerCheckpoint(checkpoint, stop):
+            case TriggerCheckpoint(checkpoint, stop, overtakes_us):
+                self._note_barrier(Barrier(checkpoint, overtakes_us))
                 await self._carry_out(self.alignment.on_trigger(checkpoint))
                 self.parked = self.parked or stop
             case AbortCheckpoint(checkpoint, latest):
@@ -346,54 +337,6 @@ class Subtask(OperatorLife):
                 self.deployment.tell(Committed(self.identity, checkpoint))
             case ResumeReading() | DrainSource():
                 self.parked = False  # whom sources feed, those end with them
-
-    async def _complete(self, checkpoint: CheckpointId) -> None:
-        for port in self.runner.ports.values():
-            self.runner.calling = port.context.operator
-            await port.complete(checkpoint)
-        self.runner.calling = None
-
-    async def _carry_out(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Block(channel):
-                    self.mailbox.block(channel)
-                case Unblock(channels):
-                    self.mailbox.unblock(channels)
-                case Snapshot(checkpoint):
-                    await self._snapshot(checkpoint)
-                case ForwardCancel(checkpoint):
-                    self._send(CancelBarrier(checkpoint))
-                case Record() | RecordQueued() | Whole() | Discard():
-                    raise InvariantError(f"{effect} where no barrier overtakes")
-                case Decline(checkpoint, reason):
-                    self.deployment.tell(Declined(self.identity, checkpoint, reason))
-
-    async def _snapshot(self, checkpoint: CheckpointId) -> None:
-        for port in self.runner.ports.values():
-            self.runner.calling = port.context.operator
-            await port.pre_commit(checkpoint)
-        self.runner.calling = None
-        self._send(Barrier(checkpoint))
-        generation = None
-        # Without a store only this process restores, and what has ended stays so: nobody would read the state.
-        if self.state is not None and (self.deployment.durable or not self._ended):
-            generation = self.state.freeze()
-            self.runner.expect_slower()
-        self.expiry_clocks.on_barrier()
-        self.snapshots.submit(checkpoint, generation, self.report(), ended=self._ended)
-
-    def report(self) -> SnapshotReport:
-        """Give this subtask's part of a snapshot taken now, but for the stacks."""
-        ports = self.runner.ports.values()
-        pending = {port.context.operator: tokens for port in ports if (tokens := port.pending())}
-        return SnapshotReport(pending=pending, time=self.runner.time_report())
-
-    def _send(self, signal: Signal) -> None:
-        """Send a signal down every output; nothing follows the end of input."""
-        if not self._ended:
-            for output in self.runner.outputs.values():
-                output.signal(signal)
 
     async def _end(self) -> None:
         """All inputs have ended: so has event time. What is due by that is done first, then the end is passed on."""

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from actorstream.graph.plan import Plan
     from actorstream.model.ids import CheckpointId
     from actorstream.protocol.restart import Restart
-    from actorstream.runtime.building import Built, JobContext
+    from actorstream.runtime.building import JobContext
+    from actorstream.runtime.built import Built
     from actorstream.runtime.watchdog import Watch
 
 _A_CHECKPOINT = CheckpointRequest(0)
@@ -114,6 +115,7 @@ class Supervisor:
         self._before, self._handed_over = self._handed_over, None
         try:
             built = await build(context)
+            self.plan = built.plan
             self.on_built(built)
             self.attempt = Attempt(built, None if self._before is None else self._close_before)
             await self.attempt.run(self._opened, self._closing)

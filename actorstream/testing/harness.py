@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from actorstream.api.pipeline import Pipeline
     from actorstream.eventlog.instants import Duration, Time
     from actorstream.model.connect import Source
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.testing.harness_outputs import Place, TapeKey
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from actorstream.graph.nodes import NodeId
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 Place: TypeAlias = "tuple[NodeId, str]"
 """An operator and which of its outputs, "" being the main one."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from actorstream.graph.nodes import LogicalGraph, NodeId
     from actorstream.model.signals import ChannelItem
-    from actorstream.runtime.building import Built
-    from actorstream.runtime.mailbox import Lane
+    from actorstream.runtime.built import Built
+    from actorstream.runtime.mailbox import Lane, Wakeup
 
 
 class RecordChangedError(ActorstreamError, AssertionError):
@@ -110,6 +110,12 @@ class _IsolatingLane:
 
     async def wait_credit(self) -> None:
         await self._lane.wait_credit()
+
+    def announce(self, from_us: int) -> None:
+        self._lane.announce(from_us)
+
+    def wake_with_credit(self, wakeup: Wakeup) -> None:
+        self._lane.wake_with_credit(wakeup)
 
     def put(self, item: ChannelItem, records: int = 0, size_bytes: int = 0) -> None:
         if isinstance(item, Batch):

@@ -24,7 +24,7 @@ from actorstream.runtime.source import SourceSubtask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.runtime.subtask import Subtask
     from actorstream.testing.harness_source import FedSplit
 
@@ -86,7 +86,7 @@ def _busy_actor(subtask: Subtask) -> str | None:
     mailbox, snapshots = subtask.mailbox, subtask.snapshots
     if subtask.runner.calling is not None:
         return f"is in a call of {subtask.runner.calling}, which awaits something outside"
-    if any(lane.items for lane in mailbox.lanes):
+    if mailbox.front or any(lane.items for lane in mailbox.lanes):
         return f"has {mailbox.depth} records in its mailbox"
     if not mailbox.arrival.is_waited_for:
         return "works on a batch"

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from actorstream.model.connect import Source
     from actorstream.model.ids import CheckpointId
     from actorstream.protocol.restart import Effect
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 
 class _CrashError(ActorstreamError):

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.graph.nodes import LogicalGraph
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.testing.committed import Rows
     from actorstream.testing.disk import SimulatedDisk
     from actorstream.testing.placed_pipeline import PlacedPipeline, Surroundings
@@ -225,6 +225,7 @@ class SimulatedProcess:
             # Where a notice gets lost, only the deadline of its checkpoint ends the waiting.
             timeout = min(plan.timeout, _LOST_S) if self._session.lost else plan.timeout
             values.update(burst=_BURST_S, retained=plan.retained, checkpoint_timeout=timeout, tolerated_failures=-1)
+            values.setdefault("alignment_timeout", plan.alignment)
         run = Run(
             graph,
             {

@@ -45,6 +45,8 @@ class Plan:
         pause: Seconds, at most, that a source waits between two readings.
         call_delay: Usual longest time before, and after, a call in a thread.
         in_memory: Lists stay in memory, so that no task reads ahead.
+        alignment: After so many virtual seconds a barrier overtakes the records before it; None: never. What the
+            `settings` of the simulation say counts more.
     """
 
     seed: int
@@ -60,6 +62,7 @@ class Plan:
     pause: float = 0.0
     call_delay: float = 0.01
     in_memory: bool = False
+    alignment: float | None = None
 
     def __str__(self) -> str:
         """Write it in one line, which `parse` reads."""
@@ -142,6 +145,7 @@ def draw(seed: int, length: Length, *, crashes: int, parallelism: int) -> Plan:
         pause=round(seconds * _READINGS / max(1, length.records), 4),
         call_delay=rng.choice((0.001, 0.01, 0.01)),
         in_memory=rng.random() < 0.25,
+        alignment=rng.choice((None, None, 0.0, 0.0, 0.02)),
     )
 
 

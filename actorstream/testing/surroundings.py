@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from actorstream.api.job import Job
     from actorstream.model.world import Clock, FileSystem
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.runtime.supervisor import Supervisor
     from actorstream.testing.faults import CallKind
     from actorstream.testing.loop import SimulatedLoop, SimulatedTask

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from actorstream.model.ids import LayerName
     from actorstream.operators.contexts import Context
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 
 @pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])

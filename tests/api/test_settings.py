@@ -55,7 +55,8 @@ def test_making_settings_reads_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_unknown_name_is_refused_wherever_it_stands(tmp_path: Path) -> None:
     """The message lists those that exist: most unknown names are misspelt."""
     known = (
-        "known are allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, restore_as, retain, retained, "
+        "known are alignment_timeout, allow_dropped, burst, checkpoint_pause, checkpoint_timeout, claim, "
+        "restore_as, retain, retained, "
         "timers_at_end, tolerated_failures, watchdog"
     )
     with pytest.raises(PlanError, match=f"Settings: there is no setting 'retains'; {known}"):

@@ -19,7 +19,7 @@ from unittest.mock import patch
 from actorstream import EventLog, Pipeline
 from actorstream.eventlog import reading
 from actorstream.evolve import ReplayProgress, content_digest, replay
-from actorstream.runtime import chain_runner, replay_order, replay_source
+from actorstream.runtime import piece_sizes, replay_order, replay_source
 from tests.firing import fired_at_once
 from tests.time.cases import CASES, Reminders, key_of
 from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Event
@@ -128,7 +128,7 @@ async def replay_in(manner: Manner, root: Path, case: str, into: Path, start: An
     pipeline, names = pipeline_of(root, case, manner.parallelism)
     with ExitStack() as stack:
         stack.enter_context(fired_at_once(manner.fired))
-        stack.enter_context(patch.object(chain_runner, "SLICE_RECORDS_FIRST", manner.piece))
+        stack.enter_context(patch.object(piece_sizes, "SLICE_RECORDS_FIRST", manner.piece))
         stack.enter_context(patch.object(reading, "FETCH_RECORDS", manner.fetch))
         stack.enter_context(patch.object(replay_source, "FETCH_AHEAD_RECORDS", manner.ahead))
         stack.enter_context(patch.object(REPLAY, "CHECKPOINT_SECONDS", manner.checkpoint))

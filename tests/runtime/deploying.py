@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.graph.chaining import plan_graph
 from actorstream.model.ids import SubtaskId
-from actorstream.runtime.building import Built, JobContext, build
+from actorstream.runtime.building import JobContext, build
 from actorstream.runtime.job_settings import JobSettings
 from actorstream.runtime.statistics import JobStatistics
 from actorstream.system.current import current_world
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from actorstream.api.pipeline import Pipeline
     from actorstream.model.ids import CheckpointId
     from actorstream.model.world import FileSystem
+    from actorstream.runtime.built import Built
     from actorstream.runtime.subtask import Subtask
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from actorstream.api.job import Job
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 KEYS = 12_000
 MEMORY = 1 << 20

@@ -11,7 +11,7 @@ from actorstream.errors import UserCodeError
 from actorstream.model.batch import Batch
 from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import ValueState
-from actorstream.runtime.chain_runner import (
+from actorstream.runtime.piece_sizes import (
     FIRED_FIRST,
     FIRED_MAX,
     FIRED_STREAMED,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream.errors import CodecError, RestoreError, UserCodeError
-from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST
+from actorstream.runtime.piece_sizes import SLICE_RECORDS_FIRST
 from tests.runtime.running_chain import Running, fail
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.api.options import RunOptions
     from actorstream.operators.contexts import Context
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
 
 
 class Basket(KeyedProcess[str, int, tuple[str, int, int, int]]):

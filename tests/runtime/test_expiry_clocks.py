@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.operators.contexts import Context
     from actorstream.operators.process_timers import Timer
-    from actorstream.runtime.building import Built
+    from actorstream.runtime.built import Built
     from actorstream.runtime.subtask import Subtask
 
 ONE = CheckpointId(1)

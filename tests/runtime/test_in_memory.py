@@ -16,7 +16,7 @@ from actorstream.api.run import Run
 from actorstream.errors import JobFailed, UserCodeError
 from actorstream.model.connect import Fetched, InMemorySource, Taken
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.chain_runner import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX
+from actorstream.runtime.piece_sizes import SLICE_RECORDS_FIRST, SLICE_RECORDS_MAX
 from tests.runtime.doubles import Splits, Target, settle
 from tests.runtime.test_source import reading
 

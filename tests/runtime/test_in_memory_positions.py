@@ -14,8 +14,8 @@ from actorstream.api.pipeline import Pipeline
 from actorstream.errors import JobFailed, RestoreError
 from actorstream.model.ids import CheckpointId
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.chain_runner import SLICE_RECORDS_SPARSE
 from actorstream.runtime.messages import AbortCheckpoint, Acked, TriggerCheckpoint
+from actorstream.runtime.piece_sizes import SLICE_RECORDS_SPARSE
 from tests.runtime.deploying import Deploying, subtask_of
 from tests.runtime.doubles import Target, settle, until
 from tests.runtime.test_in_memory import Shelves, any_kind, everything, shelves

@@ -49,9 +49,9 @@ class Lanes(TurnSubtask):
                     self._ended_lanes.add(lane)
                     self.taken.append(f"{lane} ends")
                 case _:
-                    self._on_barrier(lane)
+                    self._blocked_at(lane)
 
-    def _on_barrier(self, lane: int) -> None:
+    def _blocked_at(self, lane: int) -> None:
         self.taken.append(f"{lane}: barrier")
         self._blocked.add(lane)
         self.mailbox.lanes[lane].blocked = True

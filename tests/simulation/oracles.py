@@ -1,6 +1,7 @@
 """What must be true of the disk at every moment at which a process has ended, whatever ended it.
 
-    cut         a manifest's layers, read back   ==  the models, fed with the input up to the manifest's positions
+    cut         a manifest's layers, read back   ==  the models, fed with the input up to the manifest's positions, but
+                                                     for the records that it holds in flight before them
     prefix      the committed output of a lane   ==  the first results that the models give for it, in that order
     commit      committed output                 <=  what the newest valid manifest covers
     kept        what was committed once is there for ever; a manifest and its layers never change
@@ -20,6 +21,7 @@ from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import StoreError
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import ProcessSpec
+from actorstream.model.batch import Batch
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from actorstream.checkpoints.directory import CheckpointDirectory
     from actorstream.checkpoints.manifest import Manifest
+    from actorstream.graph.nodes import LogicalGraph
     from actorstream.operators.columns import Column
     from actorstream.runtime.restoring import Restored
     from actorstream.testing.disk import SimulatedDisk
@@ -51,6 +54,9 @@ Lane: TypeAlias = tuple[str, str]
 
 Partitions: TypeAlias = "Mapping[str, Sequence[Sequence[Event]]]"
 """The events of each source, by partition, in the order of their offsets."""
+
+WAYS = frozenset({"left", "right"})
+"""The operators that begin a diamond's ways, by which they mark what goes by them."""
 
 _RESULTS = codec_for(Result)
 
@@ -103,6 +109,7 @@ class Cuts:
         self._bare = bare
         self._columns = {plain(name): columns for name, columns in _columns(job).items()}
         self.compared = 0
+        self._behind = _behind(job, plain)
 
     def check(
         self,
@@ -113,16 +120,30 @@ class Cuts:
         """Give the events that a snapshot covers, by stage. `unseen`: what an operator began after."""
         restored = restore(self._disk, directory, manifest)
         try:
-            covered = self.covered(restored)
+            covered, flying = self.covered(restored), self.flying(restored)
             for stage, events in covered.items():
                 if not self._job.stages[stage].stateful:
                     continue
-                before = Counter(unseen.get(stage, ()))
+                before = Counter([*unseen.get(stage, ()), *flying.get(stage, ())])
                 known = [event for event in events if not _take(before, event)]
                 self._check_cut(manifest, restored, stage, known)
         finally:
             restored.close()
         return covered
+
+    def flying(self, restored: Restored) -> dict[str, list[Event]]:
+        """Give what was in flight somewhere before each stage: covered by the positions, and in no state of it yet."""
+        found: dict[str, list[Event]] = {}
+        for part in restored.in_flight:
+            values = [value for _, item in part.items if isinstance(item, Batch) for value in item.values]
+            behind = self._behind[self._plain(part.chain)]
+            for stage in behind & self._job.stages.keys():
+                feeds = self._job.stages[stage].feeds
+                for value in values:
+                    event = value if isinstance(value, Event) else cast("Result", value).event
+                    fed = [event] if "/" in event.source else feeds(event)
+                    found.setdefault(stage, []).extend(each for each in fed if _goes_by(each, self._plain(part.chain)))
+        return found
 
     def covered(self, restored: Restored) -> dict[str, list[Event]]:
         """Give what each stage had been fed with at the positions of a snapshot."""
@@ -332,11 +353,31 @@ def _lanes(stage: Stage, events: Sequence[Event]) -> Mapping[Lane, list[Event]]:
     return lanes
 
 
-def _columns(job: SimulatedJob) -> dict[str, list[Column]]:
-    """Give the states of the job's operators, as its own plan has them."""
+def _goes_by(event: Event, operator: str) -> bool:
+    """Tell whether an event's way through a diamond, if it went through one, is not another's than the operator's."""
+    way = event.source.partition("/")[2]
+    return way in {"", operator} or operator not in WAYS
+
+
+def _behind(job: SimulatedJob, plain: Callable[[str], str]) -> dict[str, set[str]]:
+    """Give, by operator, itself and all that its records come to."""
+    behind: dict[str, set[str]] = {}
+    nodes = _graph(job).nodes
+    for node in reversed(nodes):
+        after = [each for each in nodes if any(edge.source == node.id for edge in each.inputs)]
+        behind[plain(node.name)] = {plain(node.name)}.union(*(behind[plain(each.name)] for each in after))
+    return behind
+
+
+def _graph(job: SimulatedJob) -> LogicalGraph:
     ends: Any = {name: SequenceSource([]) for name in job.sources}
     sinks: Any = dict.fromkeys(job.outputs, lambda _: None)
-    plan = plan_graph(job.pipeline(ends, sinks).draft.graph(), has_store=False)
+    return job.pipeline(ends, sinks).draft.graph()
+
+
+def _columns(job: SimulatedJob) -> dict[str, list[Column]]:
+    """Give the states of the job's operators, as its own plan has them."""
+    plan = plan_graph(_graph(job), has_store=False)
     return {
         node.name: columns_of(node, node.spec.factory() if isinstance(node.spec, ProcessSpec) else None)
         for node in (chain.stateful for chain in plan.chains)

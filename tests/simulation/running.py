@@ -18,6 +18,7 @@ import tempfile
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
+from unittest.mock import patch
 
 import anyio
 
@@ -26,6 +27,7 @@ from actorstream.api.settings import Settings
 from actorstream.errors import StoreError
 from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
+from actorstream.runtime.subtask import Subtask
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.ends import Pile, Trickle
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from actorstream.api.settings import SettingValues
     from actorstream.graph.nodes import LogicalGraph
     from actorstream.model.connect import Source
+    from actorstream.model.ids import ChannelIndex
+    from actorstream.model.signals import ChannelItem
     from actorstream.testing.loop import Policy
     from actorstream.testing.run import Outcome
 
@@ -85,6 +89,8 @@ class Plan:
     live: bool = False
     pad: int = 0
     in_memory: bool = False
+    alignment: float | None = None
+    dawdles: float = 0.0
 
     @property
     def shape(self) -> Shape:
@@ -94,6 +100,21 @@ class Plan:
 
 Main: TypeAlias = "Callable[[Plan, Session, str], Coroutine[Any, Any, str]]"
 """The program of a simulated process: of a plan, its session, and a folder."""
+
+
+@contextmanager
+def dawdling(most: float) -> Iterator[None]:
+    """Let each actor take its time over what its lanes bring, so that they fill, and each is read in its own order."""
+    real = Subtask._on_item
+
+    async def on_item(self: Subtask, channel: ChannelIndex, item: ChannelItem) -> None:
+        environment = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
+        if environment.random() < 0.5:
+            await anyio.sleep(environment.random() * most)
+        await real(self, channel, item)
+
+    with patch.object(Subtask, "_on_item", on_item):
+        yield
 
 
 @dataclass(frozen=True)
@@ -147,7 +168,10 @@ def draw(seed: int, **fixed: object) -> Plan:
         live=rng.random() < 0.25,
         pad=12_000 if rng.random() < 0.1 else 0,
         in_memory=rng.random() < 0.25,
+        alignment=rng.choice((None, None, 0.0, 0.0, 0.005, 0.03)),
     )
+    if drawn.alignment is not None:
+        drawn = replace(drawn, dawdles=rng.choice((0.0, 0.005, 0.02)))
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
 
@@ -203,7 +227,7 @@ def run_session(
 ) -> Outcome[str]:
     """Run one process of the plan; its result is "finished" or "stopped". `kind` gives a seed chances of its own."""
     session = plan.sessions[number]
-    with bounded_mailboxes(plan.lane_records):
+    with bounded_mailboxes(plan.lane_records), dawdling(plan.dawdles) if plan.dawdles else nullcontext():
         return run_simulated(
             lambda: (main or _main)(plan, session, disk.root),
             seed=f"{kind}{plan.seed} {number}",
@@ -272,6 +296,7 @@ def make_run(
         "retained": plan.retained,
         "checkpoint_timeout": plan.timeout,
         "tolerated_failures": -1,
+        "alignment_timeout": plan.alignment,
     }
     values.update(settings or {})
     usual: RunOptions = {

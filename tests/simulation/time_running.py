@@ -13,11 +13,10 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import anyio
 
@@ -25,7 +24,6 @@ from actorstream.api.run import Run
 from actorstream.api.settings import Settings
 from actorstream.eventlog.log import EventLog
 from actorstream.protocol.restart import Restart
-from actorstream.runtime.subtask import Subtask
 from actorstream.system.current import current_world, use_world
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.session import BrokenPromiseError, Session, judge
@@ -35,7 +33,7 @@ from actorstream.testing.world import START_US
 from tests.firing import fired_at_once
 from tests.simulation.inputs import MEMORY_FOLDER, PARTITIONS
 from tests.simulation.oracles import read_results
-from tests.simulation.running import END_S, Plan, Story, draw, run_session
+from tests.simulation.running import END_S, Plan, Story, dawdling, draw, run_session
 from tests.simulation.stages import Result
 from tests.simulation.time_jobs import TIME_JOBS, pipeline_of, sinks_of
 from tests.simulation.time_sources import Quiet
@@ -43,8 +41,6 @@ from tests.simulation.time_sources import Quiet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from actorstream.model.ids import ChannelIndex
-    from actorstream.model.signals import ChannelItem
     from actorstream.testing.run import Outcome
 
 DAWDLES = 0.03
@@ -189,24 +185,9 @@ def _flat(by_key: Mapping[str, list[Result]]) -> Iterator[Result]:
         yield from rows
 
 
-@contextmanager
-def dawdling() -> Iterator[None]:
-    """Let each actor take its time over what its lanes bring, so that each reads them in an order of its own."""
-    real = Subtask._on_item
-
-    async def on_item(self: Subtask, channel: ChannelIndex, item: ChannelItem) -> None:
-        environment = asyncio.get_running_loop().environment  # type: ignore[attr-defined]
-        if environment.random() < 0.5:
-            await anyio.sleep(environment.random() * DAWDLES)
-        await real(self, channel, item)
-
-    with patch.object(Subtask, "_on_item", on_item):
-        yield
-
-
 def _session(plan: Plan, number: int, disk: SimulatedDisk, start_us: int) -> Outcome[str]:
     fired = random.Random(f"fired {plan.seed} {number}").choice((1, 2, 256))
-    with fired_at_once(fired), dawdling() if TIME_JOBS[plan.job].flickers else nullcontext():
+    with fired_at_once(fired), dawdling(DAWDLES) if TIME_JOBS[plan.job].flickers else nullcontext():
         return run_session(plan, number, disk, start_us, _main, "time ")
 
 
@@ -250,7 +231,11 @@ def _run_of(plan: Plan, parallelism: int, root: str) -> Run:
             "checkpoint_interval": plan.interval,
             "restart": Restart.fixed_delay(100, delay=0.05) if plan.restarts else Restart.never(),
             "settings": Settings(
-                burst=0.0001, retained=plan.retained, checkpoint_timeout=timeout, tolerated_failures=-1
+                burst=0.0001,
+                retained=plan.retained,
+                checkpoint_timeout=timeout,
+                tolerated_failures=-1,
+                alignment_timeout=plan.alignment,
             ),
         },
         wire=plan.wire,

@@ -18,7 +18,7 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 
 from actorstream import Pipeline, WindowResult
-from actorstream.runtime import chain_runner
+from actorstream.runtime import piece_sizes
 from actorstream.testing import harness
 from tests.firing import fired_at_once
 
@@ -118,7 +118,7 @@ async def run_async(case: Case, steps: Sequence[Step], manner: Manner) -> dict[s
     rng = Random(manner.seed)
     with ExitStack() as stack:
         stack.enter_context(fired_at_once(manner.fired))
-        stack.enter_context(patch.object(chain_runner, "SLICE_RECORDS_FIRST", manner.piece))
+        stack.enter_context(patch.object(piece_sizes, "SLICE_RECORDS_FIRST", manner.piece))
         async with harness(
             pipeline,
             parallelism=manner.parallelism,
