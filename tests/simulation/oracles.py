@@ -25,6 +25,7 @@ from actorstream.model.batch import Batch
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
+from actorstream.runtime.flights import overtaken
 from actorstream.runtime.restoring import restore
 from actorstream.state.memtable import MISSING
 from actorstream.state.operator_state import OperatorState, StateColumn
@@ -134,7 +135,7 @@ class Cuts:
     def flying(self, restored: Restored) -> dict[str, list[Event]]:
         """Give what was in flight somewhere before each stage: covered by the positions, and in no state of it yet."""
         found: dict[str, list[Event]] = {}
-        for part in restored.in_flight:
+        for part in overtaken(restored.in_flight):
             values = [value for _, item in part.items if isinstance(item, Batch) for value in item.values]
             behind = self._behind[self._plain(part.chain)]
             for stage in behind & self._job.stages.keys():
