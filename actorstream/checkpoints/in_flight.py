@@ -146,9 +146,10 @@ class InFlightWriter:
             frame = encode_item(item)
         except CodecError as error:
             place = self._channels[channel]
+            otherwise = "" if place.kind == "back" else ", or take aligned checkpoints (alignment_timeout=None)"
             raise CodecError(
                 f"a record in flight on {place.exchange!r} to {self.chain} cannot be stored: {error}; give it a type "
-                "that can (docs/guides/schema.md), or take aligned checkpoints (alignment_timeout=None)"
+                f"that can (docs/guides/schema.md){otherwise}"
             ) from error
         self.items += 1
         self.overtaken += self._channels[channel].kind != "back"

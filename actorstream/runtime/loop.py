@@ -18,7 +18,7 @@ from actorstream.model.signals import EndOfInput, Idle, Watermark
 from actorstream.model.times import TIME_MAX
 from actorstream.protocol.loops import AT_THE_END, Circulation
 from actorstream.runtime.chain_runner import ChainRunner
-from actorstream.runtime.mailbox import Lane
+from actorstream.runtime.mailbox import LANE_RECORDS, Lane
 from actorstream.runtime.subtask import Subtask
 
 if TYPE_CHECKING:
@@ -128,9 +128,16 @@ class CountedLane(Lane["ChannelItem"]):
 
     __slots__ = ("_is_entrance", "_loop")
 
-    def __init__(self, mailbox: Mailbox[ControlMessage, ChannelItem], loop: Loop, *, is_entrance: bool = False) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox[ControlMessage, ChannelItem],
+        loop: Loop,
+        records_max: int = LANE_RECORDS,
+        *,
+        is_entrance: bool = False,
+    ) -> None:
         """Belong to `mailbox`; `loop` counts. `is_entrance`: it leads in from outside."""
-        super().__init__(mailbox)
+        super().__init__(mailbox, records_max)
         self._loop = loop
         self._is_entrance = is_entrance
 
@@ -191,8 +198,8 @@ class LoopMember(Subtask):
         """Take its place."""
         self.loop, self.entrances, self._waits_for_clock, _ = place
         self.mailbox.lanes = [
-            CountedLane(self.mailbox, self.loop, is_entrance=ChannelIndex(index) in self.entrances)
-            for index in range(len(self.mailbox.lanes))
+            CountedLane(self.mailbox, self.loop, lane.records_max, is_entrance=ChannelIndex(index) in self.entrances)
+            for index, lane in enumerate(self.mailbox.lanes)
         ]
         if isinstance(self.runner, LoopRunner):
             self.runner.loop = self.loop

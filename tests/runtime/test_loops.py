@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from actorstream import Context, KeyedProcess, OutputTag, Pipeline, Settings, Timer, Tumbling, ValueState, collect
+from actorstream import (
+    Context,
+    JobFailed,
+    KeyedProcess,
+    OutputTag,
+    Pipeline,
+    Settings,
+    Timer,
+    Tumbling,
+    ValueState,
+    collect,
+)
 from actorstream.testing.harness import harness
 
 if TYPE_CHECKING:
@@ -206,3 +217,27 @@ async def test_an_event_timer_in_a_loop_fires_at_the_end_and_what_it_gives_goes_
     source = pipeline.source([(n, n) for n in range(5)]).assign_timestamps(lambda x: at(x[0]))
     got = await given(pipeline, source.feedback(body, name="timed"), 2)
     assert sorted(got) == [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0)]
+
+
+async def test_a_record_that_cannot_be_stored_fails_with_the_name_of_the_loop() -> None:
+    def body(n: Stream[object]) -> tuple[Stream[object], Stream[object]]:
+        same = n.map(lambda x: x)
+        return same, same.filter(lambda _: False)
+
+    pipeline = Pipeline("t")
+    source: list[object] = [lambda: 1]
+    pipeline.source(source).feedback(body, name="endless").sink(print)
+    with pytest.raises(JobFailed, match=r"endless.* cannot be stored"):
+        async with pipeline.run(checkpoint_interval=None) as job:
+            await job.checkpoint()
+
+
+async def test_loops_work_where_nothing_is_shared() -> None:
+    """Each operator an actor of its own, records through the codec, and a crash after each call."""
+    pipeline = Pipeline("t")
+    numbers: list[int] = []
+    out = countdown(pipeline.source(numbers))
+    async with harness(pipeline, isolate=True, parallelism=2) as h:
+        await h.send(numbers, 3, 5)
+        assert h.outputs(out) == [0, 0]
+        await h.end_input()
