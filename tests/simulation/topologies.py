@@ -147,6 +147,10 @@ class Topology:
         """Give what is to come out: by the models alone."""
         return Expected(self.outputs(self.inputs()), lane_of)  # type: ignore[arg-type]
 
+    def pairs(self, fed: Inputs, taken: Inputs) -> Mapping[str, Sequence[object]]:
+        """Give what a join has given when so much had come out of the shape, and so much from the source itself."""
+        return {"pairs-out": paired(_fed(self, fed), taken["a"])} if self.tail == "join" else {}
+
     def outputs(self, inputs: Inputs) -> Mapping[str, Sequence[object]]:
         """Give what comes of these inputs, by sink."""
         return {**SHAPES[self.shape].beside(inputs), **TAILS[self.tail].model(self, inputs)}

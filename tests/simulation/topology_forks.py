@@ -42,6 +42,7 @@ class ForkedOutput:
         self._before = {source: [each for each in events if each not in inside] for source, events in before.items()}
         self._all_read = all(place.finished for places in splits.values() for place in places.values())
         whole, written = topology.outputs(topology.inputs()), dict(topology.outputs(self._before))
+        written.update(topology.pairs(self._before, before))
         written[_WINDOWS] = []
         expected = {sink: _rest(rows, written.get(sink, ())) for sink, rows in whole.items()}
         self._committed = Committed(Expected({sink: self._sure(rows) for sink, rows in expected.items()}, lane_of))  # type: ignore[arg-type]
