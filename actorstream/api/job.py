@@ -188,11 +188,12 @@ class Job:
                 was. Or the job failed when it had been handed over: then it restarts with the new parallelism.
         """
         self._raise_if_failed()
-        plan = self._plan_with(parallelism, operator)
+        self._plan_with(parallelism, operator)  # refuses before anything happens
         await self.checkpoint()
         await self._supervisor.prove_layers()
         future: asyncio.Future[CheckpointId] = asyncio.get_running_loop().create_future()
-        self._supervisor.request_rescale(future, plan)
+        # Of now: another rescale may have been done meanwhile, which a plan of before would undo.
+        self._supervisor.request_rescale(future, self._plan_with(parallelism, operator))
         await future
 
     def _plan_with(self, parallelism: int, operator: str | None) -> Plan:

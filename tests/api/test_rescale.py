@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -328,6 +329,38 @@ async def test_what_a_savepoint_has_linked_is_read_while_the_job_still_runs(tmp_
             read.clear()
             await job.rescale(3)
             assert sorted((name, status) for name, status in read if name in linked) == [(linked[0], "running")]
+            source.allow(20)
+            await has_read(job, 80)
+    check(out.committed, 20)
+
+
+async def test_a_rescale_adds_to_what_another_has_done_while_its_layers_were_read(tmp_path: Path) -> None:
+    """It asks for one operator: what all others have is that of the moment of its change, not that of its call."""
+    read: list[str] = []
+    may_read = threading.Event()
+    may_read.set()
+    world = current_world()
+
+    def hold_the_first(name: str) -> None:
+        read.append(name)
+        if len(read) == 1:
+            assert may_read.wait(20)
+
+    source, out = numbers(10), Target()
+    files = WatchedFiles(hold_the_first)
+    with use_world(type(world)(world.clock, files, world.offload, world.random, world.processes)):
+        async with sums(source, out).run(store=tmp_path, checkpoint_interval=None) as job:
+            await has_read(job, 40)
+            await job.savepoint("before")
+            read.clear()
+            may_read.clear()
+            late = asyncio.ensure_future(job.rescale(3, operator="out"))
+            await until(lambda: len(read) == 1)
+            await job.rescale(2, operator="sum")
+            may_read.set()
+            await late
+            parts = {name.rsplit(".", 1)[0] for name in job.metrics() if not name.startswith("job")}
+            assert parts == {"in.0", "sum.0", "sum.1", "out.0", "out.1", "out.2"}
             source.allow(20)
             await has_read(job, 80)
     check(out.committed, 20)
