@@ -187,7 +187,7 @@ class Coordinator(Generic[R]):
         """End the job with a final checkpoint at whose barrier the sources stop, and answer with its id.
 
         A checkpoint in progress is let end first. Where the final one is in progress or complete already, because
-        all inputs ended or another stop came, that one is the answer (T116).
+        all inputs ended or another stop came, that one is the answer (T116); to a drain, if it is drained.
 
         Args:
             now_us: Now.
@@ -196,13 +196,14 @@ class Coordinator(Generic[R]):
                 error and the job goes on, unless something else wants its end too.
             drain: Let the sources end first, as if their input had.
         """
-        if self._final is not None and not self._over and not drain:
+        ends = self._final is not None or (self._current is not None and self._current.final)
+        if drain and ends and not self._ending.draining and not self._over:
+            return [Answer(request, None, "the job ends already, without draining: ask for the savepoint alone")]
+        if self._final is not None and not self._over:
             self._ending.join(request, savepoint)
             return [Answer(request, self._final, None)] if savepoint is None else []
-        if drain and self._current is not None and self._current.final:
-            return [Answer(request, None, "the job ends already, without draining: ask for the savepoint alone")]
         if self._is_closed():
-            told = self._final if savepoint is None else None
+            told = self._final if savepoint is None and not drain else None
             return [Answer(request, told, None if told is not None else self._closed_reason())]
         drained = self._ending.draining
         asked = EndRequest(request, "end" if savepoint is None else "savepoint", savepoint or "", drain)

@@ -284,6 +284,37 @@ def test_a_drain_that_comes_while_the_job_ends_is_told_so() -> None:
     ]
 
 
+def test_a_drain_that_comes_when_the_final_checkpoint_is_complete_is_told_so_as_well() -> None:
+    """Until the end: with a savepoint or without, no answer says that it was drained; what it is told to do works."""
+    told = "the job ends already, without draining: ask for the savepoint alone"
+    it = started()
+    it.on_stop(0, 5)
+    complete(it, 0, ONE)
+
+    assert it.on_stop(0, 6, drain=True) == [Answer(6, None, told)]
+    assert it.on_stop(0, 7, savepoint="x", drain=True) == [Answer(7, None, told)]
+    assert it.on_savepoint(0, 8, "x") == []
+    assert commit_all(it, 0, ONE) == [Keep(ONE, "x")]
+    assert it.on_kept(0, None) == [Answer(8, ONE, None), Finish()]
+    assert it.on_stop(0, 9, drain=True) == [Answer(9, None, "the job ends with checkpoint 1: no later one will start")]
+
+
+def test_a_drain_that_comes_when_all_is_drained_is_the_same_one() -> None:
+    """While the final checkpoint is under way, and when it is complete."""
+    it = started(interval=None)
+    it.on_stop(0, 5, savepoint="a", drain=True)
+    assert finish_all(it, 0) == [trigger(ONE, *ALL)]
+
+    assert it.on_stop(0, 6, savepoint="b", drain=True) == []
+    complete(it, 0, ONE)
+    assert it.on_stop(0, 7, savepoint="c", drain=True) == []
+    assert it.on_stop(0, 8, drain=True) == [Answer(8, ONE, None)]
+    assert commit_all(it, 0, ONE) == [Keep(ONE, "a")]
+    assert it.on_kept(0, None) == [Answer(5, ONE, None), Keep(ONE, "b")]
+    assert it.on_kept(0, None) == [Answer(6, ONE, None), Keep(ONE, "c")]
+    assert it.on_kept(0, None) == [Answer(7, ONE, None), Finish()]
+
+
 # ------------------------------------------------------------------------------------------- hand over
 
 
