@@ -8,8 +8,7 @@
 `make mutants` runs them all, and prints for each by what it was found, after how many tries and seconds. One that
 survives is a gap in the suite: mend the suite, never the mutant.
 
-An area is a file here. Protocol, commit, layers, compaction, windows, timers, watermarks, joins, rescale, replay, loops
-and log must be there (`REQUIRED` in test_mutants.py), each with `LEAST` bugs. Unaligned checkpoints get their
-`of_unaligned.py` together with their code, and then stand in `REQUIRED` too. A file that is there is found by its name:
-nothing else lists it.
+An area is a file here. Protocol, commit, layers, compaction, windows, timers, watermarks, joins, rescale, replay,
+loops, unaligned and log must be there (`REQUIRED` in test_mutants.py), each with `LEAST` bugs. A file that is there is
+found by its name: nothing else lists it.
 """

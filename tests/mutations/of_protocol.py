@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 AREA = Area("protocol")
 
-_MANY_LANES: dict[str, Any] = {"job": "union", "interval": 0.02, "timeout": 60.0, "pause": 0.004, "early_freezes": 0.0}
+_MANY_LANES: dict[str, Any] = {
+    "job": "union",
+    "interval": 0.02,
+    "timeout": 60.0,
+    "pause": 0.004,
+    "early_freezes": 0.0,
+    "alignment": None,
+    "dawdles": 0.0,
+}
 
 
 @AREA.in_jobs("a blocked channel is not blocked", **_MANY_LANES)

@@ -41,6 +41,7 @@ REQUIRED = {
     "rescale",
     "replay",
     "log",
+    "unaligned",
 }
 LEAST = 4
 ORACLES = {
