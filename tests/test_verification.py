@@ -22,6 +22,12 @@ def test_the_tests_that_it_names_are_there() -> None:
     assert [name for name in sorted(named) if f"def {name.removesuffix('…')}" not in SOURCES] == []
 
 
+def test_the_files_that_it_names_are_there() -> None:
+    named = set(re.findall(r"`(tests/[a-z_0-9/]+\.py)`", TEXT))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_all_that_can_happen_to_a_process_is_in_its_table() -> None:
     """By its word in a plan, but for what people do: that is told by what it is."""
     drawn = TEXT.partition("## What is held")[0]
