@@ -82,7 +82,7 @@ def decide(
         restore: The checkpoint that a person asks for; None: the newest.
         accept_duplicates: A person accepts that output is written twice: every newer manifest counts as committed.
     """
-    valid = {fact.checkpoint: fact for fact in manifests if not _is_void(fact, attempts)}
+    valid = not_void(manifests, attempts)
     if restore is not None and restore not in valid:
         return _refuse_absent(restore, manifests, sorted(valid))
     newest = max(valid, default=None)
@@ -112,7 +112,7 @@ def decide_savepoint(
         begun_from: The store was begun from this savepoint: then its own newest checkpoint is what is meant.
         accept_duplicates: A person accepts that output is written twice.
     """
-    valid = {fact.checkpoint: fact for fact in manifests if not _is_void(fact, attempts)}
+    valid = not_void(manifests, attempts)
     newest = max(valid, default=None)
     if newest is None or accept_duplicates:
         return RestoreSavepoint()
@@ -127,9 +127,16 @@ def decide_savepoint(
     return RestoreSavepoint()
 
 
-def _is_void(fact: ManifestFact, attempts: Sequence[Claim]) -> bool:
-    # Of an unreadable one it is unknown: taking it for void could hide the newest state.
-    return fact.attempt is not None and is_void(fact.attempt, fact.checkpoint, attempts)
+def not_void(manifests: Sequence[ManifestFact], attempts: Sequence[Claim]) -> dict[CheckpointId, ManifestFact]:
+    """Give the manifests that count.
+
+    Of an unreadable one it is unknown: taking it for void could hide the newest state.
+    """
+    return {
+        fact.checkpoint: fact
+        for fact in manifests
+        if fact.attempt is None or not is_void(fact.attempt, fact.checkpoint, attempts)
+    }
 
 
 def _refuse_absent(

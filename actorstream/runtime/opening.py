@@ -15,14 +15,22 @@ from typing import TYPE_CHECKING
 from actorstream.errors import InvariantError, RestoreError
 from actorstream.graph.fingerprint import names_in_doubt
 from actorstream.protocol.attempts import next_claim
-from actorstream.protocol.recovery import Refuse, RestoreFrom, RestoreSavepoint, StartEmpty, decide, decide_savepoint
+from actorstream.protocol.recovery import (
+    Refuse,
+    RestoreFrom,
+    RestoreSavepoint,
+    StartEmpty,
+    decide,
+    decide_savepoint,
+    not_void,
+)
 from actorstream.runtime.adapting import adapt, drops, renames
 from actorstream.runtime.restoring import Restored, check_restorable, positions_in, restore
 from actorstream.runtime.retaining import ClaimedSavepoint, consumer_of
 from actorstream.runtime.schema_check import evolved_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.ids import CheckpointId
@@ -56,7 +64,8 @@ async def open_restored(context: JobContext, columns: Mapping[str, Sequence[Colu
     manifests, claims = await context.documents.run(lambda: (directory.manifests(), directory.claims()))
     match _decide(context, manifests, claims):
         case RestoreFrom(checkpoint):
-            return await _opened(context, partial(_open, context, columns, manifests, checkpoint))
+            valid = not_void(manifests, claims).values()
+            return await _opened(context, partial(_open, context, columns, valid, checkpoint))
         case RestoreSavepoint():
             return await _opened(context, partial(_open_savepoint, context, columns, claim))
         case Refuse(reason):
@@ -98,13 +107,13 @@ def _decide(
 def _open(
     context: JobContext,
     columns: Mapping[str, Sequence[Column]],
-    manifests: Sequence[ManifestFact],
+    valid: Iterable[ManifestFact],
     checkpoint: CheckpointId,
 ) -> Restored:
     directory = context.directory
     manifest = _adapted(context, columns, directory.load(checkpoint))
     check_restorable(manifest, context.plan, columns)
-    good = [fact.checkpoint for fact in manifests if fact.problem is None and fact.checkpoint <= checkpoint]
+    good = [fact.checkpoint for fact in valid if fact.problem is None and fact.checkpoint <= checkpoint]
     kept = [_positions(context, columns, directory.read(kept)) for kept in sorted(good)]
     evolved = evolved_columns(manifest, columns)
     restored = restore(context.world.files, directory, manifest)
