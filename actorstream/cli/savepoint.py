@@ -16,7 +16,6 @@ import typer
 
 from actorstream.checkpoints.archive import export_savepoint
 from actorstream.checkpoints.finding import find_store
-from actorstream.checkpoints.keeping import keep_checkpoint
 from actorstream.checkpoints.savepoints import (
     MANIFEST,
     SnapshotPlace,
@@ -31,7 +30,8 @@ from actorstream.cli.manifest_text import instant_text, manifest_lines
 from actorstream.cli.tables import print_table
 from actorstream.codec.documents import encode_json
 from actorstream.errors import StoreError
-from actorstream.evolve.registering import forget, register, register_written
+from actorstream.evolve.keeping import keep_registered
+from actorstream.evolve.registering import forget, register
 from actorstream.model.ids import CheckpointId
 from actorstream.system.current import current_world
 
@@ -57,8 +57,7 @@ def create(
     files = current_world().files
     view = StoreView(files, find_store(files, store))
     number = None if checkpoint is None else CheckpointId(checkpoint)
-    place, manifest = keep_checkpoint(files, view, name, number)
-    register_written(place.folder, manifest)
+    place, manifest = keep_registered(files, view, name, number)
     typer.echo(f"{place.folder}: {_described(manifest)}")
 
 

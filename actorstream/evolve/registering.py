@@ -86,12 +86,20 @@ def register_written(folder: str, manifest: Manifest) -> None:
     for path, error in _in_a_thread(register, folder, manifest).items():
         left = ""
         try:
-            delete_savepoint(current_world().files, folder)
+            take_back(folder, manifest)
         except StoreError as other:
             left = f"; {folder} could not be deleted either ({other}): delete it yourself"
-        else:
-            _in_a_thread(forget, folder, manifest)
         raise StoreError(f"the log {path} could not be told to keep what {folder} needs: {error}{left}") from error
+
+
+def take_back(folder: str, manifest: Manifest) -> None:
+    """Delete a savepoint whose records may have gone, and let the logs forget it. Blocking.
+
+    Raises:
+        StoreError: It could not be deleted; the logs know of it still.
+    """
+    delete_savepoint(current_world().files, folder)
+    _in_a_thread(forget, folder, manifest)
 
 
 def _in_a_thread(do: Callable[[str, Manifest], Coroutine[Any, Any, R]], folder: str, manifest: Manifest) -> R:
