@@ -37,16 +37,17 @@ def keep_registered(
         StoreError: As for `keep_checkpoint`; a log could not be told; or the job retired the checkpoint meanwhile.
             There is no savepoint, unless the message says otherwise.
     """
-    for _ in range(_TRIES):
+    for tried in range(1, _TRIES + 1):
         place, manifest = keep_checkpoint(files, view, name, checkpoint)
         register_written(place.folder, manifest)
         kept = CheckpointId(manifest.checkpoint)
         if not manifest.logs or files.exists(join(view.place(kept).folder, MANIFEST)):
             return place, manifest
         take_back(place.folder, manifest)
-        if checkpoint is not None:
-            break
-    raise StoreError(
-        f"the job deleted checkpoint {kept} before its logs were told to keep what {place.folder} needs: that is taken "
-        "back; try again without naming an old checkpoint, or have the running job make it (job.savepoint)"
-    )
+        if checkpoint is not None or tried == _TRIES:
+            raise StoreError(
+                f"the job deleted checkpoint {kept} before its logs were told to keep what {place.folder} needs: that "
+                "is taken back; try again without naming an old checkpoint, or have the running job make it "
+                "(job.savepoint)"
+            )
+    raise AssertionError  # the last try returns or raises
