@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from contextlib import suppress
+from datetime import date, datetime
 from typing import Literal
 
 from actorstream.errors import PlanError
@@ -20,7 +21,7 @@ def start_of(text: str) -> str | datetime | float:
     """
     if text == "earliest":
         return text
-    at = _time(text)
+    at = _time("--from", text)
     if at is not None:
         return at
     if os.path.isdir(text):
@@ -36,7 +37,7 @@ def until_of(text: str) -> Literal["now"] | datetime | float:
     """
     if text == "now":
         return "now"
-    at = _time(text)
+    at = _time("--until", text)
     if at is None:
         raise PlanError(f"--until {text}: expected now, or a time such as {_EXAMPLE}")
     return at
@@ -45,7 +46,8 @@ def until_of(text: str) -> Literal["now"] | datetime | float:
 _EXAMPLE = "2026-11-23T08:00:00+00:00, or Unix seconds"
 
 
-def _time(text: str) -> datetime | float | None:
+def _time(option: str, text: str) -> datetime | float | None:
+    _refuse_day(option, text)
     try:
         return float(text)
     except ValueError:
@@ -54,3 +56,15 @@ def _time(text: str) -> datetime | float | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _refuse_day(option: str, text: str) -> None:
+    """Refuse a number that looks like a day: as seconds it would be one in 1970, and nobody would be told."""
+    digits = text.strip().replace("_", "")
+    if len(digits) == 8 and digits.isdecimal():
+        with suppress(ValueError):
+            day = date.fromisoformat(digits)
+            raise PlanError(
+                f"{option} {text}: eight digits are a day or Unix seconds; expected {day}T00:00:00+00:00 for the day, "
+                f"or {digits}.0 for Unix seconds"
+            )

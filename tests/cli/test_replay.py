@@ -79,6 +79,19 @@ def test_words_times_and_folders_are_told_apart(tmp_path: Path) -> None:
         until_of("then")
 
 
+@pytest.mark.parametrize("text", ["20261123", "2026_11_23", " 20261123"])
+def test_eight_digits_that_are_a_day_are_refused_with_both_ways_to_write_them(text: str) -> None:
+    """As seconds that is a day in August 1970: a replay of all there is, and nobody would be told."""
+    both = r"expected 2026-11-23T00:00:00\+00:00 for the day, or 20261123.0 for Unix seconds"
+    with pytest.raises(PlanError, match=rf"--from {text}: eight digits are a day or Unix seconds; {both}"):
+        start_of(text)
+    with pytest.raises(PlanError, match=rf"--until {text}: .*{both}"):
+        until_of(text)
+    assert start_of("20261123.0") == 20_261_123.0
+    assert until_of("99999999") == 99_999_999, "is no day"
+    assert start_of("1700000000") == 1_700_000_000
+
+
 def test_the_line_says_how_far_and_how_long() -> None:
     assert line_of("counts", ReplayProgress(2_500, 10_000, 5.0, 15.0)) == (
         "replay of counts | 2,500 of 10,000 records, 25% | 500/s | 15 s to go"
