@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ from actorstream.checkpoints.sealed import seal as seal_document
 from actorstream.errors import InvariantError, StoreError
 from actorstream.model.ids import AttemptNumber, CheckpointId, LayerName
 from actorstream.protocol.attempts import Claim
+from tests.checkpoints.plain_loop import plain_loops
 from tests.checkpoints.stores import manifest_of
 
 if TYPE_CHECKING:
@@ -218,21 +218,11 @@ def large_manifest() -> Manifest:
     )
 
 
-def test_2000_subtasks_stay_under_256_kib_and_20_ms() -> None:
+def test_2000_subtasks_stay_under_256_kib_and_a_plain_loop_or_so() -> None:
     """A checkpoint a second of a wide job: the manifest must not be what it spends its time on."""
     manifest = large_manifest()
     assert len(seal(manifest)) < 256 * 1024
     assert unsealed(unseal(PATH, seal(manifest))) == manifest
-    assert shortest_ms(lambda: seal(manifest)) < 20
     data = seal(manifest)
-    assert shortest_ms(lambda: unseal(PATH, data)) < 20
-
-
-def shortest_ms(call: Callable[[], object]) -> float:
-    # Of the processor: other programs of the machine are not what is measured.
-    taken = []
-    for _ in range(5):
-        begun = time.thread_time()
-        call()
-        taken.append(time.thread_time() - begun)
-    return min(taken) * 1000
+    assert plain_loops(lambda: seal(manifest)) < 1.5
+    assert plain_loops(lambda: unseal(PATH, data)) < 1.5

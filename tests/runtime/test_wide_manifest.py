@@ -1,14 +1,11 @@
 """A job of 2,000 subtasks takes a checkpoint a second: its manifest must not be what it spends its time on.
 
-What it takes is told as so many times what a plain loop over as many references takes, in the same moments: a loop of
-7 ms where the processor is at rest (2 cores, 2026-11), and twice that beside other programs, as the manifest then.
+What it takes is told in plain loops: see tests/checkpoints/plain_loop.py.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,11 +25,12 @@ from actorstream.runtime.assembling import ManifestWriter
 from actorstream.runtime.event_time import AT_FIRST
 from actorstream.runtime.messages import SnapshotReport, SplitPosition
 from actorstream.runtime.restoring import positions_in
+from tests.checkpoints.plain_loop import LAYERS, STACK, SUBTASKS, plain_loops
 from tests.runtime.doubles import Splits, Target
 from tests.state.rig import Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from actorstream.checkpoints.manifest import Manifest
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
     from actorstream.state.layer import Layer
 
 MAX_PARALLELISM = 4_096
-SUBTASKS = 2_000
-LAYERS = 24
-STACK = LAYERS - 2
 
 
 @pytest.fixture
@@ -143,30 +138,3 @@ def test_floors_of_2000_subtasks_that_all_differ_stay_under_256_kib(layers: list
     assert len(floors) > 3_900
     assert len(seal(replace(manifest, times=[]))) < 256 * 1024
     assert plain_loops(assemble) < 3.5
-
-
-def plain_loops(call: Callable[[], object]) -> float:
-    """Give how many times as long a call takes as a plain loop, each the best of many in turn, of the processor."""
-    ours, loops = [], []
-    for _ in range(20):
-        begun = time.thread_time()
-        call()
-        between = time.thread_time()
-        plain_loop()
-        ours.append(between - begun)
-        loops.append(time.thread_time() - between)
-    return min(ours) / min(loops)
-
-
-def plain_loop() -> str:
-    """Number as many references to layers as the manifests of these tests hold, and write them as JSON."""
-    names = [f"{number:016x}" for number in range(LAYERS)]
-    index = {name: number for number, name in enumerate(names)}
-    rows = []
-    for subtask in range(SUBTASKS):
-        row = []
-        for name in names[:STACK]:
-            if name in index:
-                row.append(index[name])  # noqa: PERF401  (as a loop)
-        rows.append((subtask, subtask + 1, row))
-    return json.dumps(rows)
