@@ -6,7 +6,8 @@
 One thread for each event loop that runs jobs, started with the first of them and ended with the last. Four times in
 `seconds` it asks the loop for a turn, which costs both some 50 µs together; only where no answer comes does it look at
 the loop's stack. It is a daemon: it keeps no process alive. A loop that is not running, and a process that was stopped
-(SIGSTOP), are not held by anybody. C code that keeps the interpreter to itself is named when it returns.
+(SIGSTOP), are not held by anybody. C code that keeps the interpreter to itself is named when it returns;
+under uvloop a callback that is C alone is not named, as a loop that waits for events looks the same.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class _Watchdog:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._ident = threading.get_ident()
+        self._beneath: FrameType | None = None
         self._seconds = 0.0
         self._answered = True
         self._answered_at = 0.0
@@ -116,6 +118,7 @@ class _Watchdog:
             self._thread = threading.Thread(target=self._run, name="actorstream watchdog", daemon=True)
             try:
                 self._thread.start()
+                self._loop.call_soon(self._answer)
             except RuntimeError as error:
                 log.warning("nobody watches the event loop", reason=str(error))
 
@@ -134,6 +137,9 @@ class _Watchdog:
 
     def _answer(self) -> None:
         self._ident = threading.get_ident()
+        caller = sys._getframe().f_back  # noqa: SLF001  (whose call we are, without looking at the whole stack)
+        # A loop that is all C (uvloop) has no frame of its own: what lies beneath its callbacks is who runs it.
+        self._beneath = None if caller is None or caller.f_code.co_filename == _HANDLES else caller
         self._answered_at = self._clock.monotonic()
         self._answered = True
 
@@ -176,7 +182,7 @@ class _Watchdog:
         while self._next_report <= self._held_seconds:
             self._next_report *= 2
         frame = sys._current_frames().get(self._ident)  # noqa: SLF001  (the only way to another thread's stack)
-        if frame is None or frame.f_code.co_filename == selectors.__file__:
+        if frame is None or frame is self._beneath or frame.f_code.co_filename == selectors.__file__:
             return  # it waits for events: what it lacks is the processor
         since_us = self._clock.now_us() - round(self._held_seconds * 1e6)
         block = _look_at(frame, since_us, self._held_seconds)

@@ -91,6 +91,22 @@ async def test_who_holds_the_loop_is_named_with_operator_and_stack(place: str, l
     assert "/actorstream/runtime/" not in said
 
 
+def test_who_holds_a_loop_without_frames_is_named_too(listener: Listener) -> None:
+    """That of uvloop is all C: what lies above who runs it is what it runs."""
+    pipeline = Pipeline("p")
+    function = PLACES["map"](pipeline, listener.wait_and_hold)
+
+    async def main() -> None:
+        async with pipeline.run(settings=SOON) as job:
+            await job.wait()
+
+    with asyncio.Runner(loop_factory=pytest.importorskip("uvloop").new_event_loop) as runner:
+        runner.run(main())
+    said = next(said for said in listener.said if "stands still" in said)
+    assert "operator=slow subtask=0" in said
+    assert f"{function} ({blocking.__file__}:" in said
+
+
 async def test_explain_names_it_while_it_does_and_when_it_is_over(listener: Listener) -> None:
     pipeline = Pipeline("p")
     numbers = asyncio.Queue[int]()
@@ -279,6 +295,25 @@ class TestLook:
         dog._report()
         loop.call_soon_threadsafe(loop.stop)
         running.join()
+        assert listener.said == []
+
+    def test_a_loop_without_frames_that_waits_for_events_is_held_by_nobody(self, listener: Listener) -> None:
+        """That of uvloop is all C: on the stack there is only who runs it, and he is not to blame."""
+        loop = pytest.importorskip("uvloop").new_event_loop()
+        running = threading.Thread(target=loop.run_forever)
+        running.start()
+        dog, turn = _Watchdog(loop, ManualClock()), threading.Event()
+        loop.call_soon_threadsafe(dog._answer)
+        loop.call_soon_threadsafe(turn.set)
+        assert turn.wait(DEADLINE)
+        assert running.ident is not None
+        while sys._current_frames()[running.ident].f_code is not threading.Thread.run.__code__:
+            pass
+        dog._answered, dog._held_seconds, dog._next_report = False, 2.0, 1.0
+        dog._report()
+        loop.call_soon_threadsafe(loop.stop)
+        running.join()
+        loop.close()
         assert listener.said == []
 
     def test_one_that_goes_on_for_long_is_told_again_whenever_that_has_doubled(
