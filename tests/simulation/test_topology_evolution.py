@@ -74,6 +74,19 @@ def test_seeds_draw_upgrades_and_forks() -> None:
     assert max(seen.values()) < 100
 
 
+def test_a_fork_that_begins_late_is_not_older_than_what_it_begins_from() -> None:
+    """Its origin may die before it has a savepoint; then the first is that of a stop, by a later version (seed 60)."""
+    running = SimulatedTopology(Topology(seed=60, shape="loop", tail="none", events=25, wide=4, poison=False))
+    for seed in range(400):
+        saved = 0
+        for session in running.draw(seed).sessions:
+            assert not session.fork or session.version >= saved, f"seed {seed}"
+            if session.keeps or session.savepoints:
+                saved = session.version
+    story = running.run(running.draw(60))
+    assert story.figures.faults["fork"] == 1
+
+
 def test_upgrades_and_forks_on_seeds() -> None:
     """With all that else happens to a topology."""
     happened: Counter[str] = Counter()
