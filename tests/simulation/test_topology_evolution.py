@@ -46,7 +46,7 @@ def test_an_upgrade_changes_what_it_changes_and_nothing_else(number: int) -> Non
 def test_a_fork_gives_what_its_origin_gives_from_there_and_the_origin_does_not_notice(number: int) -> None:
     """Both go on; the fork by another version, and through a crash."""
     running = SimulatedTopology(topology_of(number))
-    saved = Session(2, savepoints=(0.0,), crash_step=500)
+    saved = Session(2, savepoints=(0.0,), crash_step=700)
     forks = (Session(3, fork="f", version=1, crash_step=300, power=True), Session(1, fork="f", version=1))
     sessions = (saved, forks[0], Session(1, power=True), forks[1])
     story = running.run(Plan(number, sessions=sessions, interval=0.03, pause=0.1))

@@ -20,8 +20,9 @@ from actorstream import Context, EventLog, KeyedProcess, Pipeline, PlanError, Va
 from actorstream.state import lmdb_env
 from actorstream.testing import simulate
 from actorstream.testing.ledger import outside
-from actorstream.testing.session import Session
-from actorstream.testing.simulation import SimulationFailedError
+from actorstream.testing.session import BrokenPromiseError, Session
+from actorstream.testing.simulated_process import Watch
+from actorstream.testing.simulation import SimulationFailedError, _simulate
 from actorstream.testing.simulation_plan import Length, Plan, draw, parse
 from actorstream.testing.simulation_run import SimulatedPipeline
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from actorstream import SinkContext
+    from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.checkpoints.manifest import Manifest
+    from actorstream.testing.disk import SimulatedDisk
 
 pytestmark = [pytest.mark.simulation, pytest.mark.timeout(120)]
 
@@ -310,6 +314,24 @@ def test_a_run_that_cannot_be_repeated_is_told_as_such() -> None:
         return pipeline
 
     assert "the same run once more ended otherwise" in simulate(build, seeds=1).failures[0]
+
+
+def test_a_failure_that_names_a_file_says_the_same_in_every_run() -> None:
+    """Each run is in a temporary folder of another name: what is told of it begins behind that."""
+
+    def build() -> Pipeline:
+        pipeline = Pipeline("broken")
+        pipeline.source(range(3)).key_by(str).count(name="count")
+        return pipeline
+
+    def break_it(disk: SimulatedDisk, found: Sequence[tuple[Manifest, CheckpointDirectory]]) -> None:
+        if found:
+            raise BrokenPromiseError("cut", f"{disk.root}/store/broken is not as it should be")
+
+    watch = Watch(on_checkpoints=break_it)
+    simulated = SimulatedPipeline(build, watch=watch)
+    (failure,) = _simulate(simulated, [Plan(1)], "build", shrinks=True).failures
+    assert failure.startswith("cut: /store/broken is not as it should be  # again: simulate(build, plan=")
 
 
 @pytest.mark.parametrize("seed", range(30))
