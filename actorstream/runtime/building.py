@@ -6,6 +6,7 @@ claim ─> decide ─> load manifest ─> open layers (verified) ─> states, po
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain as row
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -193,7 +194,7 @@ class _Builder:
                 self._connect(chain, identity)
         self._loops.restore(self._restored, self._told, self._subtasks)
         read = {identity: each.parts for identity, each in self._subtasks.items() if isinstance(each, SourceSubtask)}
-        for receiver, channel, item in self._flights.all(read):
+        for receiver, channel, item in row(self._flights.all(read), self._flights.catching_up(self._told)):
             self._subtasks[receiver].mailbox.front.append(Front(channel, item))
         self._compactor = self._make_compactor()
         self._coordinator = self._make_coordinator(frozenset(splits) | self._loops.heads, self._compactor)

@@ -9,7 +9,8 @@ a later one of the same key, whatever channels the two go by now. A checkpoint t
 left of the front once more (T18).
 
 Where a channel's sender or receiver has another parallelism, what it said of event time is not said of the channel
-that there is now: its watermarks are left out, and time waits until the senders of now have spoken (T121).
+that there is now: its watermarks are left out, and time waits until the senders of now have spoken (T121). One that is
+as it was may have nothing more to say: what it had told comes behind all that was on its way.
 
 An exchange that this plan would not have, because a key joins its only sender's actor, is kept for this attempt:
 `plan_for`.
@@ -27,10 +28,11 @@ from actorstream.graph.nodes import Broadcast, Keyed, ProcessSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex, SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
+from actorstream.model.signals import Idle, Watermark
 from actorstream.runtime.event_time import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from actorstream.checkpoints.in_flight import Carried, InFlightPart
     from actorstream.graph.plan import Chain, Exchange, Plan
@@ -122,12 +124,37 @@ class Flights:
         self._parts = {(part.chain, part.subtask): part for part in overtaken(parts)}
 
     def told(self, chain: Chain, subtask: int, exchange: Exchange, sender: int) -> Told | None:
-        """Give how far event time had come in a channel, where that is behind what its sender had told."""
-        part = self._parts.get((chain.name, subtask))
-        for place in part.channels if part is not None and part.parallelism == chain.parallelism else ():
-            if (place.kind, place.exchange, place.sender) == ("lane", exchange.name, sender):
-                return Told(place.watermark, place.idle) if self._is_as_it_was(place, exchange) else None
-        return None
+        """Give how far event time had come in a channel, where that is behind what its sender had told.
+
+        Where the chain had another parallelism, that is where any of its subtasks was.
+        """
+        places = [
+            place
+            for part in self._parts.values()
+            if part.chain == chain.name and (part.parallelism != chain.parallelism or part.subtask == subtask)
+            for place in part.channels
+            if (place.kind, place.exchange, place.sender) == ("lane", exchange.name, sender)
+            and self._is_as_it_was(place, exchange)
+        ]
+        if not places:
+            return None
+        return Told(min(place.watermark for place in places), all(place.idle for place in places))
+
+    def catching_up(self, told: Callable[[Chain, int, Exchange], Told | None]) -> Iterator[Flight]:
+        """Give what comes behind all that is on its way to a chain of another parallelism: what senders had told."""
+        had = {part.chain: part.parallelism for part in self._parts.values()}
+        for name, parallelism in had.items():
+            chain = self._chains[name]
+            if parallelism == chain.parallelism or not chain.needs_timestamps:
+                continue
+            for identity in chain.subtasks():
+                for index, (exchange, sender) in enumerate(self._plan.senders(chain, identity.subtask)):
+                    behind = self.told(chain, identity.subtask, exchange, sender)
+                    said = None if behind is None else told(self._plan.chain_of[exchange.sender], sender, exchange)
+                    if said is not None:
+                        yield Flight(identity, ChannelIndex(index), Watermark(said.watermark))
+                        if said.idle:
+                            yield Flight(identity, ChannelIndex(index), Idle())
 
     def all(self, splits: Mapping[SubtaskId, Sequence[str]]) -> Iterator[Flight]:
         """Give all that is on its way, of each channel in order; `splits` are those that each source reads.
