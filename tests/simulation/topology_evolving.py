@@ -64,6 +64,6 @@ def _forked(sessions: list[Session], rng: random.Random, length: Length, paralle
         first = replace(first, crash_step=1 + int(rng.random() * 2 * length.steps), power=rng.random() < 0.5)
     last = Session(rng.randint(1, parallelism), fork="f", version=min(2, version + rng.choice((0, 0, 1))), power=True)
     later = sessions[at + 1 :]
-    # Where the origin has died before it had a savepoint, the fork begins from that of a stop, maybe of a later version.
+    # Where the origin dies before it has a savepoint, the fork begins from that of a stop, maybe by a later version.
     last = replace(last, version=max(last.version, *(each.version for each in later if each.keeps), 0))
     return [*sessions[:at], saved, first, *later, last]
