@@ -150,7 +150,8 @@ class Supervisor:
 
     def _closing(self) -> None:
         """Let questions wait for the next attempt, or for the end: this one's state is about to be let go."""
-        self._up = anyio.Event()
+        if self._up.is_set():  # else the attempt was never up: who waits already waits for the next one on this event
+            self._up = anyio.Event()
 
     def _rescaled(self, context: JobContext) -> JobContext:
         """Give what the next attempt runs by: the old one has handed over to another plan."""

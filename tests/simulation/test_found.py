@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from actorstream import Pipeline, Restart, replayable
+from actorstream import Context, KeyedProcess, OperatorContext, Pipeline, Restart, ValueState, replayable
 from actorstream.checkpoints.directory import CheckpointDirectory
 from actorstream.model.ids import AttemptNumber
 from actorstream.protocol.attempts import next_claim
@@ -19,7 +19,7 @@ from actorstream.testing.loop import SimulatedCrash
 from tests.checkpoints.stores import JOB, manifest_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from actorstream.testing.faults import AttachedFiles
@@ -107,6 +107,44 @@ async def test_a_question_that_waits_its_turn_is_not_answered_from_state_let_go_
                 group.create_task(ask())
                 await asyncio.sleep(0)
         assert set(answers) == {1}
+
+
+async def test_a_question_outlives_an_attempt_that_could_not_open(tmp_path: Path) -> None:
+    """Asked between two attempts, of which the second fails before it is up: it waited for ever (beside seed 233)."""
+    opened: list[int] = []
+    second, asked = asyncio.Event(), asyncio.Event()
+
+    class Seen(KeyedProcess[int, int, int]):
+        seen: ValueState[int] = ValueState(0)
+
+        async def open(self, ctx: OperatorContext, /) -> None:
+            opened.append(len(opened))
+            if len(opened) == 2:
+                second.set()
+                await asked.wait()
+                raise OSError("cannot open")
+
+        def on_element(self, value: int, ctx: Context[int], /) -> Iterator[int]:
+            if value < 0 and len(opened) < 2:
+                raise OSError("once")
+            self.seen += 1
+            yield value
+
+    async def numbers(after: int | None) -> AsyncIterator[tuple[int, int]]:
+        for number in range(0 if after is None else after + 1, 2):
+            yield number, number - 1
+        await asyncio.Event().wait()
+
+    pipeline = Pipeline("p")
+    pipeline.source(replayable(numbers)).key_by(lambda number: 1).process(Seen, name="seen").sink(lambda _: None)
+    restart = Restart.fixed_delay(5, delay=0.01)
+    async with asyncio.timeout(30), pipeline.run(store=tmp_path, restart=restart) as job:
+        await second.wait()
+        question = asyncio.create_task(job.get(Seen.seen, 1))
+        await asyncio.sleep(0)
+        asked.set()
+        assert await question in {0, 1, 2}
+        assert len(opened) == 3
 
 
 def _is_there_after_power_cut(operation: int, seed: int) -> bool | None:
