@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actorstream.checkpoints.in_flight import InFlightWriter
+from actorstream.errors import StoreError
 from actorstream.model.batch import Batch
 from actorstream.runtime.in_flight import write_in_flight
 from actorstream.runtime.snapshots import Snapshots
@@ -61,30 +62,48 @@ class HeadSnapshots(Snapshots):
             recording.let_go()
 
     async def _write(self, recording: Recording) -> list[InFlightReport]:
-        """Write what is in memory, and list it between the segments as it was sent."""
+        """Write what is in memory, and list it between the segments as it was sent; no more where it is given up."""
         parts: list[InFlightReport] = []
-        rows = [_runs(row) for row in recording.rows]
-        for number in range(max(map(len, rows), default=0)):
-            name = self._subtask.chain if not number else f"{self._subtask.chain}~{number}"
-            writer = InFlightWriter(name, self._subtask.subtask, self._spiller.channels)
-            listed: list[Segment] = []
-            for lane, row in enumerate(rows):
-                if number < len(row):
-                    places, behind = row[number]
-                    await add_in_slices(self._pace, writer, _batches(recording, lane, places))
-                    listed += behind
-            part = await write_in_flight(self._writer, self._subtask, writer)
-            if part is not None:
-                parts.append(part)
-            for segment in listed:
-                segment.listed = True
-            parts += [await self._spiller.report_of(segment) for segment in listed]
+        of_segments: list[tuple[Segment, InFlightReport]] = []
+        try:
+            rows = [_runs(row) for row in recording.rows]
+            for number in range(max(map(len, rows), default=0)):
+                part, behind = await self._write_runs(recording, number, rows)
+                parts += [] if part is None else [part]
+                for segment in behind:
+                    of_segments.append((segment, await self._spiller.report_of(segment)))
+                    parts.append(of_segments[-1][1])
+        except StoreError:
+            if not recording.given_up:  # else its segments may have gone with it, and nobody else is to be declined
+                raise
+        if recording.given_up:  # its acknowledgement only says which files were written for nothing
+            return [part for part in parts if all(part is not report for _, report in of_segments)]
+        for segment, _ in of_segments:
+            segment.listed = True
         return parts
+
+    async def _write_runs(
+        self, recording: Recording, number: int, rows: Sequence[Sequence[tuple[range, list[Segment]]]]
+    ) -> tuple[InFlightReport | None, list[Segment]]:
+        """Write the batches of each lane up to the next segments, and give these."""
+        name = self._subtask.chain if not number else f"{self._subtask.chain}~{number}"
+        writer = InFlightWriter(name, self._subtask.subtask, self._spiller.channels)
+        behind: list[Segment] = []
+        for lane, row in enumerate(rows):
+            if number < len(row):
+                places, segments = row[number]
+                await add_in_slices(self._pace, writer, _batches(recording, lane, places))
+                behind += segments
+        if recording.given_up:
+            return None, []
+        return await write_in_flight(self._writer, self._subtask, writer), behind
 
 
 def _batches(recording: Recording, lane: int, places: range) -> Iterator[tuple[int, Batch]]:
     """Give batches one by one: one that the head takes meanwhile has been replaced when its turn comes."""
     for place in places:
+        if recording.given_up:
+            return
         piece = recording.rows[lane][place]
         if isinstance(piece, Batch):
             yield lane, piece
