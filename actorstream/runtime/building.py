@@ -25,7 +25,7 @@ from actorstream.runtime.built import Built
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
-from actorstream.runtime.encodable import check_encodable
+from actorstream.runtime.encodable import check_encodable, check_loops_encodable
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.flights import Flights, alignment_timeout_of, may_overtake, moved, places_of, plan_for
 from actorstream.runtime.gate import Gate
@@ -102,13 +102,14 @@ async def build(context: JobContext) -> Built:
     """Claim the next attempt and make its actors.
 
     Raises:
-        PlanError: Barriers may overtake records that have no encoding.
+        PlanError: Barriers may overtake records that have no encoding, or such records go round in a loop.
         FencedError: Another process took the attempt's number.
         RestoreError: The newest checkpoint cannot be restored, or not into this plan.
         StoreError: A file of it is missing or damaged.
     """
     if alignment_timeout_of(context.plan, context.settings) is not None:
         check_encodable(context.plan)
+    check_loops_encodable(context.plan)
     claim = await context.documents.run(claim_attempt, context)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:

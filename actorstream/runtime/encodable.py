@@ -3,7 +3,8 @@
     def parse(line: str) -> Socket: ...     stream.map(parse) ══> another actor       refused, with the exchange's name
 
 A barrier that overtakes writes records down that are on their way from actor to actor (overtaking.py). What has no
-encoding would fail the job at the first such barrier, which may be the first busy day. What a function does not say, or
+encoding would fail the job at the first such barrier, which may be the first busy day. So would what goes back in a
+loop, which every checkpoint writes down, whatever its barriers do. What a function does not say, or
 says in general words (object, a protocol, a base class), is found out then.
 """
 
@@ -46,6 +47,24 @@ def check_encodable(plan: Plan) -> None:
                     f"checkpoint, but {nodes[exchange.sender].name!r} gives {given.__qualname__}, which has no "
                     "encoding: make it a dataclass, NamedTuple or Struct of types that have one, or take aligned "
                     "checkpoints (alignment_timeout=None)"
+                )
+
+
+def check_loops_encodable(plan: Plan) -> None:
+    """Refuse a plan in which records go round that have no encoding.
+
+    Raises:
+        PlanError: Names the loop, the operator from which they go back, and the type.
+    """
+    nodes = {node.id: node for node in plan.graph.nodes}
+    for chain in plan.chains:
+        for exchange in chain.back:
+            given = _given_by(nodes, nodes[exchange.sender], exchange.output)
+            if isinstance(given, type) and _has_no_encoding(given):
+                raise PlanError(
+                    f"what goes round in loop {chain.loop!r} becomes part of checkpoints, but "
+                    f"{nodes[exchange.sender].name!r} gives back {given.__qualname__}, which has no encoding: make it "
+                    "a dataclass, NamedTuple or Struct of types that have one (docs/guides/schema.md)"
                 )
 
 

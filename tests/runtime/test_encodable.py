@@ -15,12 +15,13 @@ from actorstream.api.settings import Settings
 from actorstream.errors import JobFailed, PlanError
 from actorstream.graph.chaining import plan_graph
 from actorstream.operators.keyed_process import KeyedProcess
-from actorstream.runtime.encodable import check_encodable
+from actorstream.runtime.encodable import check_encodable, check_loops_encodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from actorstream.api.stream import Stream
     from actorstream.operators.contexts import Context
 
 
@@ -100,3 +101,31 @@ async def test_the_job_does_not_begin_where_barriers_may_overtake_and_runs_where
     with pytest.raises((PlanError, JobFailed), match="gives Opaque"):
         await pipeline().run(store=tmp_path, parallelism=2, settings=Settings(alignment_timeout=0))
     await pipeline().run(store=tmp_path, parallelism=2)
+
+
+# ---- what goes round in a loop
+
+
+def going_round(kind: Any) -> Pipeline:
+    def body(values: Stream[Any]) -> tuple[Stream[Any], Stream[Any]]:
+        less = values.map(gives(kind), name="less")
+        return less.filter(bool, name="more"), less.filter(lambda value: not value)
+
+    made = Pipeline("t")
+    made.source([0], name="in").feedback(body, name="loop").sink(print, name="out")
+    return made
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+async def test_what_goes_round_without_an_encoding_is_refused_with_the_name_of_the_loop(parallelism: int) -> None:
+    """Every checkpoint writes it down, so neither what barriers do matters nor how many actors there are."""
+    match = r"loop 'loop' .*'more' gives back Opaque.*make it a dataclass"
+    with pytest.raises(PlanError, match=match):
+        check_loops_encodable(plan_graph(going_round(Opaque).draft.graph(), parallelism=parallelism, has_store=False))
+    with pytest.raises((PlanError, JobFailed), match=match):
+        await going_round(Opaque).run(parallelism=parallelism)
+
+
+@pytest.mark.parametrize("kind", [int, Circle, Shape, Any, object, "NobodyKnows", None])
+def test_what_goes_round_and_may_have_an_encoding_is_not_refused(kind: Any) -> None:
+    check_loops_encodable(plan_graph(going_round(kind).draft.graph(), parallelism=2, has_store=False))
