@@ -203,6 +203,9 @@ class LoopHead(LoopMember):
             self.loop.circulation.on_abort(message.checkpoint)
             for lane in self.back:
                 lane.on_abort(message.checkpoint)
+            if self._stop_at is not None and self._stop_at <= message.checkpoint:
+                # The next one's barrier may stand behind records: halted, it would never come.
+                self._stop_at, self._halted = None, False
         await super()._on_control(message)
 
     async def _take_deferred(self) -> None:
