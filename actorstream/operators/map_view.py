@@ -55,6 +55,17 @@ class MapView(SortedMap[Any, Any]):
         """Count the entries: reads them all."""
         return sum(1 for _ in self._table.items(self._key()))
 
+    def __bool__(self) -> bool:
+        """Tell whether there is an entry: looks for the first."""
+        return self._table.first(self._key()) is not MISSING
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove the first entry, in order, and give it; KeyError if there is none."""
+        item = self._table.first(self._key())
+        if item is MISSING:
+            raise KeyError("popitem(): the map is empty")
+        return item, self.pop(item)
+
     def clear(self) -> None:
         """Remove every entry."""
         self._table.clear(self._key())
@@ -112,6 +123,14 @@ class ExpiringMapView(MapView):
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the keys, in order; values are not read."""
         return (item for item, _ in self._there())
+
+    def __bool__(self) -> bool:
+        """Tell whether there is an entry that has not expired: looks for the first."""
+        return any(True for _ in self._there())
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove the first entry that has not expired, and give it: those before it are looked at each time."""
+        return super(MapView, self).popitem()
 
     def __len__(self) -> int:
         """Count the entries: looks at them all."""

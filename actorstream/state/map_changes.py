@@ -25,6 +25,7 @@ Found: TypeAlias = "tuple[bytes, object, bytes | None]"
 CHANGE_BYTES = 220
 """About what a change takes beside its entries: the object 72, an empty dict 64, the key 60, and their rounding."""
 
+_RUN = 64
 _SMALL = 1_000  # entries that may be freed at once
 _SORTED_AT_ONCE = 10_000
 
@@ -42,12 +43,21 @@ class Change:
 
     def between(self, start: bytes | None, stop: bytes | None) -> list[Found]:
         """Give the entries with start <= map key < stop, sorted."""
+        order, entries = self._sorted(), self.entries
+        low = 0 if start is None else bisect_left(order, start)
+        high = len(order) if stop is None else bisect_left(order, stop)
+        return [(map_key, entries[map_key], None) for map_key in order[low:high]]
+
+    def end_of_run(self, start: bytes | None) -> bytes | None:
+        """Give a map key with a few entries between `start` and it; None where there are no more than a few."""
+        order = self._sorted()
+        end = (0 if start is None else bisect_left(order, start)) + _RUN
+        return order[end] if end < len(order) else None
+
+    def _sorted(self) -> list[bytes]:
         if self.order is None:
             self.order = _in_order(self.entries)
-        low = 0 if start is None else bisect_left(self.order, start)
-        high = len(self.order) if stop is None else bisect_left(self.order, stop)
-        entries = self.entries
-        return [(map_key, entries[map_key], None) for map_key in self.order[low:high]]
+        return self.order
 
 
 class MapEpoch(dict[object, Change]):

@@ -70,6 +70,7 @@ class MapTable(Epochs[MapEpoch]):
         self._iterations = 0
         self._edits = 0
         self._removals = 0
+        self._gone: tuple[object, bytes] | None = None  # of this key's map there is nothing below this map key
         self._unmeasured = 0
         self._samples: list[tuple[float, int]] = []
 
@@ -92,6 +93,8 @@ class MapTable(Epochs[MapEpoch]):
         if self._iterations:
             self._edits += 1
             self._removals += self._look(key, encoded)[0] is MISSING
+        if self._gone is not None and encoded < self._gone[1]:
+            self._gone = None
         self.live.put(key, encoded, value)
 
     def delete(self, key: object, map_key: object) -> None:
@@ -118,7 +121,8 @@ class MapTable(Epochs[MapEpoch]):
         edits, removals = self._edits, self._removals
         self._iterations += 1
         try:
-            for encoded, value in self._merged(key, start, stop, reverse=reverse):
+            low, high = (None if bound is None else encode_key(bound) for bound in (start, stop))
+            for encoded, value in self._merged(key, low, high, reverse=reverse):
                 given = value
                 if self._edits != edits or not (value.__class__ in PLAIN or is_immutable(value)):
                     given = self._get(key, encoded)
@@ -127,6 +131,19 @@ class MapTable(Epochs[MapEpoch]):
                     raise RuntimeError(f"{self._space.name}.{self._name}: the map changed size during iteration")
         finally:
             self._iterations -= 1
+
+    def first(self, key: object) -> object:
+        """Give the first map key; MISSING where there is none. What is gone before it is not looked at again."""
+        low = self._gone[1] if self._gone is not None and self._gone[0] == key else None
+        while True:
+            changes = [change for epoch in (self.live, *self.unsettled) if (change := epoch.get(key)) is not None]
+            high = min((end for change in changes if (end := change.end_of_run(low)) is not None), default=None)
+            for encoded, _ in self._merged(key, low, high, reverse=False):
+                self._gone = key, encoded
+                return decode_key(encoded)
+            if high is None:
+                return MISSING
+            self._gone, low = (key, high), high
 
     def len(self, key: object) -> int:
         """Count the map keys of `key`, by a scan."""
@@ -323,9 +340,9 @@ class MapTable(Epochs[MapEpoch]):
                 break
         return MISSING
 
-    def _merged(self, key: object, start: object, stop: object, *, reverse: bool) -> Iterator[tuple[bytes, object]]:
-        low = None if start is None else encode_key(start)
-        high = None if stop is None else encode_key(stop)
+    def _merged(
+        self, key: object, low: bytes | None, high: bytes | None, *, reverse: bool
+    ) -> Iterator[tuple[bytes, object]]:
         sources: list[Iterable[Found]] = []
         cleared = False
         for epoch in (self.live, *self.unsettled):

@@ -118,6 +118,21 @@ def test_expired_entry_is_a_key_error_to_read_and_to_delete(shelf: Shelf, stored
 
 
 @STORED
+def test_popitem_takes_those_that_have_not_expired(shelf: Shelf, stored: str) -> None:
+    keeper = half_expired(shelf, stored)
+
+    def pop_all(days: SortedMap[int, Any]) -> Any:
+        popped = []
+        while days:
+            popped.append(days.popitem())
+        with pytest.raises(KeyError):
+            days.popitem()
+        return popped
+
+    assert at(keeper, 10, pop_all, list) == [[(2, 2), (4, 4)], []]
+
+
+@STORED
 def test_entry_that_is_written_again_ages_anew(shelf: Shelf, stored: str) -> None:
     keeper = half_expired(shelf, stored)
     at(keeper, 10, fill(1, 2))

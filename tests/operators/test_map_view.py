@@ -72,6 +72,20 @@ def test_map_behaves_as_a_mapping() -> None:
     assert feed(rig(Days), ("a", use)) == [("c", "z", True, False, 2, None, [1, 9])]
 
 
+def test_popitem_takes_the_first_until_there_is_none() -> None:
+    """And an empty map is false."""
+
+    def use(days: SortedMap[int, str]) -> Any:
+        popped = []
+        while days:
+            popped.append(days.popitem())
+        with pytest.raises(KeyError, match="the map is empty"):
+            days.popitem()
+        return popped, bool(days), len(days)
+
+    assert feed(rig(Days), ("a", fill), ("a", use)) == [None, (SORTED, False, 0)]
+
+
 def test_missing_entry_is_a_key_error_to_read_and_to_delete() -> None:
     def use(days: SortedMap[int, str]) -> None:
         with pytest.raises(KeyError):
