@@ -224,9 +224,12 @@ def _refuse_in_flight(base: Snapshot) -> None:
     manifest = base.manifest
     if manifest.in_flight:
         records = sum(entry.records for entry in manifest.in_flight)
+        rounds = [entry.chain for entry in manifest.in_flight if entry.items > entry.overtaken]
+        what = f"records that went round in loop {rounds[0]!r}" if rounds else "records in flight"
+        make = "job.stop(savepoint=..., drain=True), which lets them all out" if rounds else "job.savepoint"
         raise StoreError(
-            f"checkpoint {manifest.checkpoint} of job {manifest.job} holds {records:,} records in flight, which cannot "
-            "be written into a savepoint: have the running job make one (job.savepoint), and name that as the base"
+            f"checkpoint {manifest.checkpoint} of job {manifest.job} holds {records:,} {what}, which cannot "
+            f"be written into a savepoint: have the running job make one ({make}), and name that as the base"
         )
 
 
