@@ -343,6 +343,8 @@ async def test_metrics_have_the_fields_names(parallelism: int) -> None:
         "job.last_checkpoint_id",
         "job.last_checkpoint_seconds",
         "job.last_checkpoint_entries",
+        "job.last_checkpoint_in_flight_records",
+        "job.last_checkpoint_in_flight_bytes",
     }
     actor = {
         "records_in",

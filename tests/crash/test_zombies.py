@@ -43,6 +43,8 @@ SEED = int(os.environ.get("ZOMBIE_SEED", "7"))
 ORDERS = [Order(number, f"customer {number % 7}", number * 37 % 101) for number in range(240)]
 BEFORE, WITH = 60, 160
 """So many are committed before the process freezes, and so many are there then."""
+TRIES = 4
+"""So often a process may freeze while another thread of it holds a log by chance."""
 
 # Where a commit is cut: by the call before which the process stops. True: it then holds a log.
 POINTS = {
@@ -85,11 +87,19 @@ async def freeze_and_take_over(folder: Path, point: str) -> tuple[str, bool]:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_process_that_froze_inside_a_commit_is_fenced_when_it_wakes_up(point: str, tmp_path: Path) -> None:
-    """T105: what it was at may have come to its end, or not; nothing after it counts."""
+    """T105: what it was at may have come to its end, or not; nothing after it counts.
+
+    All threads stop, and one of them may be at the other log, or at this one for the other subtask: then it is held.
+    """
     call, holds_the_log = POINTS[point]
-    where, went_on = await freeze_and_take_over(tmp_path, f"before {call}")
-    assert where.startswith("freezes"), where
-    assert went_on is not holds_the_log, where
+    went_on, tries = False, 0
+    while not went_on and tries < (1 if holds_the_log else TRIES):
+        folder = tmp_path / str(tries)
+        folder.mkdir()
+        where, went_on = await freeze_and_take_over(folder, f"before {call}")
+        assert where.startswith("freezes"), where
+        tries += 1
+    assert went_on is not holds_the_log
 
 
 @pytest.mark.verify
