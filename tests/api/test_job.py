@@ -354,6 +354,9 @@ async def test_metrics_have_the_fields_names(parallelism: int) -> None:
         "backpressured_seconds",
         "mailbox_records",
         "late_records",
+        "alignment_seconds",
+        "in_flight_records",
+        "in_flight_bytes",
     }
     stateful = {*actor, "state_layers"}
     assert {name.removeprefix("in.0.") for name in metrics if name.startswith("in.0.")} == (
