@@ -273,7 +273,8 @@ class _Builder:
             else:
                 indexes = range(receiver.parallelism)
             lanes = [self._subtasks[SubtaskId(receiver.name, index)].mailbox.lanes[channel] for index in indexes]
-            told = self._told(chain, identity.subtask, exchange) or own.told.get(exchange.name, NOTHING_TOLD)
+            # Unknown to those behind, at another parallelism: then all is told anew, also who is idle.
+            told = self._told(chain, identity.subtask, exchange) or NOTHING_TOLD
             outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
             if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
                 routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)

@@ -110,6 +110,8 @@ class Subtask(AtBarriers):
             self.began_us = self.deployment.world.clock.now_us()
             if self.runner.time is not None:
                 self.runner.time.begin_to_wait()
+                if not (self.alignment.all_ended or self.runner.is_due):
+                    self.runner.tell()  # what those behind do not know yet: at another parallelism nothing
             self.deployment.pace.wake()
             try:
                 await self._loop()

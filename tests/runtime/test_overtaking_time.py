@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from actorstream.api.pipeline import Pipeline
@@ -75,3 +76,39 @@ def test_what_was_overtaken_is_not_late_where_its_senders_had_told_more_t121(
         setting.target.seconds = 0.0
         setting.process(lambda job: job.wait(), parallelism=after)
         setting.check()
+
+
+@pytest.mark.parametrize("timeout", [0.0, None])
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 3), (2, 1)])
+def test_who_is_idle_is_told_anew_at_another_parallelism(before: int, after: int, timeout: float | None) -> None:
+    """Nobody behind a source of another parallelism knows that it is idle: windows would wait for it for ever."""
+
+    class Beside(Windows):
+        allowed = 100
+
+        def pipeline(self) -> Pipeline:
+            made = Pipeline("t", max_parallelism=16)
+            quiet = made.source(Splits({"0": [0], "1": [1]}, ended=False), name="quiet")
+            rows = {str(split): list(range(split, self.records, 2)) for split in range(2)}
+            busy = made.source(Splits(rows, ended=False, allowed=self.allowed), name="busy")
+            first, second = (
+                each.assign_timestamps(float, out_of_orderness=1.0, idle_timeout=0.1, name=f"{name}-times")
+                for name, each in (("quiet", quiet), ("busy", busy))
+            )
+            both = first.union(second).rebalance().map(lambda value: value, name="middle")
+            windows = both.key_by(lambda value: value % KEYS).window(Tumbling(WIDTH)).apply(sorted, name="windows")
+            windows.map(lambda result: list(result.value), name="values").sink(self.target, name="out")
+            return made
+
+    async def for_a_while(job: Job) -> None:
+        await anyio.sleep(2)
+        await job.checkpoint()
+
+    with temporary_disk() as disk:
+        setting = Beside(disk)
+        setting.target.seconds = 0.0
+        setting.process(for_a_while, parallelism=before, timeout=timeout)
+        assert {row[0] // WIDTH for row in setting.target.committed} == {0, 1, 2}
+        setting.allowed = 400
+        setting.process(for_a_while, parallelism=after, timeout=timeout)
+        assert {row[0] // WIDTH for row in setting.target.committed} >= set(range(14))
