@@ -66,15 +66,14 @@ def plan_for(plan: Plan, parts: Sequence[InFlightPart], in_doubt: frozenset[str]
             "changed: give the operator a name (name=...) before you change the pipeline, or start from a savepoint, "
             "which holds no records in flight"
         )
-    apart = names - {chain.name for chain in plan.chains}
-    if not apart:
+    if names <= {chain.name for chain in plan.chains}:
         return plan
     return plan_graph(
         plan.graph,
         parallelism=plan.parallelism,
         has_store=False,
         of_operators=plan.of_operators,
-        apart=frozenset(apart),
+        apart=frozenset(names),  # also those that begin one already: in a chain freed of state they would be taken in
     )
 
 

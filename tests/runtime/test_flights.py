@@ -92,6 +92,18 @@ def test_an_exchange_that_one_subtask_would_not_need_is_kept_t122() -> None:
     assert plan_for(plan_of(2), [part("count", BATCH, place=KEYED)], frozenset()).parallelism == 2
 
 
+def test_every_actor_that_something_is_on_its_way_to_is_kept_apart() -> None:
+    """The one that has no state of its own any more would take in another: jobs `aggregates`, seed 0, two to one."""
+    made = Pipeline("t")
+    keyed = made.source(Splits({"a": [1]}), name="in").key_by(lambda value: value)
+    for name in ("first", "second"):
+        keyed.count(name=name).sink(print, name=f"{name}-out")
+    plan = plan_graph(made.draft.graph(), parallelism=1, has_store=False)
+    assert [chain.name for chain in plan.chains] == ["in", "second"]
+    parts = [part(name, BATCH, place=InFlightChannel(f"{name}:0", 1, of=2)) for name in ("first", "second")]
+    assert [chain.name for chain in plan_for(plan, parts, frozenset()).chains] == ["in", "first", "second"]
+
+
 def test_a_name_that_may_mean_another_operator_is_refused_t122() -> None:
     with pytest.raises(RestoreError, match=r"in flight to 'count', a name that we made up.*start from a savepoint"):
         plan_for(plan_of(2), [part("count", BATCH, place=KEYED)], frozenset({"count"}))
