@@ -239,18 +239,27 @@ def reader_of(old: KnownSchema, codec: Codec[Any], evolution: Evolution) -> Read
             f"{remedy}",
             remedy,
         ) from error
+    if old.shape == "any" != codec.schema.shape:
+        # Alone an `object` is written as it is; within another type as bytes of that.
+        return _upgrading(step or _same, codec, bytes)
     return codec.decode if step is None else _upgrading(step, codec)
 
 
-def _upgrading(step: Callable[[Any], Any], codec: Codec[Any]) -> Reader:
+def _same(raw: object) -> object:
+    return raw
+
+
+def _raw(data: bytes) -> object:
+    raw = _unpack(data)
+    return SELF_DESCRIBING.decode(data) if isinstance(raw, msgspec.msgpack.Ext) else raw
+
+
+def _upgrading(step: Callable[[Any], Any], codec: Codec[Any], unpack: Callable[[bytes], object] = _raw) -> Reader:
     decode = codec.decode
 
     def read(data: bytes) -> object:
         try:
-            raw = _unpack(data)
-            if isinstance(raw, msgspec.msgpack.Ext):
-                raw = SELF_DESCRIBING.decode(data)
-            upgraded = _pack(step(raw))
+            upgraded = _pack(step(unpack(data)))
         except _ERRORS as error:
             raise CodecError(f"{len(data)} bytes are not what their schema says: {error}") from error
         return decode(upgraded)

@@ -143,6 +143,16 @@ def codec_or_none(annotation: Any) -> Any:
         return None
 
 
+@pytest.mark.parametrize("value", [b"", b"\x01", None, 7, "a", [1, b"x"], {"k": 2**70}])
+def test_an_object_that_may_be_none_now_is_what_it_was(value: object) -> None:
+    r"""Alone it was written as it is, and read as if it were within another: b"\x01" became 1."""
+    old, new = codec_or_none(object), codec_or_none(object | None)
+    assert old is not None
+    assert new is not None
+    read = reader_of(stored(object), new, Evolution())
+    assert read(old.encode(value)) == value
+
+
 def test_whatever_is_not_refused_is_read_t34() -> None:
     """Any two types: the verdict at the start holds for every value, and what is read is of the new type."""
     verdicts = {"read": 0, "refused": 0}
