@@ -6,9 +6,10 @@
 
 It exists from the moment when manifest.json is linked, which is last, and until that
 name goes, which is first when it is deleted. The job deletes none. What somebody who
-died has half made carries the number of the attempt then: the next one sweeps it away,
-and before that whoever finds it unlocked and makes one of the same name. Between two
-attempts their numbers decide, also against a lock; within one the lock does.
+died has half made carries the number of the attempt then, or is an empty folder: the
+next one sweeps it away, and before that whoever finds it unlocked and makes one of the
+same name. Between two attempts their numbers decide, also against a lock; within one
+the lock does.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ IMPORTING = "importing"
 _PARTS = frozenset({MANIFEST, LAYERS, f"{LAYERS}.verified", SORTING, IMPORTING})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAKING = re.compile(r"([1-9][0-9]{0,17})\.making")
+_TRIES = 3
 _NOT_LINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -201,8 +203,7 @@ def _begin(files: FileSystem, folder: str, number: int) -> FileLock:
     """Make the folder, or take one over that was left half made; its marker is then durable, and locked."""
     with disk_errors(folder, "making it"):
         _refuse_taken(files, folder, number)
-        files.make_dirs(folder)
-        lock = files.lock(_marker(folder, number))
+        lock = lock_in_folder(files, folder, basename(_marker(folder, number)))
         if lock is None:
             raise StoreInUseError(f"{folder} is being made at this moment: let that end, or choose another name")
         try:
@@ -218,6 +219,19 @@ def _begin(files: FileSystem, folder: str, number: int) -> FileLock:
             lock.release()
             raise
     return lock
+
+
+def lock_in_folder(files: FileSystem, folder: str, name: str) -> FileLock | None:
+    """Make a folder, and lock a file in it; None if somebody else has that.
+
+    An empty folder may be swept away by a job that starts: then it is made again.
+    """
+    for _ in range(_TRIES):
+        files.make_dirs(folder)
+        with suppress(FileNotFoundError):
+            return files.lock(join(folder, name))
+    files.make_dirs(folder)
+    return files.lock(join(folder, name))
 
 
 def _refuse_taken(files: FileSystem, folder: str, number: int) -> None:
@@ -324,7 +338,10 @@ def _sweep(files: FileSystem, folder: str, below: int) -> None:
 
     One who is at it still finds out that it is too late, and removes it: two would take from each other what is new.
     """
-    newest = max(_makers(files.list_dir(folder)), default=below)
+    names = files.list_dir(folder)
+    if not names and files.exists(join(folder, ".")):  # not where a link leads to a disk that is away
+        discard(files, folder)
+    newest = max(_makers(names), default=below)
     if newest < below and _keep_from_finishing(files, folder):
         lock = files.lock(_marker(folder, newest))
         if lock is not None:

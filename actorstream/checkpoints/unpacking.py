@@ -32,7 +32,7 @@ from actorstream.checkpoints.archive_member import BLOCK_BYTES, END, head, paddi
 from actorstream.checkpoints.archive_stream import ArchiveReader
 from actorstream.checkpoints.manifest import Manifest, attempt_of, unseal
 from actorstream.checkpoints.put import PutUnknownError, discard, disk_errors, names_in, put_if_absent
-from actorstream.checkpoints.savepoints import IMPORTING, LAYERS, MANIFEST
+from actorstream.checkpoints.savepoints import IMPORTING, LAYERS, MANIFEST, lock_in_folder
 from actorstream.errors import StoreError, StoreInUseError
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def import_savepoint(
     _refuse_over_limits(archive, manifest, content_size(data, manifest), limits)
     _refuse_full(files, folder, content_size(data, manifest) + limits.spare_bytes)
     with disk_errors(folder, "making it"):
-        files.make_dirs(folder)
-        lock = files.lock(join(folder, IMPORTING))
+        lock = lock_in_folder(files, folder, IMPORTING)
     if lock is None:
         raise StoreInUseError(f"another import into {folder} is under way: wait for its end, or give another folder")
     try:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from actorstream.checkpoints.manifest import attempt_of, seal
 from actorstream.checkpoints.put import PutUnknownError, disk_errors, names_in, put_if_absent
-from actorstream.checkpoints.savepoints import LAYERS, MANIFEST, SORTING, WRITING, link_or_copy
+from actorstream.checkpoints.savepoints import LAYERS, MANIFEST, SORTING, WRITING, link_or_copy, lock_in_folder
 from actorstream.errors import StoreError, StoreInUseError
 from actorstream.state.verified import RECORD
 
@@ -62,8 +62,7 @@ class SavepointDraft:
             self._made = not files.exists(path)
             if not self._made:
                 self._refuse_taken()
-            files.make_dirs(path)
-            self._lock = files.lock(join(path, WRITING))
+            self._lock = lock_in_folder(files, path, WRITING)
             if self._lock is None:
                 raise StoreInUseError(f"{path} is being written by another process: let it end, or give another path")
             self._refuse_taken()  # once more: whoever wrote here may have finished between the first look and the lock

@@ -193,7 +193,7 @@ def test_a_crash_at_any_step_leaves_none_or_a_whole_one_and_the_next_attempt_tid
         directory, claim = start(root)
         there = found(root)
         if there is None:
-            assert not (root / "savepoints/before").exists() or os.listdir(root / "savepoints/before") == []
+            assert not (root / "savepoints/before").exists(), number
             place = directory.publish_savepoint(replace(manifest_of(claim, 9), layers=store.layers), "before")
             assert verify_snapshot(RealFiles(), place, read_snapshot(RealFiles(), place)) == []
         else:
@@ -201,6 +201,17 @@ def test_a_crash_at_any_step_leaves_none_or_a_whole_one_and_the_next_attempt_tid
         over = not hook.fired
         number += 1
     assert number > 12
+
+
+def test_a_start_removes_no_link_to_a_savepoint_whose_disk_is_away(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    away = tmp_path / "savepoints" / "before"
+    store.make()
+    away.rename(tmp_path / "other disk")
+    away.symlink_to(tmp_path / "unmounted")
+    start(tmp_path)
+
+    assert away.is_symlink()
 
 
 def test_an_attempt_that_was_replaced_finishes_no_savepoint_that_the_new_one_has_not_seen(tmp_path: Path) -> None:
