@@ -172,9 +172,8 @@ class Supervisor:
             case GiveUp(reason):
                 raise _job_failed(f"{failure} (not tried again: {reason})", failure)
             case RestartAfter(delay_us):
-                log.warning(
-                    "job restarts", after_seconds=delay_us / 1e6, failure=f"{type(failure).__name__}: {failure}"
-                )
+                told = "; ".join([f"{type(failure).__name__}: {failure}", *getattr(failure, "__notes__", [])])
+                log.warning("job restarts", after_seconds=delay_us / 1e6, failure=told)
                 self.status = "restarting"
                 context.statistics.restarts += 1
                 self.next_try = clock.monotonic() + delay_us / 1e6
