@@ -10,6 +10,9 @@ never spans an await; LMDB has no page checksums and dies by SIGBUS on a short
 file, so a layer is opened only after its digest was proved; an environment does
 not survive fork(2), so each use checks the process id. Pages are zeroed before
 use (`meminit`): files are copied and sent on, and must not carry our heap.
+
+The collector may drop a reader anywhere, also in the midst of `_registry`'s block in
+the same thread: what it gives up (`_given_up`) is then closed at the block's end.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
@@ -49,7 +53,9 @@ _REMEDIES = {
     errno.EIO: "the disk is full or fails: free some space, or restore the file from a copy",
 }
 _open_envs: dict[tuple[int, int], Env] = {}
-_registry_lock = threading.Lock()
+_given_up: deque[Env] = deque()
+_registry_lock = threading.RLock()
+_registry_used = False
 
 
 class MapFullError(StoreError):
@@ -69,7 +75,7 @@ class Env:
         self._reopen = reopen
         self._inside = 0
         self._lost = False
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # a dropped reader's transaction may end inside of it
         self._pid = os.getpid()
         self._users = 1
         self._identity: tuple[int, int] | None = None
@@ -166,16 +172,19 @@ class Env:
 
     def close(self) -> None:
         """Give up one use; the last one closes the file."""
-        with _registry_lock:
-            self._users -= 1
-            if self._users > 0:
-                return
-            # After `close_all` the file may have been opened anew: that entry is not ours to drop.
-            if self._identity is not None and _open_envs.get(self._identity) is self:
-                del _open_envs[self._identity]
-            # Still under the lock: LMDB refuses to open the file again as long as it is mapped.
-            if os.getpid() == self._pid:
-                self._unmap()
+        _given_up.append(self)
+        _settle()
+
+    def _give_up(self) -> None:
+        """Count one user less, inside of `_registry`: LMDB refuses to open the file again as long as it is mapped."""
+        self._users -= 1
+        if self._users > 0:
+            return
+        # After `close_all` the file may have been opened anew: that entry is not ours to drop.
+        if self._identity is not None and _open_envs.get(self._identity) is self:
+            del _open_envs[self._identity]
+        if os.getpid() == self._pid:
+            self._unmap()
 
     def _refuse_forked(self) -> None:
         if os.getpid() != self._pid:
@@ -231,14 +240,44 @@ def open_segment(path: str, *, map_size: int, readonly: bool = False) -> Env:
 
 def close_all() -> None:
     """Close every environment of this process: for a simulated crash, when nobody is left to do it."""
-    with _registry_lock:
+    with _registry():
         for env in _open_envs.values():
             env._unmap()  # noqa: SLF001
         _open_envs.clear()
 
 
+@contextmanager
+def _registry() -> Iterator[None]:
+    """Keep other threads from `_open_envs`, and this one from closing meanwhile what it drops."""
+    global _registry_used  # noqa: PLW0603
+    try:
+        with _registry_lock:
+            _registry_used = True
+            try:
+                yield
+            finally:
+                _registry_used = False
+    finally:
+        _settle()
+
+
+def _settle() -> None:
+    """Close what was given up; inside of this thread's own `_registry` that waits for the end of it."""
+    global _registry_used  # noqa: PLW0603
+    while _given_up:
+        with _registry_lock:
+            if _registry_used:
+                return
+            _registry_used = True
+            try:
+                while _given_up:
+                    _given_up.popleft()._give_up()  # noqa: SLF001
+            finally:
+                _registry_used = False
+
+
 def _shared(path: str, **options: object) -> Env:
-    with _registry_lock:
+    with _registry():
         if os.path.exists(path):
             status = os.stat(path)
             known = _open_envs.get((status.st_dev, status.st_ino))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from actorstream.errors import InvariantError, StoreError
 from actorstream.state.lmdb_env import Env, MapFullError, close_all, create_building, open_layer, open_segment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAP_SIZE = 1 << 20
@@ -35,6 +38,52 @@ def test_file_opened_twice_is_one_environment_until_the_last_close(tmp_path: Pat
         assert txn.get(b"k") == b"v"
     assert again.clear_dead_readers() == 0
     again.close()
+
+
+def test_reader_that_the_collector_drops_anywhere_holds_nothing_up(tmp_path: Path) -> None:
+    """A generator closes its file when it is collected: at any allocation, so also while another file is opened."""
+    paths = [str(tmp_path / name) for name in ("read", "opened")]
+    for path in paths:
+        open_segment(path, map_size=MAP_SIZE).close()
+
+    def drop_a_reader() -> None:
+        env = open_segment(paths[0], map_size=MAP_SIZE)
+
+        def read() -> Iterator[None]:
+            try:
+                with env.transaction():
+                    yield
+            finally:
+                env.close()
+
+        reader = read()
+        next(reader)
+        itself: list[object] = [reader]
+        itself.append(itself)  # only the collector can tell that nobody has it
+
+    def open_everywhere() -> None:
+        thresholds = gc.get_threshold()
+        for allocations in range(1, 150):
+            for path in paths:
+                gc.collect()
+                gc.disable()
+                drop_a_reader()
+                gc.set_threshold(allocations)
+                gc.enable()
+                env = open_segment(path, map_size=MAP_SIZE)
+                with env.transaction(write=True) as txn:
+                    txn.put(b"k", b"v")
+                env.close()
+        gc.set_threshold(*thresholds)
+
+    work = threading.Thread(target=open_everywhere, daemon=True)
+    work.start()
+    work.join(20)
+    assert not work.is_alive(), "it waits for itself"
+    gc.collect()
+    for path in paths:
+        with lmdb.open(path, subdir=False):  # refused while it is open
+            pass
 
 
 def test_transaction_that_raises_writes_nothing(tmp_path: Path) -> None:
