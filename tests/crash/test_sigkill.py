@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SEED = 20
 Moment: TypeAlias = Literal["after start", "in restore", "after up", "in publish", "before commit"]
-KILLS: dict[Moment, int] = {"after start": 3, "in restore": 6, "after up": 5, "in publish": 5, "before commit": 5}
+KILLS: dict[Moment, int] = {"after start": 2, "in restore": 4, "after up": 2, "in publish": 3, "before commit": 3}
 CUSTOMERS = [f"customer {number}" for number in range(40)]
 
 
@@ -119,7 +119,7 @@ def say(what: str) -> None:
 @pytest.mark.crash
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-async def test_24_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
+async def test_14_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
     """Kills fall into the start, the restore, between and into checkpoints, between publish and commit."""
     say(f"seed {SEED}")
     rng = random.Random(SEED)
@@ -140,7 +140,7 @@ async def test_24_kills_under_load_lose_and_double_nothing(tmp_path: Path) -> No
         assert await child.wait() == 0, child.last_words()
 
     say(f"{drill.in_restore} in a restore, {drill.before_first_checkpoint} before the process's first checkpoint")
-    assert len(drill.lags) >= 20
+    assert len(drill.lags) >= sum(KILLS.values()) - 4
     assert min(drill.lags) > 0
     assert drill.in_restore > 0
     assert KILLS["after start"] < drill.before_first_checkpoint < len(drill.lags) - KILLS["before commit"]

@@ -30,7 +30,7 @@ def length() -> tuple[int, int]:
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_step(length: tuple[int, int], power: bool) -> None:
     """Between any two steps of the loop the process may be killed, or the machine may lose its power."""
-    for step in range(1 + power, length[0], stride(23)):
+    for step in range(1 + power, length[0], stride(47)):
         story = run_plan(plan_of(Session(2, crash_step=step, power=power), Session(2, power=True)))
         assert story.outcomes[0].crash is not None
 
@@ -38,7 +38,7 @@ def test_a_job_recovers_from_a_crash_at_any_step(length: tuple[int, int], power:
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_change_of_the_disk(length: tuple[int, int], power: bool) -> None:
     """Also in the middle of what a thread does: a write by half, a link without its sync."""
-    for operation in range(1 + power, length[1], stride(4)):
+    for operation in range(1 + power, length[1], stride(9)):
         story = run_plan(plan_of(Session(2, crash_operation=operation, power=power), Session(2, power=True)))
         assert story.outcomes[0].crash is not None
 
@@ -47,7 +47,7 @@ def test_a_job_recovers_from_a_crash_at_any_change_of_the_disk(length: tuple[int
 def test_a_job_survives_a_fault_at_any_change_of_the_disk(length: tuple[int, int], number: int) -> None:
     """It goes on, restarts, or gives up at its start with an error that says so; the next start goes on from there."""
     ends: Counter[str] = Counter()
-    for operation in range(1, length[1], stride(7)):
+    for operation in range(1, length[1], stride(15)):
         session = Session(2, faults={operation: number}, power=True)
         outcome = run_plan(plan_of(session, Session(2, power=True))).outcomes[0]
         assert outcome.error is None or isinstance(outcome.error, JobFailed | StoreError)

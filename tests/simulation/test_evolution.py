@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.simulation, pytest.mark.timeout(180 + SECONDS)]
 def test_savepoints_are_whole_and_output_is_exactly_once_whatever_people_do(job: str) -> None:
     """T111 and its neighbours: crash, rescale, savepoint, failed checkpoint, move, fork and zombie, all together."""
     ends: Counter[str] = Counter()
-    for seed in seeds(9, "evolution", among=len(JOBS)):
+    for seed in seeds(5, "evolution", among=len(JOBS)):
         story = run_evolution(draw_evolution(seed, job=job))
         ends += story.ends
         ends["crashed"] += sum(outcome.crash is not None for outcome in story.outcomes)

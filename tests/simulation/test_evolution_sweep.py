@@ -60,7 +60,7 @@ def test_a_crash_at_any_change_of_the_disk_leaves_the_old_or_the_new(what: str, 
     """Killed, or without power: no savepoint by half, no output lost or doubled, and the job goes on."""
     parts = PLANS[what]
     for power in (False, True):
-        for operation in range(1 + power, length_of(parts), step or stride(17, 5)):
+        for operation in range(1 + power, length_of(parts), step or stride(37, 5)):
             story = run_evolution(evolution(parts, Session(crash_operation=operation, power=power)))
             assert story.outcomes[len(parts) - 1].crash is not None
 
@@ -74,7 +74,7 @@ def test_a_fault_at_any_change_of_the_disk_leaves_the_old_or_the_new(what: str, 
     for number, first in ((errno.EIO, 1), (errno.ENOSPC, 5)):
         length = length_of(parts)
         # One near the end, too: by then every job is up, and one that fails tries again.
-        for operation in sorted({*range(first, length, step or stride(17, 5)), length - 3}):
+        for operation in sorted({*range(first, length, step or stride(37, 5)), length - 3}):
             story = run_evolution(evolution(parts, Session(faults={operation: number}, power=True)))
             ends[str(story.outcomes[len(parts) - 1].result)] += 1
     assert set(ends) <= {"finished", "stopped", "failed"}

@@ -20,7 +20,7 @@ def test_state_and_output_are_exactly_once_whatever_ends_the_process(job: str) -
     """A seed draws schedule, crashes, power cuts, disk faults, stops, parallelism; the oracles look at each end."""
     ends: Counter[str] = Counter()
     cuts = 0
-    for seed in seeds(10, "jobs", among=len(JOBS)):
+    for seed in seeds(6, "jobs", among=len(JOBS)):
         story = run_plan(draw(seed, job=job))
         ends.update(str(outcome.result or "crashed") for outcome in story.outcomes)
         cuts += story.cuts

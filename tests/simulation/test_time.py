@@ -22,7 +22,7 @@ def test_output_and_lateness_are_those_of_an_undisturbed_run(job: str) -> None:
     T33: also where the job is rescaled while it runs. Where lateness is chance, each record is in one result or late.
     """
     ends: Counter[str] = Counter()
-    for seed in seeds(8, "event time", among=len(TIME_JOBS)):
+    for seed in seeds(5, "event time", among=len(TIME_JOBS)):
         story = run_time_plan(moved(draw_time(seed, job=job)))
         ends.update(str(outcome.result or "crashed") for outcome in story.outcomes)
     assert min(ends["finished"], ends["crashed"], ends["stopped"]) > 0, "the plans must reach all ends"
