@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from actorstream.errors import FencedError, PlanError
@@ -111,7 +112,7 @@ class _LedgerWriter:
 
 
 class Outside:
-    """All outside systems of one run, by who asked for them and in which order."""
+    """All outside systems of one run, by what makes them and the order in which they were asked for."""
 
     def __init__(self) -> None:
         """Start with none."""
@@ -122,8 +123,9 @@ class Outside:
         """A new process asks again, from the first one on."""
         self._asked.clear()
 
-    def get(self, make: Callable[[], T], by: object) -> T:
-        """Give the next one that was made by `by`, or make it."""
+    def get(self, make: Callable[[], T]) -> T:
+        """Give the next one that was made by `make`, or make it."""
+        by = _place_of(make)
         number = self._asked[by] = self._asked.get(by, 0) + 1
         made = self._made.setdefault(by, [])
         if number > len(made):
@@ -147,7 +149,15 @@ def outside(make: Callable[[], T], /) -> T:
     running = _RUNNING.get()
     if running is None:
         raise PlanError("outside(...) is for the function that simulate() is given: no simulation runs here")
-    return running.get(make, make)
+    return running.get(make)
+
+
+def _place_of(make: object) -> object:
+    """Give where it is written: each process makes its lambdas, partials and local classes anew."""
+    while isinstance(make, partial):
+        make = make.func
+    kind = make if isinstance(make, type) else type(make)
+    return getattr(make, "__code__", (kind.__module__, kind.__qualname__))
 
 
 @contextmanager

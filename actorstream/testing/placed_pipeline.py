@@ -20,6 +20,7 @@ import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from actorstream.api.draft import Draft
 from actorstream.connectors.memory import SequenceSource
 from actorstream.errors import PlanError
 from actorstream.eventlog.log import EventLog
@@ -27,14 +28,15 @@ from actorstream.eventlog.view import LogStart, LogStop, LogView
 from actorstream.graph.nodes import CallSpec, Edge, Forward, Node, NodeId, SinkSpec, SourceSpec
 from actorstream.graph.render import function_name
 from actorstream.model.connect import RetainingSource
-from actorstream.testing.committed import read_log
+from actorstream.testing.committed import mark, read_log
 from actorstream.testing.ends import Pile, RetainingTrickle, SlowSink, Trickle
 from actorstream.testing.ledger import Ledger, Outside, ReadableSink, running_in
 from actorstream.testing.raising import raising
 from actorstream.testing.session import BrokenPromiseError, Places
+from actorstream.testing.unsimulated import CannotBeSimulatedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from actorstream.api.pipeline import Pipeline
     from actorstream.graph.nodes import LogicalGraph
@@ -81,6 +83,7 @@ class PlacedPipeline:
         """
         self._make = make
         self._outputs: dict[str, EventLog[Any] | None] = {}
+        self._held: dict[str, list[Hashable]] = {}
         self._inputs: dict[str, EventLog[Any]] = {}
         graph = self._graph(Outside())
         self.name = graph.name
@@ -98,6 +101,11 @@ class PlacedPipeline:
                 )
 
     @property
+    def max_parallelism(self) -> int:
+        """The most subtasks of an operator."""
+        return self._graph(Outside()).max_parallelism
+
+    @property
     def records(self) -> int | None:
         """How many the longest input has, if all are lists: then a run can take the first ones only."""
         known = [length for length in self._lengths if length is not None]
@@ -105,8 +113,14 @@ class PlacedPipeline:
 
     def _graph(self, systems: Outside) -> LogicalGraph:
         with running_in(systems):
-            pipeline = self._make()
-        return pipeline.draft.graph()
+            pipeline: object = self._make()
+        draft = getattr(pipeline, "draft", None)
+        if not isinstance(draft, Draft):
+            raise PlanError(
+                f"simulate: {name_of(self._make)} gave a {type(pipeline).__name__}, expected a plain function that "
+                "returns the Pipeline that it has built"
+            )
+        return draft.graph()
 
     def _look_at(self, node: Node) -> None:
         match node.spec:
@@ -162,6 +176,7 @@ class PlacedPipeline:
                 if isinstance(sink, EventLog):
                     sink = _placed(sink, around.root, logs)
                 elif isinstance(sink, ReadableSink):
+                    self._check_target(node.name, sink, around.readable.get(node.name))
                     around.readable[node.name] = sink
                 if session.slow or session.raises:
                     sink = SlowSink(sink, session.slow, raises)
@@ -170,6 +185,21 @@ class PlacedPipeline:
                 called = around.called.setdefault(node.name, [])
                 graph.nodes[number] = replace(node, spec=replace(node.spec, fn=_noting(node.spec, called)))
         return graph, raises, readings
+
+    def _check_target(self, name: str, sink: ReadableSink, before: ReadableSink | None) -> None:
+        """Refuse a double that outlives its run, or is made anew with each process."""
+        mend = f"make it where the pipeline is built, by outside({type(sink).__name__}), or what it writes to"
+        if before is None:
+            holds = list(map(mark, sink.committed()))
+            if self._held.setdefault(name, holds) != holds:
+                raise CannotBeSimulatedError(
+                    f"simulate: what {name!r} writes to holds at the beginning of a run what an earlier one has "
+                    f"written: {mend}"
+                )
+        elif before is not sink and before.committed() and not sink.committed():
+            raise CannotBeSimulatedError(
+                f"simulate: what {name!r} writes to is there no more when the next process begins: {mend}"
+            )
 
     # ---- what came of it
 
@@ -259,6 +289,6 @@ def _noting(spec: CallSpec, called: list[object]) -> Callable[[object], object]:
     return wait
 
 
-def name_of(make: Callable[[], Pipeline]) -> str:
-    """Give the name by which a test calls its pipeline."""
+def name_of(make: Callable[..., object]) -> str:
+    """Give the name by which a test calls a function of its own, such as its pipeline."""
     return function_name(make)

@@ -28,7 +28,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actorstream.errors import PlanError
+from actorstream.api.settings import Settings
+from actorstream.errors import ActorstreamError, PlanError
 from actorstream.testing.committed import Expected
 from actorstream.testing.figures import Figures
 from actorstream.testing.ledger import outside as outside
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from actorstream.api.pipeline import Pipeline
-    from actorstream.api.settings import Settings
     from actorstream.testing.simulation_plan import Plan
     from actorstream.testing.simulation_run import Story
 
@@ -134,24 +134,75 @@ def simulate(  # noqa: PLR0913  (what a test may say)
         made smaller.
 
     Raises:
-        PlanError: The pipeline cannot be simulated, or an event loop runs here.
+        PlanError: The pipeline cannot be simulated, an argument makes no sense, or an event loop runs here.
         JobFailed: The pipeline fails with nothing in its way.
     """
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         raise PlanError("simulate() runs loops of its own, and one runs here already: call it from a plain function")
+    _check_callable(pipeline=pipeline, reference=reference, in_order_by=in_order_by)
+    if not isinstance(settings, Settings | None):
+        raise PlanError(f"simulate: settings is {settings!r}, expected a Settings")
+    said = _as_said(pipeline, reference, in_order_by, settings)
     given = None if reference is None else {"": list(reference())}
     with _quiet():
         simulated = SimulatedPipeline(pipeline, Expected(given or {}, in_order_by), settings)
         if plan is not None:
-            return _simulate(simulated, [parse(plan)], name_of(pipeline), shrinks=False)
+            return _simulate(simulated, [parse(plan)], said, shrinks=False)
+        numbers = _seeds(seeds)
+        _check_whole(crashes, "crashes", 0)
+        _check_whole(parallelism, "parallelism", 1, simulated.max_parallelism)
         _, length = simulated.expected()
-        numbers = range(seeds) if isinstance(seeds, int) else seeds
         plans = (draw(seed, length, crashes=crashes, parallelism=parallelism) for seed in numbers)
-        return _simulate(simulated, plans, name_of(pipeline), shrinks=True)
+        return _simulate(simulated, plans, said, shrinks=True)
 
 
-def _simulate(simulated: SimulatedPipeline, plans: Iterable[Plan], name: str, *, shrinks: bool) -> Simulation:
+def _seeds(seeds: int | Iterable[int]) -> Sequence[int]:
+    """Give the seeds of the runs: at least one, for what was not run has shown nothing.
+
+    Raises:
+        PlanError: There is none, or one is no seed.
+    """
+    if isinstance(seeds, int):
+        _check_whole(seeds, "seeds", 1)
+        return range(seeds)
+    numbers = seeds if isinstance(seeds, range) else list(seeds)
+    for number in (min(numbers), max(numbers)) if isinstance(numbers, range) and numbers else numbers:
+        _check_whole(number, "a seed", 0)
+    if not numbers:
+        raise PlanError("simulate: there are no seeds: give a number of runs, or which")
+    return numbers
+
+
+def _check_whole(value: object, what: str, least: int, most: int | None = None) -> None:
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}, the pipeline's max_parallelism"
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        raise PlanError(f"simulate: {what} is {value!r}, expected an int {bounds}")
+
+
+def _check_callable(**given: object) -> None:
+    for what, function in given.items():
+        if function is not None and not callable(function):
+            raise PlanError(f"simulate: {what} is {type(function).__name__}, expected a function")
+    if given["pipeline"] is None:
+        raise PlanError("simulate: expected a function that builds the pipeline")
+
+
+def _as_said(
+    pipeline: Callable[[], Pipeline],
+    reference: Callable[[], Sequence[object]] | None,
+    in_order_by: Callable[[Any], Hashable] | None,
+    settings: Settings | None,
+) -> str:
+    """Give the arguments without which the line of a failure would not repeat it."""
+    said = [name_of(pipeline)]
+    said += [] if reference is None else [f"reference={name_of(reference)}"]
+    said += [] if in_order_by is None else [f"in_order_by={name_of(in_order_by)}"]
+    said += [] if settings is None else [f"settings={settings!r}"]
+    return ", ".join(said)
+
+
+def _simulate(simulated: SimulatedPipeline, plans: Iterable[Plan], said: str, *, shrinks: bool) -> Simulation:
     report = Simulation()
     failures: list[str] = []
     for plan in plans:
@@ -159,8 +210,8 @@ def _simulate(simulated: SimulatedPipeline, plans: Iterable[Plan], name: str, *,
         try:
             report.add(simulated.run(plan))
         except BrokenPromiseError as broken:
-            smaller, said = _made_smaller(simulated, plan, broken) if shrinks and not failures else (plan, str(broken))
-            failures.append(f'{said}  # again: simulate({name}, plan="{smaller}")')
+            smaller, what = _made_smaller(simulated, plan, broken) if shrinks and not failures else (plan, str(broken))
+            failures.append(f'{what}  # again: simulate({said}, plan="{smaller}")')
             if len(failures) == _FAILURES_MAX:
                 break
     report.failures = tuple(failures)
@@ -177,6 +228,8 @@ def _made_smaller(simulated: SimulatedPipeline, plan: Plan, broken: BrokenPromis
         except BrokenPromiseError as again:
             said[str(smaller)] = str(again)
             return again.oracle == broken.oracle
+        except ActorstreamError:
+            return False  # with fewer records it cannot even run undisturbed
         return False
 
     if not still_fails(plan) or said[str(plan)] != str(broken):

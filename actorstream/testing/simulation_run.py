@@ -86,6 +86,11 @@ class SimulatedPipeline:
         self._undisturbed: dict[int | None, tuple[Expected, Length]] = {}
 
     @property
+    def max_parallelism(self) -> int:
+        """The most subtasks of an operator."""
+        return self._pipeline.max_parallelism
+
+    @property
     def records(self) -> int | None:
         """How many records the longest input has; None where a part of them could not be judged."""
         return None if self._given is not None and self._given.by_sink else self._pipeline.records

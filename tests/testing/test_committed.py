@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,3 +117,48 @@ def test_an_outside_system_outlives_processes_and_not_runs() -> None:
         assert outside(Ledgers) is not first_made
     with pytest.raises(PlanError, match="no simulation runs here"):
         outside(Ledgers)
+
+
+def test_an_outside_system_is_found_again_by_what_each_process_makes_anew() -> None:
+    """Lambdas, partials and classes within the function that builds the pipeline are others in each process."""
+    run = Outside()
+
+    def build() -> list[object]:
+        class Local(list[int]):
+            pass
+
+        with running_in(run):
+            return [outside(lambda: [1]), outside(partial(list[int], [2])), outside(Local), outside(lambda: [3])]
+
+    first_time, again = build(), build()
+    assert first_time == [[1], [2], [], [3]]
+    assert all(one is other for one, other in zip(first_time, again, strict=True))
+
+
+@dataclass
+class Reading:
+    of: str
+    values: list[float]
+
+
+def test_equal_elements_are_equal_in_whatever_order_they_were_built_and_nan_is_nan() -> None:
+    """As sets that were restored, values decoded twice, classes that each process makes anew."""
+    assert mark({8, 0}) == mark({0, 8})
+    assert mark([{"a": 1, "b": 2}]) == mark([{"b": 2, "a": 1}]) != mark([{"a": 2, "b": 1}])
+    assert mark(("a", float("nan"))) == mark(("a", float("nan"))) != mark(("a", 0.0))
+    assert mark(Reading("a", [float("nan")])) == mark(Reading("a", [float("nan")])) != mark(Reading("b", []))
+    assert mark([1]) != mark((1,))
+    to = Committed(Expected({"out": [("a", float("nan"))]}))
+    for _ in range(2):
+        to.check({"out": [[("a", float("nan"))]]}, {}, at_the_end=True)
+
+
+def test_of_a_reference_functions_may_have_heard_what_no_sink_has() -> None:
+    to = Committed(Expected({"": ["a", "b"]}))
+    to.check({"out": [["a"]]}, {"hear": ["b", "b"]}, at_the_end=True)
+    with pytest.raises(BrokenPromiseError, match="complete: the output lacks 'b'"):
+        to.check({"out": [["a"]]}, {"hear": ["a"]}, at_the_end=True)
+    with pytest.raises(BrokenPromiseError, match="called: 'hear' was called with 'x'"):
+        to.check({"out": [["a"]]}, {"hear": ["b", "x"]}, at_the_end=True)
+    with pytest.raises(BrokenPromiseError, match="complete: the output lacks 'b'"):
+        Committed(Expected({"": ["a", "b"]})).check({}, {"hear": ["a"]}, at_the_end=True)
