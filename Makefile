@@ -26,6 +26,7 @@ verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put i
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
 	$(BIN)/python -m pytest -m verify tests/bounds
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify tests/faults/test_cancellation.py -k fail_inside
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m verify tests/evolve/test_promotion_faults.py
 	ENDURANCE_SECONDS=$(ENDURANCE_SECONDS) $(BIN)/python -m pytest -m endurance
 	$(BIN)/python -m pytest -m kills
 

@@ -37,6 +37,14 @@ pytestmark = pytest.mark.simulation
 OLD = [Reading("x" * 4_000, i, "wrong" if i >= 40 else "") for i in range(300)]
 NEW = [Reading("x" * 4_000, i) for i in range(310)]
 ADDED = Reading("added", 1)
+SWEEP = pytest.mark.parametrize(
+    "gap",
+    [
+        pytest.param(3, marks=[pytest.mark.slow, pytest.mark.timeout(300)], id="some"),
+        pytest.param(1, marks=[pytest.mark.verify, pytest.mark.timeout(300)], id="every"),
+    ],
+)
+"""Every third step in `make test`, every one in `make verify`."""
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["never promoted", "promoted before"])
@@ -129,12 +137,11 @@ def promote_once(
     return run_simulated(main, disk=disk, seed="promotion", crash_at_operation=crash_at, fail_at=fail_at)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@SWEEP
 @pytest.mark.parametrize("power", [False, True], ids=["kill -9", "power cut"])
-def test_a_crash_at_every_step_leaves_the_old_log_or_the_new(template: Path, *, power: bool) -> None:
+def test_a_crash_at_every_step_leaves_the_old_log_or_the_new(template: Path, *, power: bool, gap: int) -> None:
     outcomes = []
-    for number in count(1):
+    for number in count(1, gap):
         with copied(template) as disk:
             rng = random.Random(number)
             outcome = promote_once(disk, crash_at=number)
@@ -147,19 +154,18 @@ def test_a_crash_at_every_step_leaves_the_old_log_or_the_new(template: Path, *, 
             else:
                 disk.kill()
             outcomes.append(check(disk, rng, power=power))
-    assert len(outcomes) > 25
+    assert len(outcomes) > 25 // gap
     assert not outcomes[0]
     assert outcomes[-1]
     if not power:
         assert outcomes == sorted(outcomes), "one step decides"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_look_that_fails_is_an_error_or_does_not_matter(template: Path, tmp_path: Path) -> None:
+@SWEEP
+def test_a_look_that_fails_is_an_error_or_does_not_matter(template: Path, tmp_path: Path, gap: int) -> None:
     """Also one at whether the log has been promoted."""
     world = current_world()
-    for nth in count(1):
+    for nth in count(1, gap):
         folder = shutil.copytree(template, tmp_path / str(nth), ignore=shutil.ignore_patterns("*-lock"))
         files = FaultyFiles(RealFiles(), Fault(nth, "EIO", frozenset(("read",))))
         error = None
@@ -176,12 +182,11 @@ def test_a_look_that_fails_is_an_error_or_does_not_matter(template: Path, tmp_pa
     assert nth > 20
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_disk_that_fails_at_any_step_is_an_error_or_does_not_matter(template: Path) -> None:
+@SWEEP
+def test_a_disk_that_fails_at_any_step_is_an_error_or_does_not_matter(template: Path, gap: int) -> None:
     """The error tells the truth: nothing has changed, unless it says so."""
     errors = 0
-    for step in count(1):
+    for step in count(1, gap):
         with copied(template) as disk:
             outcome = promote_once(disk, fail_at={step: errno.EIO if step % 2 else errno.ENOSPC})
             disk.kill()
@@ -194,4 +199,4 @@ def test_a_disk_that_fails_at_any_step_is_an_error_or_does_not_matter(template: 
                 assert isinstance(outcome.error, StoreError)
                 errors += 1
                 assert promoted == ("was promoted" in str(outcome.error)), outcome.error
-    assert errors > 20
+    assert errors > 20 // gap

@@ -63,7 +63,7 @@ def test_reader_that_the_collector_drops_anywhere_holds_nothing_up(tmp_path: Pat
 
     def open_everywhere() -> None:
         thresholds = gc.get_threshold()
-        for allocations in range(1, 150):
+        for allocations in range(1, 100, 3):
             for path in paths:
                 gc.collect()
                 gc.disable()
