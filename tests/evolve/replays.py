@@ -20,6 +20,8 @@ from actorstream import EventLog, Pipeline
 from actorstream.eventlog import reading
 from actorstream.evolve import ReplayProgress, content_digest, replay
 from actorstream.runtime import piece_sizes, replay_order, replay_source
+from actorstream.runtime.mailbox import LANE_RECORDS
+from actorstream.testing.surroundings import bounded_mailboxes
 from tests.firing import fired_at_once
 from tests.time.cases import CASES, Reminders, key_of
 from tests.time.driving import OUT_OF_ORDERNESS, SIDES, Event
@@ -41,6 +43,7 @@ class Manner:
         fetch: How many records are read from a log at once.
         ahead: How many wait in a source's lane.
         piece: How many records of a batch the first piece has.
+        lane: How many records may wait in an actor's lane.
         fired: How many results one round of firing gives at most.
         parallelism: Of each operator, as the pipeline says it.
         checkpoint: Seconds between checkpoints.
@@ -49,6 +52,7 @@ class Manner:
     fetch: int = 512
     ahead: int = 1_024
     piece: int = 16
+    lane: int = LANE_RECORDS
     fired: int = 256
     parallelism: int = 1
     checkpoint: float = 1.0
@@ -56,7 +60,7 @@ class Manner:
 
 MANNERS = (
     Manner(fetch=7, piece=3, fired=1, parallelism=2, checkpoint=0.001),
-    Manner(fetch=1, ahead=1, piece=1, fired=2, parallelism=3),
+    Manner(fetch=1, ahead=1, piece=1, lane=1, fired=2, parallelism=3),
     Manner(fetch=100, piece=512, fired=3),
 )
 
@@ -69,6 +73,28 @@ def _two_ways(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any
     return {"results": long.union(short).process(Reminders)}
 
 
+def _burst_by_two_ways(left: Stream[Event], right: Stream[Event]) -> dict[str, Stream[Any]]:
+    """A turn has more records than the shorter way's lane holds, while the longer way is taken first.
+
+    left ──> nine of each ──┬── again ──> again ──┐ lane 0: until the turn is over
+                            └─────────────────────┤ lane 1: full; who stands before both ways waits for it to be taken,
+                                                  │         and sends neither the rest nor the end of the turn
+                                               reminders
+    """
+    many = left.flat_map(_nine).map(lambda event: event, name="many", new_chain=True)
+    long = (
+        many.map(_again, name="the-long-way", new_chain=True)
+        .map(lambda event: event, name="the-longer-way", new_chain=True)
+        .key_by(key_of)
+    )
+    right.map(lambda event: event.number)
+    return {"results": long.union(many.key_by(key_of)).process(Reminders)}
+
+
+def _nine(event: Event) -> list[Event]:
+    return [event._replace(number=event.number + 10_000 * each, value=(event.value + each) % 12) for each in range(9)]
+
+
 def _again(event: Event) -> Event:
     return event._replace(number=1_000 + event.number)
 
@@ -77,6 +103,7 @@ REPLAYED = {
     **CASES,
     "broadcast, two inputs": ruled,
     "timers by two ways": _two_ways,
+    "a burst by two ways": _burst_by_two_ways,
 }
 
 
@@ -128,6 +155,7 @@ async def replay_in(manner: Manner, root: Path, case: str, into: Path, start: An
     pipeline, names = pipeline_of(root, case, manner.parallelism)
     with ExitStack() as stack:
         stack.enter_context(fired_at_once(manner.fired))
+        stack.enter_context(bounded_mailboxes(manner.lane))
         stack.enter_context(patch.object(piece_sizes, "SLICE_RECORDS_FIRST", manner.piece))
         stack.enter_context(patch.object(reading, "FETCH_RECORDS", manner.fetch))
         stack.enter_context(patch.object(replay_source, "FETCH_AHEAD_RECORDS", manner.ahead))

@@ -106,6 +106,25 @@ def _aside_reversed() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(TurnSubtask, "_put_aside", put_aside)]
 
 
+@AREA.in_replays("what later lanes have of a turn stays where it is", "a burst by two ways", lane=1, piece=1)
+def _not_aside() -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(TurnSubtask, "_put_aside", lambda self: None)]
+
+
+@AREA.in_replays("what was put aside is taken after what has come since", "a burst by two ways", lane=1, piece=1)
+def _aside_last() -> Sequence[AbstractContextManager[object]]:
+    real = TurnSubtask._next_item
+
+    def next_item(self: TurnSubtask) -> Any:
+        if self._lane < len(self._aside) and self._aside[self._lane]:
+            lane = self.mailbox.lanes[self._lane]
+            if lane.items and not lane.blocked and not turns._is_turn(lane.items[0]):
+                return ChannelIndex(self._lane), lane.take()
+        return real(self)
+
+    return [patch.object(TurnSubtask, "_next_item", next_item)]
+
+
 @AREA.in_replays(
     "a barrier comes where a source has come to, not before one turn of all", "timers of two inputs", checkpoint=0.002
 )
