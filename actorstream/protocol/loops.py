@@ -154,7 +154,7 @@ class Circulation:
         return self._cut if self._snapshots[head] < self._newest else self._now()
 
     def _now(self) -> Passed:
-        watermark = min(self._entrances.output, self.least_time - 1, AT_THE_END)
+        watermark = min(self._entrances.output, self.least_time - 1)  # at most AT_THE_END
         self._floor = max(self._floor, watermark)
         return Passed(self._floor, idle=self._entrances.idle and not self.records)
 

@@ -26,6 +26,7 @@ from tests.protocol.coordinating import (
     ack_all,
     complete,
     coordinator,
+    finish_all,
     started,
     trigger,
 )
@@ -319,3 +320,21 @@ def test_request_during_the_final_checkpoint_is_told_that_none_follows() -> None
     none_follows = "the job ends with checkpoint 1: no later one will start"
     assert complete(it, 0, ONE) == [Complete(ONE), Answer(1, ONE, None), Answer(2, None, none_follows)]
     assert it.on_request(0, 3) == [Answer(3, None, none_follows)]
+
+
+def test_only_what_is_neither_asked_for_nor_the_last_may_overtake_t17() -> None:
+    """T17: savepoints and the last checkpoint hold nothing that is in flight, so their barriers wait."""
+    it = started()
+    assert not it.may_overtake(), "nothing is in progress"
+    it.on_time(SECOND)
+    assert it.may_overtake()
+    it.on_savepoint(SECOND, 1, "x")
+    complete(it, SECOND, ONE)
+    assert not it.may_overtake(), "a savepoint"
+    it.on_stop(SECOND, 2)
+    complete(it, SECOND, TWO)
+    assert not it.may_overtake(), "the last one, at which sources stop"
+
+    it = started()
+    finish_all(it, 0)
+    assert not it.may_overtake(), "the last one, as all inputs have ended"

@@ -73,6 +73,23 @@ def test_a_savepoint_that_fails_does_not_count() -> None:
     assert it.on_time(SECOND) == [trigger(THREE)]
 
 
+def test_a_source_that_ends_during_a_savepoint_takes_its_snapshot_and_does_not_stop() -> None:
+    """Its barrier may never come; the savepoint is not the last one, and sources stop at the last one only."""
+    it = started(interval=None)
+    it.on_savepoint(0, 1, "x")
+
+    assert it.on_finished(0, COUNT) == [trigger(ONE, COUNT)]
+
+
+def test_a_drain_during_a_savepoint_is_no_end_that_came_before_it() -> None:
+    """The job would refuse to drain because it ends: a savepoint ends nothing."""
+    it = started(interval=None)
+    it.on_savepoint(0, 1, "x")
+
+    assert it.on_stop(0, 2, drain=True) == [Drain()]
+    assert complete(it, 0, ONE) == [Answer(1, ONE, None)]
+
+
 def test_savepoints_go_before_manual_checkpoints_and_those_before_periodic_ones_t88() -> None:
     """T88: each its own; the requests for a checkpoint share one."""
     it = started()
@@ -95,9 +112,7 @@ def test_only_so_many_savepoints_wait_t88() -> None:
     for request in range(SAVEPOINTS_MAX):
         assert it.on_savepoint(0, request, "x") == []
 
-    (answer,) = it.on_savepoint(0, 5_000, "x")
-    assert isinstance(answer, Answer)
-    assert answer.error == "1000 savepoints wait already: ask again later"
+    assert it.on_savepoint(0, 5_000, "x") == [Answer(5_000, None, "1000 savepoints wait already: ask again later")]
 
 
 def test_a_completed_checkpoint_leaves_a_savepoint_that_waits_alone_t82() -> None:

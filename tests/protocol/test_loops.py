@@ -32,10 +32,10 @@ def test_it_is_empty_when_all_entrances_have_ended_and_all_have_left() -> None:
 def test_more_cannot_leave_than_came() -> None:
     loop = Circulation(1, 1)
     loop.on_entered(1, 5)
-    with pytest.raises(InvariantError):
+    with pytest.raises(InvariantError, match="records of time 6 leave a loop that never came into it"):
         loop.on_left(1, 6)
     loop.on_left(0, 5)
-    with pytest.raises(InvariantError):
+    with pytest.raises(InvariantError, match=r"^1 records more have left a loop than came into it"):
         loop.on_left(1, None)
 
 
@@ -102,6 +102,16 @@ def test_who_has_not_taken_his_snapshot_keeps_to_the_cut() -> None:
     assert loop.passed(1).watermark == 10
     loop.on_snapshot(1, ONE)
     assert loop.passed(1).watermark == 20
+
+
+def test_the_first_snapshot_makes_the_cut_and_no_later_one_does() -> None:
+    """What was learnt between the first two snapshots is no part of the checkpoint for the third head either."""
+    loop = Circulation(3, 1)
+    loop.on_watermark(0, 10)
+    loop.on_snapshot(0, ONE)
+    loop.on_watermark(0, 20)
+    loop.on_snapshot(1, ONE)
+    assert loop.passed(2).watermark == 10
 
 
 def test_nobody_keeps_to_the_cut_of_what_was_given_up() -> None:

@@ -102,6 +102,17 @@ def test_an_end_behind_the_queue_need_not_be_waited_for_t21() -> None:
     assert alignment.on_end_of_input(B) == []
 
 
+def test_what_stood_before_an_end_is_recorded_once_while_others_are_waited_for_t21() -> None:
+    """T21: the end is seen again with each look at the queue; a channel that has ended is waited for no more."""
+    alignment = Alignment(channels=3)
+    alignment.on_overtaking_barrier(A, ONE)
+    assert alignment.on_queued_end(B) == [RecordQueued(B)]
+    assert alignment.on_queued_end(B) == []
+    assert alignment.on_end_of_input(B) == []
+    assert alignment.on_queued_end(B) == []
+    assert alignment.on_overtaking_barrier(C, ONE) == [RecordQueued(C), Whole(ONE)]
+
+
 def test_an_end_that_is_taken_while_recording_is_the_end_of_recording_t21() -> None:
     alignment = Alignment(channels=2)
     alignment.on_overtaking_barrier(A, ONE)

@@ -313,6 +313,14 @@ def test_a_restored_combiner_knows_who_is_idle_and_who_has_ended_t47() -> None:
     assert restored.on_active(0) == (BecameActive(),)
 
 
+def test_one_that_is_put_behind_its_inputs_says_with_the_next_event_what_they_do_t47() -> None:
+    """After a rescale the output is the least of several subtasks', and each input may be ahead of it."""
+    combiner = WatermarkCombiner(0)
+    combiner.restore((10, ((25, False, False), (40, False, False), (30, False, False), (50, False, False))))
+    assert combiner.output == 10
+    assert combiner.on_watermark(3, 60) == (Advance(25),)
+
+
 def test_snapshot_is_not_changed_by_what_follows() -> None:
     """It is encoded later, between batches."""
     combiner = combined(10, 20)
