@@ -8,6 +8,7 @@ pages are reused and the file stays as small as its records.
 
 from __future__ import annotations
 
+import weakref
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,7 +66,7 @@ class End(NamedTuple):
 
 
 class Segment:
-    """One open segment. Its methods may be called from any thread."""
+    """One open segment, until `close`, or until nobody has it any more. Its methods may be called from any thread."""
 
     def __init__(self, number: int, path: str, env: Env, birth: Birth) -> None:
         """Wrap an environment that was just opened."""
@@ -76,6 +77,8 @@ class Segment:
         with env.transaction() as txn:
             self.starts = offsets_of(path, txn, FIRST_OFFSETS, birth.partitions)
             offsets_of(path, txn, NEXT_OFFSETS, birth.partitions)
+        self._close = weakref.finalize(self, env.close)
+        self._close.atexit = False
 
     def is_sealed(self) -> bool:
         """Tell whether nothing will ever be written here again."""
@@ -127,7 +130,7 @@ class Segment:
 
     def close(self) -> None:
         """Give up this use of the file."""
-        self.env.close()
+        self._close()
 
     def _block_times(self, txn: Transaction, partition: int) -> Iterator[tuple[bytes, int]]:
         for key, stored in scan(txn, BLOCK_TIMES + partition.to_bytes(2, "big")):

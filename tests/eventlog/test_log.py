@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import stat
 from datetime import timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from actorstream.api.pipeline import Pipeline
 from actorstream.errors import CodecError, PlanError, RecordTooLargeError, StoreError
 from actorstream.eventlog.folder import LogSettings
 from actorstream.eventlog.log import EventLog
@@ -15,6 +17,7 @@ from actorstream.eventlog.positions import LogPosition
 from actorstream.model.connect import Sink, Source
 from actorstream.system.files import RealFiles
 from tests.eventlog.setting import SMALL, Click, values_of
+from tests.state.rig import open_files
 
 
 async def test_what_was_appended_is_read_back_in_order(tmp_path: Path) -> None:
@@ -275,3 +278,24 @@ async def test_one_entry_of_the_ledger_larger_than_a_segment_is_written(tmp_path
     with anyio.fail_after(20):
         await log.register_consumer("job", "/" + "x" * (2 << 20), {0: 0})
     assert [len(consumer.store) for consumer in await log.consumers()] == [(2 << 20) + 1]
+
+
+async def test_logs_that_nobody_has_any_more_leave_no_file_open(tmp_path: Path) -> None:
+    """As with files of Python: `aclose` is for those who want it at once."""
+
+    async def use(number: int) -> None:
+        log = EventLog(int, tmp_path / "log" / str(number))
+        await log.append(1)
+        async for record in log.records(stop="now"):
+            assert record.value == 1
+        pipeline = Pipeline("copy")
+        copy = EventLog(int, tmp_path / "copy" / str(number))
+        pipeline.source(log.view(stop="now"), name="in").sink(copy, name="out")
+            EventLog(int, tmp_path / "copy" / str(number)), name="out"
+        )
+        await pipeline.run(store=tmp_path / str(number))
+
+    for number in range(3):
+        await use(number)
+    gc.collect()
+    assert open_files(tmp_path) == []
