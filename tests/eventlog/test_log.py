@@ -291,8 +291,6 @@ async def test_logs_that_nobody_has_any_more_leave_no_file_open(tmp_path: Path) 
         pipeline = Pipeline("copy")
         copy = EventLog(int, tmp_path / "copy" / str(number))
         pipeline.source(log.view(stop="now"), name="in").sink(copy, name="out")
-            EventLog(int, tmp_path / "copy" / str(number)), name="out"
-        )
         await pipeline.run(store=tmp_path / str(number))
 
     for number in range(3):
