@@ -322,8 +322,9 @@ async def test_summary_counts_over_restarts(tmp_path: Path) -> None:
         await until(lambda: job.status == "restarting")
         made.source.fail_at.clear()
         summary = await job.wait()
-    assert (summary.records_in, summary.restarts, summary.checkpoints) == (6 + 10, 1, 1)
-    assert 10 <= summary.records_out <= 16, "what was delivered again counts again"
+    assert (summary.restarts, summary.checkpoints) == (1, 1)
+    assert summary.records_in in {10, 3 + 10, 6 + 10}, "of what came before the failure, what was taken by then"
+    assert 10 <= summary.records_out <= summary.records_in, "what was delivered again counts again"
     assert len(made.target.committed) == 10
     assert summary == job.summary()._replace(seconds=summary.seconds)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import subprocess
 import sys
+import termios
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 SHORT = Load(rate=1_000, seconds=0.5, warmup=0.1, checkpoint_seconds=0.1)
 
 
+def _waiting(pipe: IO[bytes]) -> int:
+    """Give the number of bytes that nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_generator_sets_due_times_by_its_plan_and_not_by_its_reader() -> None:
     """An open loop: a reader that does not read delays what is written, not when it was due."""
     command = [sys.executable, "-m", "benchmarks.load_generator", "20000", "6000"]
@@ -32,7 +39,9 @@ def test_generator_sets_due_times_by_its_plan_and_not_by_its_reader() -> None:
         assert process.stdout is not None
         process.stdin.write(b"go\n")
         process.stdin.flush()
-        time.sleep(0.4)  # 144,000 bytes are due meanwhile, a pipe takes 65,536
+        while _waiting(process.stdout) < 30_000:  # 144,000 bytes are due in 300 ms, a pipe takes less than half of that
+            time.sleep(0.001)
+        time.sleep(0.3)
         events = list(EVENT.iter_unpack(process.stdout.read()))
 
     assert [number for number, _, _ in events] == list(range(6_000))

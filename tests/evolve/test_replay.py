@@ -265,11 +265,11 @@ async def test_a_replay_ends_where_it_is_told_to_and_reads_nothing_that_comes_me
     pipeline = Pipeline("copies")
     pipeline.source(source).sink(said)
 
+    appending: list[asyncio.Task[None]] = []
+
     async def numbers(name: str, start: Any, until: Any) -> list[int]:
         async def append_meanwhile(_: ReplayProgress) -> None:
             await source.append(Note("a", 99, EPOCH + 99))
-
-        appending: list[asyncio.Task[None]] = []
 
         def on_progress(progress: ReplayProgress) -> None:
             appending.append(asyncio.ensure_future(append_meanwhile(progress)))
@@ -282,7 +282,9 @@ async def test_a_replay_ends_where_it_is_told_to_and_reads_nothing_that_comes_me
     assert await numbers("times", EPOCH + 3, EPOCH + 6) == [3, 4, 5]
     assert await numbers("positions", "earliest", [(0, 4)]) == [0, 1, 2, 3]
     assert await numbers("nothing", EPOCH + 8, EPOCH + 2) == []
-    assert await numbers("all", "earliest", "now") == [*range(10), 99, 99, 99]
+    before = len(appending)  # as often as progress was told of, which on a slow machine is more often
+    assert before >= 3
+    assert await numbers("all", "earliest", "now") == [*range(10), *[99] * before]
 
 
 async def test_an_error_in_a_function_fails_the_replay_and_leaves_it_unfinished(tmp_path: Path) -> None:
