@@ -82,7 +82,7 @@ def steps(of_used: int, of_unused: int, least: tuple[int, int] = (1, 1)) -> pyte
     return pytest.mark.parametrize(("of_used", "of_unused"), [part, pytest.param(*least, id="all", marks=marks)])
 
 
-@steps(20, 1)
+@steps(41, 1)
 def test_documents(pristine: Path, scratch: Path, of_used: int, of_unused: int) -> None:
     """Every byte of them is under a digest; JSON's white space too."""
     found = check("job", pristine, scratch, damages(pristine, DOCUMENTS, of_used, of_unused))
@@ -113,14 +113,14 @@ def test_record_of_what_was_proved(pristine: Path, scratch: Path, of_used: int, 
     assert set(found) == {RIGHT}
 
 
-@steps(6, 100)
+@steps(13, 200)
 def test_input_that_is_read_and_appended_to(pristine: Path, scratch: Path, of_used: int, of_unused: int) -> None:
     found = check("input", pristine, scratch, damages(pristine, INPUT, of_used, of_unused))
     assert found[RIGHT] > 0
     assert found["DataLossError"] > 50
 
 
-@steps(6, 100)
+@steps(13, 200)
 def test_output_that_is_committed_to(pristine: Path, scratch: Path, of_used: int, of_unused: int) -> None:
     found = check("output", pristine, scratch, damages(pristine, OUTPUT, of_used, of_unused))
     assert found[RIGHT] > 0
