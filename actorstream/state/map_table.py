@@ -39,6 +39,7 @@ from actorstream.state.entries import (
     prefix_in,
 )
 from actorstream.state.epochs import Epochs
+from actorstream.state.large_values import LARGE_BYTES, Room
 from actorstream.state.map_changes import Change, MapEpoch, entry_bytes
 from actorstream.state.missing import ABSENT, MISSING, PLAIN, private_copy
 from actorstream.state.ttl import decoders_of, encoder_of, tag_of
@@ -67,11 +68,9 @@ class MapTable(Epochs[MapEpoch]):
         self._tag = tag_of(column.codec)
         self._decode_value, self._decode_expiring = decoders_of(column.codec)
         self._heads = space.heads(column.number)
-        self._iterations = 0
-        self._edits = 0
-        self._removals = 0
+        self._room = Room()
+        self._iterations = self._edits = self._removals = self._unmeasured = 0
         self._gone: tuple[object, bytes] | None = None  # of this key's map there is nothing below this map key
-        self._unmeasured = 0
         self._samples: list[tuple[float, int]] = []
 
     def get(self, key: object, map_key: object) -> object:
@@ -158,6 +157,7 @@ class MapTable(Epochs[MapEpoch]):
         """Give the next entries of a part: its frozen epoch, then what is still valid of failed ones."""
         if part.cursor is None:
             part.cursor = self._walk(part, slots, bottom=bottom)
+        self._room.begin()
         looked_at: list[Entry | None] = list(islice(part.cursor, limit))
         if len(looked_at) < limit:
             part.drained = True
@@ -168,7 +168,7 @@ class MapTable(Epochs[MapEpoch]):
         return entries
 
     def _walk(self, part: Part[MapEpoch], slots: Slots, *, bottom: bool) -> Iterator[Entry | None]:
-        """Give all entries of a part, one by one; None where one is not written."""
+        """Give all entries of a part, one by one; None where one is not written, or the step has to end."""
         for key, change in part.newest.items():
             yield from self._entries(key, change.entries.items(), slots, cleared=change.cleared, bottom=bottom)
             self._measure_for(change)
@@ -228,10 +228,10 @@ class MapTable(Epochs[MapEpoch]):
                     continue
                 else:
                     tagged = TOMBSTONE_TAG
-                if short_key and len(map_key) <= PART_BYTES_MAX:
-                    yield prefix + map_key, tagged
-                else:
-                    yield slots.entry(head, part, map_key, tagged)
+                is_short = short_key and len(map_key) <= PART_BYTES_MAX
+                yield (prefix + map_key, tagged) if is_short else slots.entry(head, part, map_key, tagged)
+                if len(tagged) >= LARGE_BYTES:
+                    yield from self._room.rest_after(tagged)
         except CodecError as error:
             raise self._space.cannot_encode(self._name, key, error) from error
 

@@ -105,16 +105,19 @@ class RowTable(Epochs[Rows]):
     def encode(self, part: Part[Rows], slots: Slots, limit: int, *, bottom: bool) -> list[Entry]:
         """Give the next entries of a part: its frozen epoch, then what is still valid of failed ones."""
         if part.cursor is None:
-            part.cursor = iter(part.newest), iter(part.newest.values())
+            part.cursor = _Cursor(part.newest)
         count = max(limit // max(self.entries.width, 1), 1)
-        keys: list[object] = list(islice(part.cursor[0], count))
-        rows: list[object] = list(islice(part.cursor[1], count))
-        if len(keys) < count:
+        keys, rows = part.cursor.take(count)
+        is_last = len(keys) < count
+        if is_last:
             self._revive(part, count - len(keys), keys, rows)
-            part.drained = not part.returned
-            if part.drained:
-                self._stack_up()
-        return self.entries.encode(keys, rows, slots, self.sizes, bottom=bottom)
+        entries = self.entries.encode(keys, rows, slots, self.sizes, bottom=bottom)
+        if keys:
+            part.cursor.give_back(keys, rows)
+        elif is_last and not part.returned:
+            part.drained = True
+            self._stack_up()
+        return entries
 
     @staticmethod
     def _revive(part: Part[Rows], limit: int, keys: list[object], rows: list[object]) -> None:
@@ -191,3 +194,30 @@ class RowTable(Epochs[Rows]):
         if self._single or row is MISSING:
             return private_copy(row)
         return tuple([private_copy(value) for value in self.entries.values(row)])
+
+
+class _Cursor:
+    """Where the encoding of a frozen epoch is."""
+
+    __slots__ = ("_again", "_keys", "_rows")
+
+    def __init__(self, rows: Rows) -> None:
+        self._keys = iter(rows)
+        self._rows = iter(rows.values())
+        self._again: tuple[list[object], list[object]] | None = None
+
+    def take(self, count: int) -> tuple[list[object], list[object]]:
+        """Give the next keys and their rows, up to `count`; fewer are the last ones."""
+        if self._again is None:
+            return list(islice(self._keys, count)), list(islice(self._rows, count))
+        keys, rows = self._again
+        self._again = (keys[count:], rows[count:]) if len(keys) > count else None
+        keys, rows = keys[:count], rows[:count]
+        keys += islice(self._keys, count - len(keys))
+        rows += islice(self._rows, count - len(rows))
+        return keys, rows
+
+    def give_back(self, keys: list[object], rows: list[object]) -> None:
+        """Take back the last of what was given, for which there was no room: they are given next."""
+        again_keys, again_rows = self._again or ([], [])
+        self._again = keys + again_keys, rows + again_rows

@@ -25,6 +25,7 @@ from actorstream.state.entries import (
     newer_format,
 )
 from actorstream.state.footprint import footprint
+from actorstream.state.large_values import STEP_BYTES, Room
 from actorstream.state.missing import MISSING
 from actorstream.state.ttl import decoders_of, encoder_of, tag_of
 
@@ -69,6 +70,8 @@ class RowEntries:
         self, keys: list[object], rows: list[object], slots: Slots, sizes: EntrySizes, *, bottom: bool
     ) -> list[Entry]:
         """Give the entries of rows and their keys; with `bottom` there is nothing that a tombstone could hide.
+
+        What is encoded is taken out of the lists: where values are large, some may stay in them.
 
         Raises:
             CodecError: A key or value cannot be encoded: the message names operator, state and key.
@@ -138,25 +141,41 @@ class RowEntries:
         parts = encode_keys(keys)
         if max(map(len, parts), default=0) > PART_BYTES_MAX:
             raise _OutOfTheOrdinaryError
-        max_parallelism = self._space.max_parallelism
-        samples = dict.fromkeys(range(0, len(keys), _SAMPLE_EVERY), 0)
+        columns = [
+            self._of_column(column, parts, values)
+            for column, values in zip(self._columns, self._by_column(rows), strict=True)
+        ]
+        count = min([len(entries) for entries, _ in columns], default=len(keys))
+        samples = dict.fromkeys(range(0, count, _SAMPLE_EVERY), 0)
         coded = 0
-        entries: list[Entry] = []
-        for column, values in zip(self._columns, self._by_column(rows), strict=True):
-            tag, encode, heads = column.tag, column.encode, column.heads
-            tagged = [tag + encode(value) if value is not MISSING else TOMBSTONE_TAG for value in values]
-            try:
-                entries += [
-                    (heads[key_hash(part) % max_parallelism] + part, each)
-                    for part, each in zip(parts, tagged, strict=True)
-                ]
-            except KeyError:
-                raise _OutOfTheOrdinaryError from None
-            coded += sum(map(len, tagged))
+        all_entries: list[Entry] = []
+        for entries, size in columns:
+            coded += size
+            while len(entries) > count:
+                coded -= len(entries.pop()[1])
+            all_entries = all_entries + entries if all_entries else entries
             for at in samples:
-                samples[at] += len(tagged[at])
-        sizes.learn([(_memory(keys, rows, at), length) for at, length in samples.items()], len(keys), coded)
-        return entries
+                samples[at] += len(entries[at][1])
+        sizes.learn([(_memory(keys, rows, at), length) for at, length in samples.items()], count, coded)
+        del keys[:count], rows[:count]
+        return all_entries
+
+    def _of_column(self, column: _Column, parts: list[bytes], values: Iterable[object]) -> tuple[list[Entry], int]:
+        """Give the first entries of a column, as many as a step has room for, and the bytes of their values."""
+        tag, encode, heads, max_parallelism = column.tag, column.encode, column.heads, self._space.max_parallelism
+        size, room = 0, STEP_BYTES
+        entries: list[Entry] = []
+        add = entries.append
+        try:
+            for part, value in zip(parts, values, strict=True):
+                tagged = tag + encode(value) if value is not MISSING else TOMBSTONE_TAG
+                add((heads[key_hash(part) % max_parallelism] + part, tagged))
+                size += len(tagged)
+                if size > room:
+                    break
+        except KeyError:
+            raise _OutOfTheOrdinaryError from None
+        return entries, size
 
     def _by_column(self, rows: list[object]) -> Iterable[Iterable[object]]:
         if self.width == 1:
@@ -165,6 +184,7 @@ class RowEntries:
 
     def _one_by_one(self, keys: list[object], rows: list[object], slots: Slots, *, bottom: bool) -> list[Entry]:
         entries: list[Entry] = []
+        done, room = 0, Room()
         for key, row in zip(keys, rows, strict=True):
             name = ""
             try:
@@ -178,10 +198,15 @@ class RowEntries:
                     head = column.heads.get(group)
                     if head is None:
                         raise self._space.stranger(key)
+                    room.take(tagged)
                     long = len(part) > PART_BYTES_MAX
                     entries.append(slots.entry(head, part, b"", tagged) if long else (head + part, tagged))
             except CodecError as error:
                 raise self._space.cannot_encode(name, key, error) from error
+            done += 1
+            if room.used_up:
+                break
+        del keys[:done], rows[:done]
         return entries
 
     # ---- decoding ----------------------------------------------------------------------------------------------------

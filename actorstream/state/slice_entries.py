@@ -30,6 +30,7 @@ from actorstream.state.entries import (
     take_apart,
 )
 from actorstream.state.footprint import footprint
+from actorstream.state.large_values import tag_and_encode
 from actorstream.state.missing import MISSING
 from actorstream.state.timer_entries import time_bytes, time_in
 from actorstream.state.ttl import encoder_of, tag_of
@@ -91,9 +92,11 @@ class SliceEntries:
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def encode(
-        self, start: int, keys: list[object], values: list[object], slots: Slots, sizes: EntrySizes
-    ) -> list[Entry]:
-        """Give the entries of a slice's keys and their values.
+        self, start: int, keys: list[object], values: list[object], slots: Slots, sizes: EntrySizes, room: int
+    ) -> tuple[list[Entry], int]:
+        """Give the entries of a slice's keys and their values, and the bytes of these.
+
+        What is encoded is taken out of the lists: with the value that exceeds `room` bytes it is enough.
 
         Raises:
             CodecError: A key or value cannot be encoded: the message names operator, state and key.
@@ -101,25 +104,42 @@ class SliceEntries:
         """
         time = time_bytes(start)
         try:
-            return self._at_once(time, keys, values, sizes)
+            return self._at_once(time, keys, values, sizes, room)
         except (CodecError, KeyError):
-            return [self._entry(time, key, value, slots) for key, value in zip(keys, values, strict=True)]
+            return self._one_by_one(time, keys, values, slots, room)
 
-    def _at_once(self, time: bytes, keys: list[object], values: list[object], sizes: EntrySizes) -> list[Entry]:
+    def _at_once(
+        self, time: bytes, keys: list[object], values: list[object], sizes: EntrySizes, room: int
+    ) -> tuple[list[Entry], int]:
         """Encode keys and values each in one go: what is out of the ordinary is a KeyError."""
         parts = encode_keys(keys)
         if max(map(len, parts), default=0) > PART_BYTES_MAX - TIME_BYTES:
             raise KeyError
         heads, max_parallelism = self.heads, self._space.max_parallelism
-        tagged = list(map(self._tag.__add__, map(self._encode, values)))
+        tagged, size = tag_and_encode(self._tag, self._encode, values, room)
+        del parts[len(tagged) :]
         entries = [
             (heads[key_hash(part) % max_parallelism] + time + part, each)
             for part, each in zip(parts, tagged, strict=True)
         ]
-        samples = range(0, len(keys), _SAMPLE_EVERY)
+        samples = range(0, len(tagged), _SAMPLE_EVERY)
         measured = [(footprint(keys[at], 1) + footprint(values[at], 1), len(tagged[at])) for at in samples]
-        sizes.learn(measured, len(keys), sum(map(len, tagged)))
-        return entries
+        sizes.learn(measured, len(tagged), size)
+        del keys[: len(tagged)], values[: len(tagged)]
+        return entries, size
+
+    def _one_by_one(
+        self, time: bytes, keys: list[object], values: list[object], slots: Slots, room: int
+    ) -> tuple[list[Entry], int]:
+        entries: list[Entry] = []
+        size = 0
+        for key, value in zip(keys, values, strict=True):
+            entries.append(self._entry(time, key, value, slots))
+            size += len(entries[-1][1])
+            if size > room:
+                break
+        del keys[: len(entries)], values[: len(entries)]
+        return entries, size
 
     def _entry(self, time: bytes, key: object, value: object, slots: Slots) -> Entry:
         try:

@@ -35,6 +35,7 @@ from actorstream.errors import InvariantError
 from actorstream.model.times import TIME_MAX
 from actorstream.state.epochs import Epochs
 from actorstream.state.footprint import footprint
+from actorstream.state.large_values import STEP_BYTES
 from actorstream.state.missing import MISSING, PLAIN, private_copy
 from actorstream.state.slice_entries import SliceEntries
 from actorstream.state.slice_epoch import SliceEpoch, empty
@@ -192,7 +193,8 @@ class SliceTable(Epochs[SliceEpoch]):
         if part.cursor is None:
             part.cursor = _Cursor(part.newest)
         entries: list[Entry] = []
-        while limit > 0:
+        room = STEP_BYTES
+        while limit > 0 <= room:
             start, keys, values = part.cursor.take(limit)
             if keys:
                 limit -= len(keys)
@@ -207,7 +209,11 @@ class SliceTable(Epochs[SliceEpoch]):
             else:
                 start, looked_at = self._revive(part, limit, keys, values)
                 limit -= looked_at
-            entries += self._layout.encode(start, keys, values, slots, self.sizes)
+            more, size = self._layout.encode(start, keys, values, slots, self.sizes, room)
+            entries += more
+            room -= size
+            if keys:
+                part.cursor.give_back(start, keys, values)
         return entries
 
     @staticmethod
@@ -331,6 +337,7 @@ class _Cursor:
         self._start = 0
         self._keys: Iterator[object] = iter(())
         self._values: Iterator[object] = iter(())
+        self._again: tuple[int, list[object], list[object]] = 0, [], []
 
     def add(self, start: int) -> None:
         """Encode one more slice."""
@@ -338,6 +345,11 @@ class _Cursor:
 
     def take(self, limit: int) -> tuple[int, list[object], list[object]]:
         """Give a slice, and the next of its keys and values; no keys when all are done."""
+        start, again_keys, again_values = self._again
+        if again_keys:
+            keys, values = again_keys[:limit], again_values[:limit]
+            del again_keys[:limit], again_values[:limit]
+            return start, keys, values
         keys = list(islice(self._keys, limit))
         while not keys and self._left:
             self._start = self._left.pop()
@@ -345,3 +357,8 @@ class _Cursor:
             self._keys, self._values = iter(entries), iter(entries.values())
             keys = list(islice(self._keys, limit))
         return self._start, keys, list(islice(self._values, len(keys)))
+
+    def give_back(self, start: int, keys: list[object], values: list[object]) -> None:
+        """Take back the last of what was given, for which there was no room: they are given next."""
+        _, again_keys, again_values = self._again
+        self._again = start, keys + again_keys, values + again_values
