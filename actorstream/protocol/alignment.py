@@ -17,6 +17,13 @@ waits for nobody: it snapshots, and what was sent before a channel's barrier and
 The snapshot is whole when the barrier has come on every open channel. Meanwhile no channel is blocked: the state is
 frozen, and what follows a barrier is not recorded.
 
+A channel may be *in step*: one of a stream that all subtasks get, of which every snapshot has to hold the same. On it
+a barrier overtakes nothing, and no snapshot is taken before it has come in its place there.
+
+    channel 0   a |1 b            blocked
+    channel 1   x y |1 z          may be overtaken, but not yet
+    in step     p q |1            first p and q, whatever else waits: then the snapshot; x and y are recorded
+
 A subtask without open channels (a source, or one whose inputs have all ended)
 gets no barrier: the coordinator triggers it directly.
 
@@ -116,6 +123,9 @@ Effect: TypeAlias = Block | Unblock | Snapshot | Record | RecordQueued | Whole |
 class Alignment:
     """State of one subtask's alignment. At most one checkpoint is in progress.
 
+    Attributes:
+        in_step: Channels on which no barrier overtakes; to be set before the first event.
+
     Invariants:
         - Blocked channels are a strict subset of the open ones, and there are none when idle or while recording.
         - Of one id there is at most one `Snapshot` or `ForwardCancel`, and ids only grow.
@@ -133,6 +143,7 @@ class Alignment:
         """
         if channels < 0:
             raise InvariantError(f"a subtask has 0 or more input channels, got {channels}")
+        self.in_step: frozenset[ChannelIndex] = frozenset()
         self._open = {ChannelIndex(index) for index in range(channels)}
         self._arrived: set[ChannelIndex] = set()
         self._recording = False
@@ -155,6 +166,13 @@ class Alignment:
     def aligning(self) -> CheckpointId | None:
         """The checkpoint that waits for barriers and has taken no snapshot yet: one that may be overtaken."""
         return None if self._recording else self._current
+
+    def missing(self, checkpoint: CheckpointId) -> frozenset[ChannelIndex]:
+        """Give the channels in step that `checkpoint` waits for before its barrier may overtake; none if it is over."""
+        if checkpoint <= self._aborted_through or (checkpoint <= self._newest and checkpoint != self._current):
+            return frozenset()
+        missing = self.in_step & self._open
+        return missing - self._arrived if checkpoint == self._current else missing
 
     @property
     def all_ended(self) -> bool:
@@ -179,10 +197,12 @@ class Alignment:
         The channel may be blocked: then an older checkpoint is in progress, which this one proves to be over.
 
         Raises:
-            InvariantError: The channel has ended.
+            InvariantError: The channel has ended, or one in step is missing.
         """
         if channel not in self._open:
             raise InvariantError(f"barrier {checkpoint} came on channel {channel}, which has ended")
+        if missing := self.missing(checkpoint):
+            raise InvariantError(f"barrier {checkpoint} may not overtake before it is in on channels {sorted(missing)}")
         effects = self._begin(checkpoint)
         if checkpoint != self._current or channel in self._arrived:
             return effects
@@ -192,9 +212,9 @@ class Alignment:
     def on_timeout(self, checkpoint: CheckpointId) -> list[Effect]:
         """Wait no longer for the barriers of `checkpoint`: too much stands before them.
 
-        Nothing, if the checkpoint is complete, given up, or has not begun here (T13).
+        Nothing, if the checkpoint is complete, given up, or has not begun here (T13), or a channel in step is missing.
         """
-        return self._overtake() if checkpoint == self._current else []
+        return self._overtake() if checkpoint == self._current and not self.missing(checkpoint) else []
 
     def on_queued_end(self, channel: ChannelIndex) -> list[Effect]:
         """See the end of a channel behind what is queued there: no barrier will come on it.

@@ -89,9 +89,13 @@ class AtBarriers(OperatorLife):
         self._aligns_since = 0.0
         self._ended = False
 
-    def let_overtake(self, places: Sequence[InFlightChannel]) -> None:
-        """Let barriers overtake here; `places` says what each channel is called. Before `run`."""
+    def let_overtake(self, places: Sequence[InFlightChannel], in_step: frozenset[ChannelIndex]) -> None:
+        """Let barriers overtake here; `places` says what each channel is called. Before `run`.
+
+        On the channels `in_step` they do not: all subtasks' snapshots hold the same of these.
+        """
         self._named = places
+        self.alignment.in_step = in_step
         self.overtaking = Overtaking(
             self.identity, self.chain.parallelism, self.mailbox, self.alignment, self.deployment.pace
         )
@@ -113,7 +117,9 @@ class AtBarriers(OperatorLife):
         """Take what comes next, and record it where it must be; without `room` only what needs none."""
         front, overtaking = self.mailbox.front, self.overtaking
         recorded = None
-        if front:
+        if overtaking is not None and overtaking.hurries and (hurried := self._take_hurried(room=room)) is not None:
+            taken = hurried
+        elif front:
             if not room:
                 return None
             first = front.popleft()
@@ -131,6 +137,18 @@ class AtBarriers(OperatorLife):
         if overtaking is not None:
             overtaking.on_taken(*taken, recorded)
         return taken
+
+    def _take_hurried(self, *, room: bool) -> tuple[ChannelIndex, ChannelItem] | None:
+        """Take what stands before a barrier that others wait for; without `room` it may overdraw, within a bound."""
+        overtaking = self.overtaking
+        if overtaking is None or not (room or (not self.runner.is_due and self.runner.may_overdraw())):
+            return None
+        channel = overtaking.next_hurried(room=room)
+        if channel is None:
+            return None
+        front = self.mailbox.front
+        own = front and front[0].channel == channel
+        return channel, front.popleft().item if own else self.mailbox.lanes[channel].take()
 
     def _put_back(self, channel: ChannelIndex, rest: Batch | None) -> None:
         """Keep what was broken off: it comes before all else."""
@@ -199,6 +217,8 @@ class AtBarriers(OperatorLife):
                     self._send(CancelBarrier(checkpoint))
                 case Decline(checkpoint, reason):
                     self.deployment.tell(Declined(self.identity, checkpoint, reason))
+        if self.overtaking is not None:
+            self.overtaking.on_aligned()
 
     async def _carry_out_recording(self, effect: Record | RecordQueued | Whole | Discard) -> None:
         overtaking = self.overtaking

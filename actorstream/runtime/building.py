@@ -27,7 +27,7 @@ from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.encodable import check_encodable, check_loops_encodable
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
-from actorstream.runtime.flights import Flights, alignment_timeout_of, may_overtake, moved, places_of, plan_for
+from actorstream.runtime.flights import Flights, alignment_timeout_of, in_step, moved, places_of, plan_for
 from actorstream.runtime.gate import Gate
 from actorstream.runtime.loop_head import LoopHead
 from actorstream.runtime.loop_wiring import LoopWiring
@@ -301,9 +301,9 @@ class _Builder:
             time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
         sides = [exchange.side for exchange, _ in senders]
         subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
-        if self._alignment_timeout_us is not None and self._order is None and may_overtake(chain):
+        if self._alignment_timeout_us is not None and self._order is None:
             splits = subtask.parts if isinstance(subtask, SourceSubtask) else ()
-            subtask.let_overtake(places_of(plan, senders, splits))
+            subtask.let_overtake(places_of(plan, senders, splits), in_step(senders))
 
     def _make_compactor(self) -> Compactor:
         stacks = [

@@ -165,7 +165,8 @@ class ChainRunner(PieceSizes):
         self._origin = batch.origin
         self._statistics.records_in += count
         self.left = 0
-        await self._wait_credit()
+        if self.breaks_off is None:  # else its actor has waited, or may overdraw
+            await self._wait_credit()
         timed = timestamps is not None and self.chain.needs_timestamps
         if not timed and self._lacks_time:
             raise self._missing_time()
@@ -227,6 +228,10 @@ class ChainRunner(PieceSizes):
     def has_credit(self) -> bool:
         """Tell whether every output may be sent to now."""
         return all(exchange.has_credit() for exchange in self.outputs.values())
+
+    def may_overdraw(self) -> bool:
+        """Tell whether every output may be sent to beyond its credit."""
+        return all(exchange.may_overdraw() for exchange in self.outputs.values())
 
     async def _wait_credit(self) -> None:
         """Wait until every output may be sent to: a record once taken never stops half-way."""

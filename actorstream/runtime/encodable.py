@@ -39,7 +39,7 @@ def check_encodable(plan: Plan) -> None:
     """
     nodes = {node.id: node for node in plan.graph.nodes}
     for chain in plan.chains:
-        for exchange in chain.inputs if may_overtake(chain) else ():
+        for exchange in filter(may_overtake, chain.inputs):
             given = _given_by(nodes, nodes[exchange.sender], exchange.output)
             if isinstance(given, type) and _has_no_encoding(given):
                 raise PlanError(

@@ -95,12 +95,18 @@ def alignment_timeout_of(plan: Plan, settings: JobSettings) -> int | None:
     return None if any(chain.loop is not None for chain in plan.chains) else settings.alignment_timeout_us
 
 
-def may_overtake(chain: Chain) -> bool:
-    """Tell whether barriers may overtake in the actors of a chain: not where an input is the same for all of them.
+def may_overtake(exchange: Exchange) -> bool:
+    """Tell whether barriers may overtake on an exchange: not where all subtasks get the same.
 
-    What they have taken of that input must be the same everywhere, too, for state that belongs to no key.
+    A snapshot has to hold the same of that in all of them: what it did to state of no key, to that of every key, and
+    what came of it, must fit together at any parallelism (docs/design/checkpoints.md).
     """
-    return not any(isinstance(exchange.partitioning, Broadcast) for exchange in chain.inputs)
+    return not isinstance(exchange.partitioning, Broadcast)
+
+
+def in_step(senders: Sequence[tuple[Exchange, int]]) -> frozenset[ChannelIndex]:
+    """Give the channels of an actor on which no barrier overtakes."""
+    return frozenset(ChannelIndex(index) for index, (exchange, _) in enumerate(senders) if not may_overtake(exchange))
 
 
 def places_of(plan: Plan, senders: Sequence[tuple[Exchange, int]], splits: Sequence[str]) -> list[InFlightChannel]:
@@ -127,6 +133,8 @@ class Flights:
 
         Where the chain had another parallelism, that is where any of its subtasks was.
         """
+        if not may_overtake(exchange):
+            return None  # all of it had been taken
         places = [
             place
             for part in self._parts.values()

@@ -99,6 +99,10 @@ class Lane(Generic[D]):
         """Tell whether one more item may be put."""
         return self._records < self.records_max and self._bytes < LANE_BYTES
 
+    def may_overdraw(self) -> bool:
+        """Tell whether one more item may be put by somebody who cannot wait: as much again as there is credit."""
+        return self._records < 2 * self.records_max and self._bytes < 2 * LANE_BYTES
+
     async def wait_credit(self) -> None:
         """Wait until `has_credit`."""
         while not self.has_credit():

@@ -53,6 +53,10 @@ class ExchangeOutput:
         """Tell whether every lane may be sent to now."""
         return all(lane.has_credit() for lane in self.lanes)
 
+    def may_overdraw(self) -> bool:
+        """Tell whether every lane may be sent to beyond its credit."""
+        return all(lane.may_overdraw() for lane in self.lanes)
+
     def send(self, result: Lists | list[Lists], origin: tuple[str, object] | None, watermark: int | None = None) -> int:
         """Send what one step gave, and give the number of records, however many lanes get each; none is no batch.
 

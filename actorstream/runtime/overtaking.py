@@ -8,6 +8,9 @@ The sender puts straight into the receiver's lane, so a lane is output queue and
 out of it has overtaken all that there is between the two. What it overtakes stays where it is, and is worked on
 afterwards. It is encoded before anything more is taken, slice by slice, so what becomes of a record later changes
 nothing (T125); what is taken before its channel's barrier has come is encoded when it is taken.
+
+Where a lane is in step (protocol/alignment.py) nothing is pulled before the barrier has come there in its place. That
+is *hurried*: what stands before it is taken next, ahead of the other lanes, and also where outputs have no room.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 SLICE_SECONDS = 0.002
 """So long encoding holds the loop at most, but for one batch."""
 
+HURRIED_MAX = 16
+"""So many items are taken out of turn before another one comes."""
+
 _US = 1_000_000
 
 
@@ -43,6 +49,7 @@ class Overtaking:
         checkpoint: Whose records in flight are recorded now; None: nobody's.
         ahead: What the barrier pulled last has overtaken.
         taken: The checkpoint of which the item taken last is part, though it was taken after the snapshot.
+        hurries: A barrier may overtake, but for the lanes in step.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Overtaking:
         self.checkpoint: CheckpointId | None = None
         self.ahead: Sequence[ChannelItem] = ()
         self.taken: CheckpointId | None = None
+        self.hurries = False
         self._identity = identity
         self._parallelism = parallelism
         self._mailbox = mailbox
@@ -65,6 +73,7 @@ class Overtaking:
         self._pace = pace
         self._writer: InFlightWriter | None = None
         self._patience_ends_us: int | None = None
+        self._in_a_row = 0
 
     # ---- when
 
@@ -83,7 +92,7 @@ class Overtaking:
 
     def _due_us(self) -> int | None:
         looks, ends = self._mailbox.look_us, self._patience_ends_us
-        if ends is None or self._alignment.aligning is None:
+        if ends is None or self.hurries or self._alignment.aligning is None:
             return looks
         return ends if looks is None else min(looks, ends)
 
@@ -107,10 +116,14 @@ class Overtaking:
 
     def pull(self) -> tuple[ChannelIndex, Barrier] | None:
         """Take out the newest barrier that may overtake; what is before it in its lane is `ahead` then."""
-        now_us, found = self.now_us(), None
+        now_us, found, alignment = self.now_us(), None, self._alignment
         for index, lane in enumerate(self._mailbox.lanes):
+            if index in alignment.in_step:
+                continue
             for place, item in enumerate(lane.items):
                 if not isinstance(item, Barrier) or item.overtakes_us is None or item.overtakes_us > now_us:
+                    continue
+                if alignment.missing(item.checkpoint):
                     continue
                 if found is None or item.checkpoint > found[2].checkpoint:
                     found = index, place, item
@@ -133,13 +146,42 @@ class Overtaking:
 
     def has_looked(self) -> None:
         """Say that all that was due is done: look again when a barrier's time has come, or one is put."""
-        waiting = [
-            item.overtakes_us
-            for lane in self._mailbox.lanes
-            for item in lane.items
-            if isinstance(item, Barrier) and item.overtakes_us is not None
-        ]
+        in_step, waiting = self._alignment.in_step, list[int]()
+        now_us = self.now_us() if in_step else 0
+        late = self._alignment.aligning if in_step and self.waits_too_long() else None
+        self.hurries = late is not None and bool(self._alignment.missing(late))
+        for index, lane in enumerate(self._mailbox.lanes):
+            for item in lane.items:
+                if not isinstance(item, Barrier) or item.overtakes_us is None:
+                    continue
+                if item.overtakes_us <= now_us and self._alignment.missing(item.checkpoint):
+                    self.hurries = True
+                elif item.overtakes_us > now_us or index not in in_step:
+                    waiting.append(item.overtakes_us)
         self._mailbox.look_us = min(waiting, default=None)
+
+    def on_aligned(self) -> None:
+        """See that a barrier has come, or is over: what was missing may be there."""
+        if self.hurries:
+            self.look_at(self.now_us())
+
+    def next_hurried(self, *, room: bool) -> ChannelIndex | None:
+        """Give the channel of which to take next, so that a barrier comes; None: it makes no difference.
+
+        Where there is `room`, another has its turn now and then: nobody is to starve behind one who sends and sends.
+        """
+        if room and self._in_a_row == HURRIED_MAX:
+            self._in_a_row = 0
+            return None
+        in_step, front = self._alignment.in_step, self._mailbox.front
+        found = front[0].channel if front and front[0].channel in in_step else None
+        for channel in sorted(in_step) if found is None else ():
+            lane = self._mailbox.lanes[channel]
+            if lane.items and not lane.blocked and not (front and _waits_for_front(lane.items[0])):
+                found = channel
+                break
+        self._in_a_row = min(self._in_a_row + 1, HURRIED_MAX) if found is not None else 0
+        return found
 
     # ---- recording
 
@@ -185,3 +227,8 @@ class Overtaking:
         """Give all that was recorded, and record no more."""
         writer, self._writer, self.checkpoint = self._writer, None, None
         return writer
+
+
+def _waits_for_front(item: ChannelItem) -> bool:
+    """Tell whether everything that was taken must be worked through first: nothing is in flight in a savepoint."""
+    return isinstance(item, Barrier) and item.overtakes_us is None

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
+from actorstream.codec.ordered_keys import encode_key
+from actorstream.graph.nodes import Broadcast
+from actorstream.model.ids import SubtaskId
+from actorstream.model.key_groups import key_group_of, owner_of
 from actorstream.protocol.alignment import Alignment, Whole
-from actorstream.runtime.flights import Flights
+from actorstream.runtime import building
+from actorstream.runtime.flights import Flight, Flights
 from actorstream.runtime.overtaking import Overtaking
 from actorstream.runtime.source import SourceSubtask
+from actorstream.state.unkeyed import BROADCAST_KEY
 from tests.mutations.entering import Area
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from actorstream.model.batch import Batch
@@ -118,3 +124,46 @@ def _not_waited_for() -> Sequence[AbstractContextManager[object]]:
 
 async def _rest_forgotten(self: Overtaking) -> None:
     self._mailbox.front.clear()
+
+
+_BROADCAST = {**_FULL, "job": "without-key"}
+
+
+def _overtaken_broadcasts(given: Callable[[Any, Any, int], Iterable[int]]) -> Sequence[AbstractContextManager[object]]:
+    """Let barriers overtake what is broadcast; `given` says who gets a part's, of the chain and its keeper."""
+    real = Flights._to_lane
+
+    def to_lane(self: Flights, part: Any, place: Any, item: Any) -> Any:
+        chain, groups = self._chains[part.chain], self._plan.graph.max_parallelism
+        exchange = next((each for each in chain.inputs if each.name == place.exchange), None)
+        if exchange is None or not isinstance(exchange.partitioning, Broadcast):
+            return real(self, part, place, item)
+        keeper = owner_of(key_group_of(encode_key(BROADCAST_KEY), groups), part.parallelism, groups)
+        channel = self._plan.channel(chain, exchange, place.sender % self._plan.chain_of[exchange.sender].parallelism)
+        return [Flight(SubtaskId(chain.name, subtask), channel, item) for subtask in given(part, chain, keeper)]
+
+    return [
+        patch.object(building, "in_step", lambda _: frozenset()),
+        patch.object(Flights, "_to_lane", to_lane),
+    ]
+
+
+@AREA.in_jobs("what is broadcast is overtaken, and comes again to whom it was on its way", **_BROADCAST)
+def _pairs_of_two() -> Sequence[AbstractContextManager[object]]:
+    return _overtaken_broadcasts(lambda part, chain, _: {part.subtask} & set(range(chain.parallelism)))
+
+
+@AREA.in_jobs("what is broadcast is overtaken, and its keeper's state and records are everybody's", **_BROADCAST)
+def _one_pair() -> Sequence[AbstractContextManager[object]]:
+    return _overtaken_broadcasts(lambda part, chain, keeper: range(chain.parallelism) if part.subtask == keeper else ())
+
+
+@AREA.in_jobs("a barrier overtakes once it has come on one of the channels in step", **_BROADCAST)
+def _one_in_step() -> Sequence[AbstractContextManager[object]]:
+    real = Alignment.missing
+
+    def missing(self: Alignment, checkpoint: Any) -> Any:
+        found = real(self, checkpoint)
+        return found if found == self.in_step & self._open else frozenset()
+
+    return [patch.object(Alignment, "missing", missing)]
