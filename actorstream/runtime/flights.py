@@ -24,6 +24,7 @@ from actorstream.checkpoints.in_flight import InFlightChannel
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import RestoreError
 from actorstream.graph.chaining import plan_graph
+from actorstream.graph.loops import loops_of
 from actorstream.graph.nodes import Broadcast, Keyed, ProcessSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex, SubtaskId
@@ -33,6 +34,7 @@ from actorstream.runtime.event_time import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from actorstream.checkpoints.in_flight import Carried, InFlightPart
     from actorstream.graph.plan import Chain, Exchange, Plan
@@ -56,7 +58,7 @@ def plan_for(plan: Plan, parts: Sequence[InFlightPart], in_doubt: frozenset[str]
     """Give a plan in which every chain that something is on its way to begins at the same operator.
 
     Raises:
-        RestoreError: A name may mean another operator than in the checkpoint (T122).
+        RestoreError: A name may mean another operator than in the checkpoint, or is of one in a loop now (T122).
     """
     names = {part.chain for part in overtaken(parts)}
     doubtful = sorted(names & in_doubt)
@@ -66,6 +68,7 @@ def plan_for(plan: Plan, parts: Sequence[InFlightPart], in_doubt: frozenset[str]
             "changed: give the operator a name (name=...) before you change the pipeline, or start from a savepoint, "
             "which holds no records in flight"
         )
+    _refuse_in_loops(plan, names)
     if names <= {chain.name for chain in plan.chains}:
         return plan
     return plan_graph(
@@ -75,6 +78,18 @@ def plan_for(plan: Plan, parts: Sequence[InFlightPart], in_doubt: frozenset[str]
         of_operators=plan.of_operators,
         apart=frozenset(names),  # also those that begin one already: in a chain freed of state they would be taken in
     )
+
+
+def _refuse_in_loops(plan: Plan, names: AbstractSet[str]) -> None:
+    """A loop counts what is in it, by what comes through its lanes; these records would come in before them."""
+    nodes = {node.id: node.name for node in plan.graph.nodes}
+    for head, members in loops_of(plan.graph).items():
+        for name in sorted(names & {nodes[member] for member in members}):
+            raise RestoreError(
+                f"the checkpoint holds records in flight to {name!r}, which is in loop {nodes[head]!r} now: restore it "
+                "with the pipeline as it was, make a savepoint (job.savepoint), which holds none, and start the "
+                "changed pipeline from that"
+            )
 
 
 def moved(processes: dict[SubtaskId, object], before: Plan, plan: Plan) -> dict[SubtaskId, object]:

@@ -113,3 +113,21 @@ def test_an_input_that_is_gone_is_refused_t122() -> None:
     flights = Flights(plan_of(2), [part("count", BATCH, place=InFlightChannel("count:1", 0, of=2))])
     with pytest.raises(RestoreError, match=r"'count' has no such input any more \(it has \['count:0'\]\).*savepoint"):
         list(flights.all({}))
+
+
+def test_what_was_on_its_way_to_an_operator_that_is_in_a_loop_now_is_refused() -> None:
+    """A loop counts what is in it, and knows nothing of what would come before its lanes."""
+
+    def body(rows: Any) -> Any:
+        kept = rows.key_by(lambda value: value).count(name="count")
+        return kept.filter(lambda row: row[1] < 2), kept
+
+    made = Pipeline("t")
+    made.source(Splits({"a": [1], "b": [2]}), name="in").feedback(body, name="again").sink(print, name="out")
+    for parallelism in (1, 2, 3):
+        plan = plan_graph(made.draft.graph(), parallelism=parallelism, has_store=False)
+        name = next(chain.name for chain in plan.chains if chain.loop is not None)
+        parts = [part("count", BATCH, place=KEYED), part(name, BATCH, place=KEYED._replace(exchange=f"{name}:0"))]
+        for each in parts:
+            with pytest.raises(RestoreError, match=rf"in flight to {each.chain!r}.*in loop 'again' now.*savepoint"):
+                list(Flights(plan_for(plan, [each], frozenset()), [each]).all({}))
