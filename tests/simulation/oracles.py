@@ -132,12 +132,21 @@ class Cuts:
             restored.close()
         return covered
 
+    def gone_by(self, manifest: Manifest, directory: CheckpointDirectory, stage: str) -> list[Event]:
+        """Give what an operator that begins after a snapshot will not see: what was in flight before it, it will."""
+        restored = restore(self._disk, directory, manifest)
+        try:
+            flying = Counter(self.flying(restored).get(stage, ()))
+            return [event for event in self.covered(restored)[stage] if not _take(flying, event)]
+        finally:
+            restored.close()
+
     def flying(self, restored: Restored) -> dict[str, list[Event]]:
         """Give what was in flight somewhere before each stage: covered by the positions, and in no state of it yet."""
         found: dict[str, list[Event]] = {}
         for part in overtaken(restored.in_flight):
             values = [value for _, item in part.items if isinstance(item, Batch) for value in item.values]
-            behind = self._behind[self._plain(part.chain)]
+            behind = self._behind.get(self._plain(part.chain), set())  # a later version may have nothing of it
             for stage in behind & self._job.stages.keys():
                 feeds = self._job.stages[stage].feeds
                 for value in values:

@@ -48,7 +48,7 @@ from tests.simulation.lanes import (
     windowed,
 )
 from tests.simulation.stages import Event, Result, make_events
-from tests.simulation.topology_versions import LEAF, LeafModel, count_one, upgraded
+from tests.simulation.topology_versions import LEAF, TO_LEAF, LeafModel, count_one, upgraded
 from tests.simulation.unkeyed_stages import Checked, CheckedModel
 
 if TYPE_CHECKING:
@@ -125,8 +125,10 @@ class Topology:
         met = {name: stream.map(poison).map(probe.enter) for name, stream in timed.items()}
         events = SHAPES[self.shape].build(met)
         if with_leaf:
-            events = events.map(lambda event: event)
-            events.key_by(_key_of_event).fold(0, count_one, name=LEAF)
+            way = events.map(lambda event: event, name=TO_LEAF)
+            way.key_by(_key_of_event).fold(0, count_one, name=LEAF)
+            # Two ways that meet at the tally meet there still: what is in flight on one of them has to go on.
+            events = events if SHAPES[self.shape].meets else way
         TAILS[self.tail].build(self, Ends(events, timed["a"], sinks, probe))
 
     @property
@@ -184,6 +186,7 @@ class Shape:
         key: Of the tally behind them; its lanes must come there one way.
         before: Stages among them.
         beside: What comes out of them for which there is no sink.
+        meets: Several streams come together at the tally itself.
     """
 
     build: Callable[[Streams], Stream[Event]]
@@ -192,6 +195,7 @@ class Shape:
     key: Callable[[Event], str] = lambda event: event.key
     before: Mapping[str, Stage] = field(default_factory=dict)
     beside: Callable[[Inputs], Mapping[str, Sequence[object]]] = lambda _: {}
+    meets: bool = False
 
     @property
     def stages(self) -> Mapping[str, Stage]:
@@ -262,8 +266,8 @@ def _rested(inputs: Inputs) -> Mapping[str, Sequence[object]]:
 
 SHAPES: Mapping[str, Shape] = {
     "chain": Shape(_chain, lambda event: (event,) if _passes(event) else ()),
-    "union": Shape(_union, sources=("a", "b")),
-    "diamond": Shape(_diamond, _both_sides),
+    "union": Shape(_union, sources=("a", "b"), meets=True),
+    "diamond": Shape(_diamond, _both_sides, meets=True),
     "exchange": Shape(_exchange, key=by_amount, before={"first": Stage(LaneTallyModel)}),
     "fan": Shape(_fan, _both_sides),
     "broadcast": Shape(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -94,10 +93,7 @@ class SimulatedTopology:
         """Draw what happens to it, and what people do: upgrades and forks."""
         _, length = self.simulated.expected()
         drawn = draw(seed, length, crashes=crashes, parallelism=PARALLELISM)
-        plan = evolving(drawn, length, PARALLELISM) if crashes else drawn
-        # What a new operator sees of records in flight depends on which exchange they were on: no model here knows.
-        upgraded = any(session.version for session in plan.sessions)
-        return replace(plan, alignment=None) if upgraded else plan
+        return evolving(drawn, length, PARALLELISM) if crashes else drawn
 
     def run(self, plan: Plan) -> Story:
         """Run a plan.
@@ -124,12 +120,15 @@ class SimulatedTopology:
     # ---- oracles
 
     def _check_cuts(self, disk: SimulatedDisk, found: Sequence[tuple[Manifest, CheckpointDirectory]]) -> None:
-        cuts = Cuts(disk, self.topology.job(Counter(), version=self._newest), self._inputs, plain, unwrapped)
+        cuts, leafed = (
+            Cuts(disk, self.topology.job(Counter(), version=version), self._inputs, plain, unwrapped)
+            for version in (self._newest, 1)
+        )
         for manifest, directory in found:
             has_leaf = any(plain(name) == LEAF for name in manifest.operators)
-            covered = cuts.check(manifest, directory, self._unseen if has_leaf else {})
+            cuts.check(manifest, directory, self._unseen if has_leaf else {})
             if not has_leaf:
-                self._unseen = {LEAF: covered["tally"]}  # they are fed with the same
+                self._unseen = {LEAF: leafed.gone_by(manifest, directory, LEAF)}
         self._compared += cuts.compared
 
     def _shown(self, rows: Mapping[str, Rows]) -> Mapping[str, Rows]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 VERSIONS = 3
 LEAF = "leaf"
+TO_LEAF = "to-leaf"
 _MARK = 1_000_000
 
 
@@ -128,7 +129,10 @@ def settings_for(pipeline: Pipeline, version: int) -> SettingValues:
     others = [other for other in range(VERSIONS) if other != version]
     return {
         "restore_as": {_named(name, other): _named(name, version) for name in names for other in others},
-        "allow_dropped": [name for other in others for name in (_named(LEAF, other), f"{_named(LEAF, other)}.output")],
+        "allow_dropped": [
+            *([TO_LEAF] if version != 1 else []),  # what was in flight to it
+            *(name for other in others for name in (_named(LEAF, other), f"{_named(LEAF, other)}.output")),
+        ],
     }
 
 
