@@ -222,7 +222,8 @@ class Job:
     def metrics(self) -> Mapping[str, float]:
         """Read every counter: `<chain>.<subtask>.<name>` for actors, `job.<name>` for the whole.
 
-        An actor has a watermark, in Unix seconds, between the first one that comes and the end of its input.
+        An actor has a watermark, in Unix seconds, between the first one that comes and the end of its input, and a
+        `start_delay_seconds` from when the barrier of the newest checkpoint has come to it, which took so long.
         """
         self._raise_if_failed()
         return metrics_of(self._statistics, self._supervisor.attempt)

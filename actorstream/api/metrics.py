@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, float]:
-    """Give every counter: `<chain>.<subtask>.<name>` of the actors of an attempt, `job.<name>` of the whole."""
+    """Give every counter: `<chain>.<subtask>.<name>` of the actors of an attempt, `job.<name>` of the whole.
+
+    An actor has a `start_delay_seconds` once the barrier of the newest checkpoint has come to it: how long it took, to
+    within a turn of the loop.
+    """
     metrics: dict[str, float] = {
         "job.checkpoints": statistics.checkpoints,
         "job.failed_checkpoints": statistics.failed_checkpoints,
@@ -23,6 +27,7 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         "job.last_checkpoint_in_flight_records": statistics.last_checkpoint_in_flight_records,
         "job.last_checkpoint_in_flight_bytes": statistics.last_checkpoint_in_flight_bytes,
     }
+    started = None if attempt is None else attempt.built.coordinator.last_started
     for identity, subtask in attempt.built.subtasks.items() if attempt is not None else ():
         prefix = f"{identity.chain}.{identity.subtask}."
         counted = subtask.statistics
@@ -33,6 +38,8 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         metrics[f"{prefix}backpressured_seconds"] = counted.backpressured_seconds
         metrics[f"{prefix}mailbox_records"] = subtask.mailbox.depth
         metrics[f"{prefix}alignment_seconds"] = counted.alignment_seconds
+        if started is not None and counted.barrier[0] == started[0] > 0:
+            metrics[f"{prefix}start_delay_seconds"] = max(0.0, counted.barrier[1] - started[1])
         metrics[f"{prefix}in_flight_records"] = counted.in_flight_records
         metrics[f"{prefix}in_flight_bytes"] = counted.in_flight_bytes
         if subtask.runner.time is not None:

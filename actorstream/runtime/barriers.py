@@ -177,6 +177,7 @@ class AtBarriers(OperatorLife):
         """Keep the newest: it goes on as it came."""
         if self._newest_barrier is None or barrier.checkpoint > self._newest_barrier.checkpoint:
             self._newest_barrier = barrier
+            self.statistics.barrier = barrier.checkpoint, self.runner.turn_ends
             if self.overtaking is not None:
                 self.overtaking.on_barrier(barrier.overtakes_us)
 

@@ -53,7 +53,10 @@ class CheckpointsFailedError(StoreError):
 
 
 class CoordinatorActor:
-    """One attempt's coordinator. `run` ends when the job has finished; it raises when the attempt must."""
+    """One attempt's coordinator. `run` ends when the job has finished; it raises when the attempt must.
+
+    `last_started`: the checkpoint that began last, and when.
+    """
 
     def __init__(  # noqa: PLR0913  (what an attempt consists of)
         self,
@@ -95,6 +98,7 @@ class CoordinatorActor:
         self._messages: deque[CoordinatorMessage] = deque()
         self._arrival = Wakeup()
         self._started_us: dict[CheckpointId, int] = {}
+        self.last_started: tuple[int, float] = (0, 0.0)
         self._in_flight: dict[CheckpointId, set[LayerName]] = {}
         self._problem: Exception | None = None
         self.last_abort: tuple[CheckpointId, str] | None = None
@@ -170,7 +174,7 @@ class CoordinatorActor:
             match effect:
                 case decide.Trigger(checkpoint, subtasks, stop):
                     self._problem = None
-                    started_us = self._started_us.setdefault(checkpoint, self._now_us())
+                    started_us = self._start_of(checkpoint)
                     patience_us = self._alignment_timeout_us if self._protocol.may_overtake() else None
                     overtakes_us = None if patience_us is None else started_us + patience_us
                     for subtask in subtasks:
@@ -196,6 +200,11 @@ class CoordinatorActor:
                     self._finished = True
                 case _:
                     await self._carry_out_ending(effect)
+
+    def _start_of(self, checkpoint: CheckpointId) -> int:
+        started_us = self._started_us.setdefault(checkpoint, self._now_us())
+        self.last_started = checkpoint, started_us / 1e6
+        return started_us
 
     async def _carry_out_ending(self, effect: decide.Effect[SnapshotReport]) -> None:
         match effect:

@@ -15,7 +15,8 @@ class SubtaskStatistics:
     `records_out` went to other actors, `records_delivered` to sinks and called functions. `slow_seconds` is how long
     a single record took at most, 0 unless that was over SLOW_SECONDS, and `slow_at` when one last did. Of the last
     snapshot: `alignment_seconds` is from its first barrier on, 0 where none overtakes; `in_flight_records` and
-    `in_flight_bytes` are what was recorded.
+    `in_flight_bytes` are what was recorded. `barrier` is the checkpoint whose barrier came last, and until when at most
+    the turn of the loop lasted in which the first one did.
     """
 
     records_in: int = 0
@@ -29,6 +30,7 @@ class SubtaskStatistics:
     alignment_seconds: float = 0.0
     in_flight_records: int = 0
     in_flight_bytes: int = 0
+    barrier: tuple[int, float] = (0, 0.0)
 
 
 @dataclass(slots=True)

@@ -356,6 +356,7 @@ async def test_metrics_have_the_fields_names(parallelism: int) -> None:
         "mailbox_records",
         "late_records",
         "alignment_seconds",
+        "start_delay_seconds",
         "in_flight_records",
         "in_flight_bytes",
     }

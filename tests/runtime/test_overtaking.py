@@ -275,6 +275,21 @@ def test_metrics_say_what_was_in_flight(setting: Setting) -> None:
     assert found["job.last_checkpoint_in_flight_bytes"] == sum(entry.size for entry in entries.values())
 
 
+def test_metrics_say_how_long_a_barrier_was_on_its_way(setting: Setting) -> None:
+    """The start delay: what an aligned barrier spends behind records, and one that overtakes them does not."""
+
+    async def delays(job: Job) -> dict[str, float]:
+        await under_pressure(job)
+        return {name: value for name, value in job.metrics().items() if name.endswith(".start_delay_seconds")}
+
+    under_full_mailboxes(setting)
+    slow, quick = (setting.process(delays, timeout=timeout, retained=1) for timeout in (None, 0.0))
+    assert slow.keys() == quick.keys()
+    behind = [name for name in slow if not name.startswith("in.")]
+    assert sum(slow[name] for name in behind) > 10 * sum(quick[name] for name in behind)
+    assert max(value for name, value in slow.items() if name.startswith("in.")) < 0.1
+
+
 def test_records_on_their_way_to_an_operator_that_is_gone_are_refused_t122(setting: Setting) -> None:
     setting.process(under_pressure)
 
