@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_origin
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.graph.render import function_name
+from actorstream.operators.contexts import OutputTag
 from actorstream.operators.process_roles import problem_of_class
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ def require_plain(fn: object, operator: str) -> None:
             f"{operator}({function_name(fn)}): async functions are not supported here yet; make it a plain function, "
             "or await in a sink, which may be async"
         )
+
+
+def output_name(tag: object, what: str) -> str:
+    """Give the name of a side output.
+
+    Raises:
+        PlanError: `tag` is no OutputTag.
+    """
+    if not isinstance(tag, OutputTag):
+        raise PlanError(f"{what} is {tag!r}, expected an OutputTag, as in LATE: OutputTag[Order] = OutputTag('late')")
+    return tag.name
 
 
 def process_spec(op: object, handlers: Sequence[str] = ("on_element",), role: ProcessRole = "keyed") -> ProcessSpec:

@@ -9,9 +9,10 @@ orders.connect(rules.broadcast()).process(Check)    the same rules for all keys
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from actorstream.api.functions import class_name, process_spec, require_plain
+from actorstream.api.functions import class_name, output_name, process_spec, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.api.stream import BroadcastStream, Stream
 from actorstream.api.table import Table
@@ -110,12 +111,9 @@ class Joins(Generic[K, T_co]):
         Raises:
             PlanError: The other belongs to another pipeline, or is neither.
         """
-        both = self.origin.beside(other.origin)
         if isinstance(other, BroadcastStream):
-            return BroadcastConnected(both)
-        if isinstance(other, Stream):
-            raise PlanError("connect: the other stream has no key: say key_by(...) or broadcast() behind it")
-        return ConnectedStreams(both)
+            return BroadcastConnected(self.origin.beside(other.origin))
+        return ConnectedStreams(self.origin.beside(keyed_origin(other, "connect", "or broadcast() ")))
 
     @overload
     def interval_join(
@@ -190,7 +188,7 @@ class Joins(Generic[K, T_co]):
         """
         what = "interval_join"
         definition = IntervalJoin(_signed_us(before, f"{what}: before"), _signed_us(after, f"{what}: after"), how)
-        return self._joined(other.origin, definition, late, options)
+        return self._joined(keyed_origin(other, what), definition, late, options)
 
     def cogroup(
         self,
@@ -209,7 +207,7 @@ class Joins(Generic[K, T_co]):
         """
         require_plain(fn, "cogroup")
         definition = CoGroup(windows, fn, duration_us(allowed_lateness, "cogroup: allowed_lateness"))
-        return self._joined(other.origin, definition, late, options)
+        return self._joined(keyed_origin(other, "cogroup"), definition, late, options)
 
     def window_join(
         self,
@@ -226,7 +224,7 @@ class Joins(Generic[K, T_co]):
             PlanError: The windows have no end in event time, or an option is misspelt.
         """
         definition = window_join(windows, duration_us(allowed_lateness, "window_join: allowed_lateness"))
-        return self._joined(other.origin, definition, late, options)
+        return self._joined(keyed_origin(other, "window_join"), definition, late, options)
 
     @overload
     def join_table(
@@ -277,7 +275,7 @@ class Joins(Generic[K, T_co]):
         return self._joined(versions, TableJoin(how, as_of, table.versions_us), late, options)
 
     def _joined(self, other: Origin, definition: Any, late: OutputTag[Any] | None, options: Options) -> Stream[Any]:  # noqa: ANN401
-        spec = TimedSpec(definition, LATE_OUTPUT if late is None else late.name)
+        spec = TimedSpec(definition, LATE_OUTPUT if late is None else output_name(late, "late"))
         return Stream(self.origin.beside(other).then(spec, options))
 
 
@@ -287,7 +285,20 @@ def _key_of_change(change: tuple[object, object, object]) -> object:
 
 def _signed_us(value: Duration, what: str) -> int:
     """Give a duration that may be negative."""
-    try:
-        return duration_us(value, what)
-    except PlanError:
+    is_negative = isinstance(value, timedelta) and value < timedelta(0)
+    if is_negative or (isinstance(value, int | float) and not isinstance(value, bool) and value < 0):
         return -duration_us(-value, what)
+    return duration_us(value, what)
+
+
+def keyed_origin(other: object, method: str, or_else: str = "") -> Origin:
+    """Give where a stream with keys comes from.
+
+    Raises:
+        PlanError: It is none.
+    """
+    if isinstance(other, Joins):
+        return other.origin
+    if isinstance(other, Stream | BroadcastStream):
+        raise PlanError(f"{method}: the other stream has no key: say key_by(...) {or_else}behind it")
+    raise PlanError(f"{method}: the other is {type(other).__name__}, expected a stream with keys, as key_by(...) gives")

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from actorstream.api.functions import class_name, process_spec, require_plain
-from actorstream.api.joins import Joins
+from actorstream.api.joins import Joins, keyed_origin
 from actorstream.api.settings import duration_us
 from actorstream.api.stream import Stream
 from actorstream.api.table import Table
@@ -155,6 +155,6 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
         """Give the records of both to one operator, each under its own key function; no order between them.
 
         Raises:
-            PlanError: The other stream belongs to another pipeline.
+            PlanError: The other stream belongs to another pipeline, or has no key.
         """
-        return cast("KeyedStream[K, T_co | U]", KeyedStream(self.origin.joined([other.origin])))
+        return cast("KeyedStream[K, T_co | U]", KeyedStream(self.origin.joined([keyed_origin(other, "union")])))

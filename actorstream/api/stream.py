@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
-from actorstream.api.functions import class_name, is_async, process_spec, require_plain
+from actorstream.api.functions import class_name, is_async, output_name, process_spec, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
@@ -115,8 +115,11 @@ class Stream(Generic[T_co]):
         A stream joined with itself gives every record twice.
 
         Raises:
-            PlanError: A stream belongs to another pipeline.
+            PlanError: A stream belongs to another pipeline, or is none without a key.
         """
+        for other in others:
+            if not isinstance(other, Stream):
+                raise PlanError(f"union: {type(other).__name__} was given, expected streams without a key")
         return Stream(self.origin.joined([other.origin for other in others]))
 
     @overload
@@ -208,8 +211,12 @@ class Stream(Generic[T_co]):
                 )
 
     def side_output(self, tag: OutputTag[R]) -> Stream[R]:
-        """Give what a handler or window before this gave to a side output with `emit_to`."""
-        return Stream(self.origin.side(tag.name))
+        """Give what a handler or window before this gave to a side output with `emit_to`.
+
+        Raises:
+            PlanError: `tag` is no OutputTag.
+        """
+        return Stream(self.origin.side(output_name(tag, "side_output")))
 
     def key_by(self, fn: Callable[[T_co], K]) -> KeyedStream[K, T_co]:
         """Send all records of one key to one subtask, where the next operator keeps state for it.

@@ -257,6 +257,11 @@ class AllWindowedStream(WindowedStream[None, T_co]):
         process: Callable[[], WindowProcess[Any, Any, Any]] | None = None,
         name: str | None = None,
     ) -> WindowResults[None, Any, Any]:
+        if options.get("parallelism", 1) != 1:
+            raise PlanError(
+                f"window_all: parallelism is {options['parallelism']!r}, expected 1: one subtask has all records; for "
+                "more say key_by(...).window(...)"
+            )
         windows = super()._add(aggregation, {**options, "parallelism": 1}, process, name).origin
         return WindowResults(windows.then(MapSpec(_without_key), {"parallelism": 1}), windows)
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import gcd
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actorstream.codec.values import SELF_DESCRIBING, codec_for, is_immutable
 from actorstream.errors import PlanError
@@ -67,6 +67,10 @@ class CoGroup(TimedDefinition):
     def __post_init__(self) -> None:
         """Check that the windows end, and when."""
         assigner = self.assigner
+        if not isinstance(cast("object", assigner), WindowAssigner):
+            raise PlanError(
+                f"{self.kind}: windows are {assigner!r}, expected windows such as Tumbling(60) or Session(30)"
+            )
         name = type(assigner).__name__
         if isinstance(assigner, Count) or not assigner.ends:
             raise PlanError(f"{self.kind}: {name} windows have no end in time; use Tumbling, Sliding or Session")
