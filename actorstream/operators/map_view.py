@@ -126,11 +126,16 @@ class ExpiringMapView(MapView):
 
     def __bool__(self) -> bool:
         """Tell whether there is an entry that has not expired: looks for the first."""
-        return any(True for _ in self._there())
+        first = self._table.first(self._key())
+        return first is not MISSING and (first in self or any(True for _ in self._there()))
 
     def popitem(self) -> tuple[Any, Any]:
-        """Remove the first entry that has not expired, and give it: those before it are looked at each time."""
-        return super(MapView, self).popitem()
+        """Remove the first entry that has not expired, and give it; those before it are removed too."""
+        while (item := self._table.first(self._key())) is not MISSING:
+            if item in self:
+                return item, self.pop(item)
+            self._table.delete(self.key, item)
+        raise KeyError("popitem(): the map is empty")
 
     def __len__(self) -> int:
         """Count the entries: looks at them all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -130,6 +131,21 @@ def test_popitem_takes_those_that_have_not_expired(shelf: Shelf, stored: str) ->
         return popped
 
     assert at(keeper, 10, pop_all, list) == [[(2, 2), (4, 4)], []]
+
+
+def test_a_row_of_popitem_takes_as_long_as_there_are_entries(shelf: Shelf) -> None:
+    """Those popped and expired are not looked at again: 3,000 took over 95 s."""
+    keeper = Keeper(Days, shelf, Hands())
+    at(keeper, 0, fill(*range(3_000)))
+    keeper.checkpoint()
+    at(keeper, 5, fill(*range(1_000, 4_000)))
+
+    def pop_all(days: SortedMap[int, Any]) -> Any:
+        return [days.popitem() for _ in iter(lambda: bool(days), False)]
+
+    began = process_time()
+    assert at(keeper, 10, pop_all) == [[(item, item) for item in range(1_000, 4_000)]]
+    assert process_time() - began < 4
 
 
 @STORED
