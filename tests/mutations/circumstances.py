@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
+from actorstream.runtime.mailbox import Mailbox
 from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.session import Session
 from tests.simulation.evolution_plans import Act, Evolution, Part, Turn, draw_evolution
@@ -32,6 +35,23 @@ def unsynced(call: str, where: Callable[[str], bool]) -> AbstractContextManager[
             real(self, path)
 
     return patch.object(SimulatedDisk, call, sync)
+
+
+def stubborn_lanes() -> AbstractContextManager[object]:
+    """Let each actor take what one lane has before it looks at the next: their event times come far apart.
+
+    Taking turns, as they do, two subtasks see so nearly the same that they are seldom at different times.
+    """
+    first: WeakKeyDictionary[Mailbox[Any, Any], int] = WeakKeyDictionary()
+
+    def next_lane(self: Mailbox[Any, Any]) -> int | None:
+        if self not in first:
+            first[self] = asyncio.get_running_loop().environment.randint(0, 100)  # type: ignore[attr-defined]
+        count = len(self.lanes)
+        in_order = ((first[self] + offset) % count for offset in range(count))
+        return next((at for at in in_order if self.lanes[at].items and not self.lanes[at].blocked), None)
+
+    return patch.object(Mailbox, "next_lane", next_lane)
 
 
 def in_turns(*turns: Turn, **fixed: Any) -> Callable[[int], Evolution]:

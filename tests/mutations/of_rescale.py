@@ -19,7 +19,7 @@ from actorstream.state.missing import MISSING
 from actorstream.state.operator_state import OperatorState
 from actorstream.state.stack import LayerStack
 from actorstream.testing.session import Session
-from tests.mutations.circumstances import SAVED_AND_DEAD, in_turns
+from tests.mutations.circumstances import SAVED_AND_DEAD, in_turns, stubborn_lanes
 from tests.mutations.entering import Area
 from tests.simulation.evolution_plans import Part, Turn
 from tests.state.machines import Rows
@@ -111,12 +111,12 @@ def _floors(change: Callable[[list[FloorRun]], list[FloorRun]]) -> Sequence[Abst
 
 @AREA.in_time("floors are not in the checkpoint (T47)", job="flickering-slices", **_MOVED)
 def _no_floors() -> Sequence[AbstractContextManager[object]]:
-    return _floors(lambda runs: [])
+    return [stubborn_lanes(), *_floors(lambda runs: [])]
 
 
 @AREA.in_time("floors are not in the checkpoint, and windows have timers (T47)", job="flickering-records", **_MOVED)
 def _no_floors_of_timers() -> Sequence[AbstractContextManager[object]]:
-    return _floors(lambda runs: [])
+    return [stubborn_lanes(), *_floors(lambda runs: [])]
 
 
 @AREA.in_time("key groups get the floors of others (T33)", job="flickering-slices", **_MOVED)
