@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-SURVIVED, KILLED = 0, 1
+SURVIVED, KILLED, BROKEN = 0, 1, 3
 MEMORY_BYTES_MAX = 1_500_000_000
 SECONDS_MORE, TIMES_AS_SLOW = 4, 4
 """A test may take so much more processor time than without a mutant."""
@@ -166,6 +166,8 @@ def _by_tests(
 
 def _forked(name: str, tests: Sequence[pytest.Item], seconds: Mapping[str, float]) -> tuple[str, str]:
     """Give the verdict, and the test that failed."""
+    if not tests:
+        return "survived", "-"
     current = Path("current")
 
     def run() -> int:
@@ -188,10 +190,13 @@ def _allow(seconds: int) -> None:
 
 
 def _fork(mutant: str, run: Callable[[], int]) -> str:
-    """Give "" where `run` gave SURVIVED, else "killed" or "too_slow"; what it takes of memory is bounded."""
+    """Give "" where `run` gave SURVIVED, else "killed", "too_slow", or "broken" where it was no test that failed.
+
+    What it takes of memory is bounded.
+    """
     child = os.fork()
     if not child:
-        status = KILLED
+        status = BROKEN
         with suppress(BaseException):
             os.environ["MUTANT_UNDER_TEST"] = mutant
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
@@ -200,7 +205,7 @@ def _fork(mutant: str, run: Callable[[], int]) -> str:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code in {-signal.SIGXCPU, -signal.SIGALRM}:
         return "too_slow"
-    return "killed" if code else ""
+    return {SURVIVED: "", KILLED: "killed"}.get(code, "broken")
 
 
 def _from_the_start(name: str, tests: Sequence[str], at_import: frozenset[str]) -> tuple[str, str]:

@@ -139,3 +139,23 @@ def test_a_trigger_that_is_no_more_leaves_timers_that_do_nothing_t55(shelf: Shel
     driver.definition = WindowDefinition(Tumbling(us(20)), counting())
     driver.crash_after_checkpoint()
     assert driver.advance(30) == [result("a", 0, 20, 3)]
+
+
+def test_a_timer_that_fires_is_told_with_its_window_and_nothing_has_merged(shelf: Shelf) -> None:
+    """What has become one is asked for in `on_merge` only; before and after there is nothing."""
+    told: list[object] = []
+
+    class Asked(Told):
+        def on_timer(self, timer: Timer, window: Window, ctx: TriggerContext, /) -> Fire:
+            told.append((window.start, window.end, tuple(ctx.merged)))
+            return "continue"
+
+        def on_merge(self, window: Window, ctx: TriggerContext, /) -> None:
+            told.append(len(ctx.merged))
+
+    driver = Driver(WindowDefinition(Session(us(10)), counting(), Asked()), shelf)
+    driver.record("a", at(5), 0)
+    driver.advance(5)
+    driver.records("a", (lambda _: None, 15), (lambda _: None, 8))
+    driver.record("a", lambda ctx: told.append(tuple(ctx.merged)), 12)
+    assert told == [(datetime_of(0), datetime_of(10), ()), 2, ()]

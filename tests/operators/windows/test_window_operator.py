@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from actorstream.model.times import TIME_MAX
 from actorstream.operators.timed import LATE
 from actorstream.operators.windows.aggregates import applying, counting, folding
-from actorstream.operators.windows.assigners import Global, Sliding, Tumbling, Window, WindowAssigner
+from actorstream.operators.windows.assigners import Global, Session, Sliding, Tumbling, Window, WindowAssigner
 from actorstream.operators.windows.definition import WindowDefinition
 from actorstream.operators.windows.triggers import Trigger
 from tests.operators.windows.rig import Driver, result, us, values
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from actorstream.operators.windows.aggregates import Aggregation
     from tests.state.rig import Shelf
 
 COUNT_BY_TEN = WindowDefinition(Tumbling(us(10)), counting())
@@ -206,3 +209,24 @@ def test_what_was_given_is_not_what_goes_on_t125(shelf: Shelf) -> None:
     ((first, _),) = driver.advance(9)
     first.value.append("spoiled")
     assert values(driver.record("a", 2, 2)) == [[1, 2]]
+
+
+def _held(held: list[object], value: object) -> list[object]:
+    held.append(value)
+    return held
+
+
+@pytest.mark.parametrize(
+    ("made", "again"),
+    [(folding([], _held, None), [[1], [2]]), (applying(lambda records: records[0]), [1])],
+    ids=["fold", "apply"],
+)
+@pytest.mark.parametrize("windows", [Tumbling(us(50)), Session(us(50))], ids=["tumbling", "session"])
+def test_what_a_trigger_has_given_is_not_what_goes_on_t125(
+    shelf: Shelf, windows: WindowAssigner[Any], made: Aggregation, again: object
+) -> None:
+    """The window stays: neither its accumulator nor a record that it keeps is what has been given."""
+    driver = Driver(WindowDefinition(windows, made, Trigger.count(1)), shelf)
+    ((first, _),) = driver.record("a", [1], 2)
+    first.value.append("spoiled")
+    assert values(driver.record("a", [2], 3)) == [again]

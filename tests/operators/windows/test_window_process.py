@@ -119,6 +119,21 @@ def test_a_window_that_the_clock_fires_sees_the_watermark(shelf: Shelf) -> None:
     assert values(driver.tick(6)) == [3]
 
 
+def test_a_window_that_a_timer_fires_sees_the_watermark_of_that_moment(shelf: Shelf) -> None:
+    """At the end of a session, at a trigger's timer of either time: however far the watermark has gone meanwhile."""
+
+    def seen(windows: Any, trigger: Any, fire: Any) -> object:
+        driver = Driver(WindowDefinition(windows, processing(), trigger, process=Seen), shelf)
+        driver.advance(3)
+        driver.record("a", 1, 5)
+        return values(fire(driver))
+
+    by_event, by_clock = (Trigger.every(us(5), domain=domain) for domain in ("event", "processing"))
+    assert seen(Session(us(10)), None, lambda driver: driver.advance(50)) == [14]
+    assert seen(Tumbling(us(100)), by_event, lambda driver: driver.advance(50)) == [9]
+    assert seen(Session(us(100)), by_clock, lambda driver: driver.tick(6)) == [3]
+
+
 def test_what_a_window_gives_and_keeps_is_the_receivers_t125(shelf: Shelf) -> None:
     """A list of the window's state may be changed by those behind, and is what it was at the next firing."""
 
