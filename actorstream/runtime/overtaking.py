@@ -139,10 +139,14 @@ class Overtaking:
         """Give a channel that is recorded and has its end in its lane; what is before it is `ahead` then."""
         for channel in sorted(self._alignment.recorded):
             items = self._mailbox.lanes[channel].items
-            if items and isinstance(items[-1], EndOfInput):
+            if items and isinstance(items[-1], EndOfInput) and not any(map(self._is_expected, items)):
                 self.ahead = list(items)
                 return channel
         return None
+
+    def _is_expected(self, item: ChannelItem) -> bool:
+        """Tell whether it is a barrier that came while the snapshot was taken: what is behind it is not of that."""
+        return isinstance(item, Barrier) and self.checkpoint is not None and item.checkpoint >= self.checkpoint
 
     def has_looked(self) -> None:
         """Say that all that was due is done: look again when a barrier's time has come, or one is put."""

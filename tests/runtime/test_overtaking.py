@@ -14,10 +14,19 @@ import pytest
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.api.settings import Settings
+from actorstream.checkpoints.in_flight import InFlightChannel
 from actorstream.checkpoints.savepoints import find_snapshot, read_snapshot
 from actorstream.checkpoints.view import StoreView
 from actorstream.errors import JobFailed, RestoreError
-from actorstream.system.current import current_world
+from actorstream.model.batch import Batch
+from actorstream.model.ids import ChannelIndex, CheckpointId, SubtaskId
+from actorstream.model.signals import Barrier, EndOfInput
+from actorstream.protocol.alignment import Alignment
+from actorstream.runtime.mailbox import Mailbox
+from actorstream.runtime.overtaking import Overtaking
+from actorstream.runtime.pace import Pace
+from actorstream.system.current import SystemClock, current_world
+from actorstream.system.offload import ThreadOffload
 from actorstream.testing.disk import SimulatedDisk, temporary_disk
 from actorstream.testing.run import run_simulated
 from actorstream.testing.surroundings import bounded_mailboxes
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
     from actorstream.api.job import Job
     from actorstream.checkpoints.manifest import Manifest
     from actorstream.model.connect import SinkContext
+    from actorstream.model.signals import ChannelItem
 
 KEYS = 7
 
@@ -258,6 +268,26 @@ def test_after_the_timeout_what_still_waits_is_recorded(setting: Setting) -> Non
     assert 0.2 < took < 1.0
     assert setting.manifest().in_flight
     setting.finish(timeout=0.2)
+
+
+def test_an_end_behind_a_barrier_that_has_come_meanwhile_is_not_what_recording_ends_with_t21() -> None:
+    """While the snapshot was taken: barrier, record and end were put. The record was sent after the barrier.
+
+    It was recorded with what the end had before it, and came twice after a crash: topologies, seed 2092.
+    """
+    mailbox: Mailbox[Any, ChannelItem] = Mailbox(2)
+    alignment = Alignment(2)
+    overtaking = Overtaking(SubtaskId("t", 0), 1, mailbox, alignment, Pace(SystemClock(), ThreadOffload()))
+    one, first, second = CheckpointId(1), ChannelIndex(0), ChannelIndex(1)
+    alignment.on_barrier(first, one)
+    alignment.on_timeout(one)
+    overtaking.begin(one, [InFlightChannel("t:0", sender) for sender in range(2)])
+    before = Batch(["before"])
+    for item in (before, Barrier(one, 0), Batch(["after"]), EndOfInput()):
+        mailbox.lanes[second].put(item)
+    assert overtaking.next_ended() is None
+    assert overtaking.pull() == (second, Barrier(one, 0))
+    assert list(overtaking.ahead) == [before]
 
 
 def test_metrics_say_what_was_in_flight(setting: Setting) -> None:

@@ -87,6 +87,17 @@ def test_a_fork_that_begins_late_is_not_older_than_what_it_begins_from() -> None
     assert story.figures.faults["fork"] == 1
 
 
+def test_what_was_sent_behind_a_barrier_is_not_recorded_as_before_an_end() -> None:
+    """Both were put while a snapshot was taken; the record was in flight and behind the positions (seed 2092)."""
+    topology = Topology(seed=2092, shape="broadcast", tail="none", events=25, wide=0, poison=False)
+    repeat(
+        topology,
+        "2092 policy='pct' mailbox=2 wire=True interval=0.2 retained=1 early_freezes=0.02 pause=0.032 in_memory=True "
+        "alignment=0.01 | parallelism=2 crash_operation=127 disconnects=(8,12) | parallelism=2 crash_step=83 "
+        "power=True zombie=0.2404 | parallelism=2 crash_operation=26 power=True lost=(1,4) | parallelism=2 power=True version=1",
+    )
+
+
 def test_upgrades_and_forks_on_seeds() -> None:
     """With all that else happens to a topology."""
     happened: Counter[str] = Counter()
