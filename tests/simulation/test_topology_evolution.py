@@ -94,7 +94,8 @@ def test_what_was_sent_behind_a_barrier_is_not_recorded_as_before_an_end() -> No
         topology,
         "2092 policy='pct' mailbox=2 wire=True interval=0.2 retained=1 early_freezes=0.02 pause=0.032 in_memory=True "
         "alignment=0.01 | parallelism=2 crash_operation=127 disconnects=(8,12) | parallelism=2 crash_step=83 "
-        "power=True zombie=0.2404 | parallelism=2 crash_operation=26 power=True lost=(1,4) | parallelism=2 power=True version=1",
+        "power=True zombie=0.2404 | parallelism=2 crash_operation=26 power=True lost=(1,4) | "
+        "parallelism=2 power=True version=1",
     )
 
 
