@@ -106,6 +106,24 @@ def test_what_cannot_be_stored_is_refused_at_build() -> None:
         folding(object(), max, None).check_storable("total")
 
 
+def test_an_aggregate_need_not_say_how_two_become_one() -> None:
+    """Where nothing is ever merged, nobody asks it."""
+
+    class Longest:
+        def create(self) -> int:
+            return 0
+
+        def add(self, accumulator: int, value: int, /) -> int:
+            return max(accumulator, value)
+
+        def result(self, accumulator: int, /) -> int:
+            return accumulator
+
+    longest = aggregating(Longest())  # type: ignore[arg-type]  # no merge
+    assert longest.merge is None
+    assert longest.result(of(longest, [1, 3, 2])) == 3
+
+
 def test_records_that_are_kept_have_no_accumulator() -> None:
     """They have a function of all of them."""
     assert applying(sum).is_kept
