@@ -57,7 +57,6 @@ NOTHING = "nothing to fork"
 _BURST_S = 0.0001
 _LOST_S = 0.2
 _RESTARTS = 100
-_RESTARTS_UNDISTURBED = 3  # what fails there, fails again
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ class SimulatedProcess:
                 "take_over": take_over,
                 "parallelism": self._session.parallelism,
                 "checkpoint_interval": plan.interval,
-                "restart": Restart.fixed_delay(_RESTARTS_UNDISTURBED if self._undisturbed else _RESTARTS, delay=0.05),
+                "restart": Restart.fixed_delay(_RESTARTS, delay=0.05),
                 "settings": Settings(**values),  # type: ignore[arg-type]
                 **self._beginning(),
             },

@@ -96,6 +96,25 @@ def test_a_right_pipeline_passes(to_log: bool) -> None:
     assert report.checkpoints > 12
 
 
+def test_functions_that_fail_and_then_do_not_fail_the_job_neither_undisturbed_nor_else() -> None:
+    """Eight records raise when a process meets them first: as many restarts, none of them the pipeline's fault."""
+
+    def shop() -> Pipeline:
+        met: set[int] = set()
+
+        def flaky(number: int) -> int:
+            if number % 5 == 0 and number not in met:
+                met.add(number)
+                raise ConnectionError(number)
+            return number
+
+        pipeline = Pipeline("shop")
+        pipeline.source(range(40), name="in").map(flaky, name="flaky").sink(lambda number: None, name="out")
+        return pipeline
+
+    simulate(shop, seeds=2).check()
+
+
 def test_state_outside_of_checkpoints_is_found_and_one_line_repeats_it() -> None:
     report = simulate(totals(Forgetting), seeds=12)
     with pytest.raises(SimulationFailedError, match=r"prefix: 'out' holds .* # again: simulate\(.*plan="):
