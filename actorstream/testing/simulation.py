@@ -157,21 +157,20 @@ def simulate(  # noqa: PLR0913  (what a test may say)
         return _simulate(simulated, plans, said, shrinks=True)
 
 
-def _seeds(seeds: int | Iterable[int]) -> Sequence[int]:
-    """Give the seeds of the runs: at least one, for what was not run has shown nothing.
+def _seeds(seeds: int | Iterable[int]) -> Iterator[int]:
+    """Give the seeds of the runs as they are asked for: they may come from somebody who looks at the clock.
 
     Raises:
-        PlanError: There is none, or one is no seed.
+        PlanError: One is no seed, or there is none: what was not run has shown nothing.
     """
     if isinstance(seeds, int):
         _check_whole(seeds, "seeds", 1)
-        return range(seeds)
-    numbers = seeds if isinstance(seeds, range) else list(seeds)
-    for number in (min(numbers), max(numbers)) if isinstance(numbers, range) and numbers else numbers:
+    number = None
+    for number in range(seeds) if isinstance(seeds, int) else seeds:
         _check_whole(number, "a seed", 0)
-    if not numbers:
+        yield number
+    if number is None:
         raise PlanError("simulate: there are no seeds: give a number of runs, or which")
-    return numbers
 
 
 def _check_whole(value: object, what: str, least: int, most: int | None = None) -> None:

@@ -173,3 +173,21 @@ def test_what_makes_no_sense_is_refused(words: dict[str, Any], said: str) -> Non
     """Not met somewhere within; nor passed because there was nothing to run."""
     with pytest.raises(PlanError, match=re.escape(said)):
         simulate(**{"pipeline": copying, **words})
+
+
+def test_seeds_are_asked_for_one_by_one() -> None:
+    """Who gives them may go by the clock: the budget of `make verify` gave millions in its time, and all were run."""
+    given: list[int] = []
+    built: set[int] = set()
+
+    def seeds() -> Iterator[int]:
+        for number in range(3):
+            given.append(number)
+            yield number
+
+    def build() -> Pipeline:
+        built.add(len(given))
+        return copying()
+
+    simulate(build, seeds=seeds()).check()
+    assert {1, 2, 3} <= built
