@@ -29,16 +29,16 @@ def length() -> tuple[int, int]:
 
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_step(length: tuple[int, int], power: bool) -> None:
-    """Between any two steps of the loop the process may be killed, or the machine may lose its power."""
-    for step in range(1 + power, length[0], stride(47)):
+    """Between any two steps of the loop the process may be killed, or the machine may lose its power: by turns."""
+    for step in range(1 + power, length[0], stride(47, 2)):
         story = run_plan(plan_of(Session(2, crash_step=step, power=power), Session(2, power=True)))
         assert story.outcomes[0].crash is not None
 
 
 @pytest.mark.parametrize("power", [False, True])
 def test_a_job_recovers_from_a_crash_at_any_change_of_the_disk(length: tuple[int, int], power: bool) -> None:
-    """Also in the middle of what a thread does: a write by half, a link without its sync."""
-    for operation in range(1 + power, length[1], stride(9)):
+    """Also in the middle of what a thread does: a write by half, a link without its sync. The two by turns."""
+    for operation in range(1 + power, length[1], stride(9, 2)):
         story = run_plan(plan_of(Session(2, crash_operation=operation, power=power), Session(2, power=True)))
         assert story.outcomes[0].crash is not None
 
