@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actorstream.graph.nodes import Node, NodeId
-    from actorstream.graph.plan import Plan
+    from actorstream.graph.plan import Exchange, Plan
 
 _HANDED_ON = frozenset({abc.Iterable, abc.Iterator, abc.Generator, list, tuple, set})
 
@@ -40,8 +40,8 @@ def check_encodable(plan: Plan) -> None:
     nodes = {node.id: node for node in plan.graph.nodes}
     for chain in plan.chains:
         for exchange in filter(may_overtake, chain.inputs):
-            given = _given_by(nodes, nodes[exchange.sender], exchange.output)
-            if isinstance(given, type) and _has_no_encoding(given):
+            given = _without_encoding(nodes, exchange)
+            if given is not None:
                 raise PlanError(
                     f"alignment_timeout is set, so records on the exchange {exchange.name!r} may become part of a "
                     f"checkpoint, but {nodes[exchange.sender].name!r} gives {given.__qualname__}, which has no "
@@ -59,13 +59,19 @@ def check_loops_encodable(plan: Plan) -> None:
     nodes = {node.id: node for node in plan.graph.nodes}
     for chain in plan.chains:
         for exchange in chain.back:
-            given = _given_by(nodes, nodes[exchange.sender], exchange.output)
-            if isinstance(given, type) and _has_no_encoding(given):
+            given = _without_encoding(nodes, exchange)
+            if given is not None:
                 raise PlanError(
                     f"what goes round in loop {chain.loop!r} becomes part of checkpoints, but "
                     f"{nodes[exchange.sender].name!r} gives back {given.__qualname__}, which has no encoding: make it "
                     "a dataclass, NamedTuple or Struct of types that have one (docs/guides/schema.md)"
                 )
+
+
+def _without_encoding(nodes: Mapping[NodeId, Node], exchange: Exchange) -> type | None:
+    """Give the type of what comes by an exchange, if its sender says so and it has no encoding."""
+    given = _given_by(nodes, nodes[exchange.sender], exchange.output)
+    return given if isinstance(given, type) and _has_no_encoding(given) else None
 
 
 def _given_by(nodes: Mapping[NodeId, Node], node: Node, output: str) -> object:
