@@ -62,8 +62,12 @@ async def with_failures(folder: str, place: str, failures: int, tolerated: int) 
         async with running(folder, Restart.never(), Settings(tolerated_failures=tolerated)) as (job, sink):
             await committed(sink, len(NUMBERS))
             files.left = failures
-            await extend(folder, later(30))
-            await used_up(files)
+            more = asyncio.create_task(extend(folder, later(30)))
+            try:
+                await asyncio.shield(more)
+                await used_up(files)
+            finally:  # the job that fails meanwhile ends this body, and not what comes in
+                await more
             await committed(sink, len(NUMBERS) + 30)
             assert job.metrics()["job.failed_checkpoints"] == failures == files.refused
             assert job.summary().restarts == 0
