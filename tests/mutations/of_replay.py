@@ -126,7 +126,9 @@ def _aside_last() -> Sequence[AbstractContextManager[object]]:
 
 
 @AREA.in_replays(
-    "a barrier comes where a source has come to, not before one turn of all", "timers of two inputs", checkpoint=0.002
+    "a barrier comes where a source has come to, not before one turn of all",
+    "timers of two inputs",
+    **{**_TIGHT, "lane": 1, "checkpoint": 0.0005},
 )
 def _barrier_anywhere() -> Sequence[AbstractContextManager[object]]:
     return [bounded_mailboxes(1), patch.object(ReplayedSource, "_on_control", SourceSubtask._on_control)]
