@@ -71,6 +71,7 @@ from actorstream.operators.contexts import Context as Context
 from actorstream.operators.contexts import ElementContext as ElementContext
 from actorstream.operators.contexts import OperatorContext as OperatorContext
 from actorstream.operators.contexts import OutputTag as OutputTag
+from actorstream.operators.failures import Failure as Failure
 from actorstream.operators.generators import WatermarkGenerator as WatermarkGenerator
 from actorstream.operators.keyed_process import BroadcastProcess as BroadcastProcess
 from actorstream.operators.keyed_process import Keyed as Keyed

@@ -25,6 +25,7 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from actorstream.operators.chain_writer import ChainWriter
+from actorstream.operators.failures import GENERATED_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +40,6 @@ Run: TypeAlias = (
     " tuple[Result, ...]]"
 )
 _numbers = count(1)
-_FILE = "<actorstream chain "
 
 
 class Place(NamedTuple):
@@ -86,7 +86,7 @@ class Step:
         self.outlets = tuple(writer.outlets)
         self.source = "".join(f"{'    ' * line.depth}{line.text}\n" for line in writer.lines)
         self._lines = writer.lines
-        self._file = f"{_FILE}{chain.name} #{next(_numbers)}>"
+        self._file = f"{GENERATED_FILE}{chain.name} #{next(_numbers)}>"
         linecache.cache[self._file] = (len(self.source), None, self.source.splitlines(keepends=True), self._file)
         namespace = dict(writer.constants)
         exec(compile(self.source, self._file, "exec"), namespace)
@@ -118,4 +118,4 @@ class Step:
 
 def is_generated(file: str) -> bool:
     """Tell whether a stack's frame with this file name is a step's."""
-    return file.startswith(_FILE)
+    return file.startswith(GENERATED_FILE)
