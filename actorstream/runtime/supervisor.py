@@ -103,6 +103,14 @@ class Supervisor:
                 "the job was cancelled: what its last checkpoint does not hold comes again next time"
             )
             raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            self.status = "failed"
+            raise
+        except BaseException as error:  # noqa: BLE001  (the supervisor's: a job that ends in silence seems complete)
+            cause = _first_of(error)
+            self.status = "failed"
+            self.failure = _job_failed(f"{type(cause).__name__}: {cause} (not tried again: it is no Exception)", cause)
+            raise self.failure from cause
         finally:
             self._refuse_requests("the job has ended")
             self.ended.set()
@@ -283,7 +291,14 @@ class Supervisor:
             self.answer(request, None, reason)
 
 
-def _job_failed(message: str, cause: Exception) -> JobFailed:
+def _first_of(error: BaseException) -> BaseException:
+    """Give the error that counts where a task group tells of several: one that is no Exception, if there is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = min(error.exceptions, key=lambda each: isinstance(each, Exception))
+    return error
+
+
+def _job_failed(message: str, cause: BaseException) -> JobFailed:
     failure = JobFailed(message)
     failure.__cause__ = cause
     for note in getattr(cause, "__notes__", ()):

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, TypeVarTuple
 from anyio._backends import _asyncio as anyio_asyncio
 
 from actorstream.errors import ActorstreamError
+from actorstream.testing.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
         self.trace: list[tuple[float, str]] | None = [] if trace else None
         self.crashed: SimulatedCrash | None = None
         self.unhandled: list[dict[str, Any]] = []
+        self.interrupts = Interrupts()
 
     def time(self) -> float:
         """Give the virtual time, in seconds since the loop was made."""
@@ -236,6 +238,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
         if self.trace is not None:
             self.trace.append((self._now, _callback_name(handle) if task is None else task.get_name()))
         handle._run()
+        self.interrupts.check()
         self._now += self._step_cost
         if self.crashed is not None:
             raise self.crashed

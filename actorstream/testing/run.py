@@ -32,6 +32,7 @@ from actorstream.errors import InvariantError
 from actorstream.state.lmdb_env import close_all
 from actorstream.system.current import use_world
 from actorstream.testing.disk import SimulatedDisk, temporary_disk
+from actorstream.testing.interrupts import find_end_of_test
 from actorstream.testing.loop import Policy, SimulatedCrash, SimulatedLoop
 from actorstream.testing.world import START_US, SimulatedWorld
 
@@ -98,6 +99,9 @@ def run_simulated(  # noqa: PLR0913
     After an end that is none of `main`'s own (crash, error, deadlock, step limit) every LMDB environment of this real
     process is closed. Tasks that a normal end leaves behind are cancelled, as asyncio.run does.
 
+    What a handler of a signal raises meanwhile, and what `main` raises that is no Exception, is no end of a program:
+    it is raised from here.
+
     Args:
         main: Called without arguments.
         seed: Decides every choice. Give each process of one test its own, or they draw the same ids.
@@ -128,6 +132,7 @@ def run_simulated(  # noqa: PLR0913
         wrapped = files if wrap_files is None else wrap_files(files)
         world = SimulatedWorld(loop, wrapped, seed=seed, start_us=start_us)
         result, crash, error = None, None, None
+        stack.enter_context(loop.interrupts.watched())
         with use_world(world):
             try:
                 result = _run_to_end(loop, main)
@@ -137,11 +142,14 @@ def run_simulated(  # noqa: PLR0913
                 raise
             except BaseException as problem:  # noqa: BLE001  (what it means is the caller's to say)
                 error = problem
+                if (end := find_end_of_test(problem)) is not None:
+                    raise end from None
             finally:
                 files.fence()
                 if crash is not None or error is not None:
                     close_all()
                 bury(loop)
+        loop.interrupts.check()
         return Outcome(result, crash, error, loop.steps, files.operations, world.clock.now_us(), loop.digest)
 
 

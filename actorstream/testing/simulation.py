@@ -17,6 +17,7 @@ in one line, which repeats it: `simulate(shop, plan="17 mailbox=1 | crash_step=2
     session.py            what happens to it                     figures.py               how much has happened
     committed.py          what came out     watching.py          what holds for every job
     unsimulated.py        what no simulation can repeat, and so refuses
+    interrupts.py         what ends the test, not the pipeline
 """
 
 from __future__ import annotations

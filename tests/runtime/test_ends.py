@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actorstream.api.pipeline import Pipeline
+from actorstream.errors import JobFailed
 from actorstream.protocol.restart import Restart
 from actorstream.state.writer import SMALL_ENTRIES
 from actorstream.state.writer_process import WriterProcess
@@ -15,6 +16,7 @@ from actorstream.system.files import RealFiles
 from tests.runtime.doubles import Splits, Target, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 NUMBERS = {"a": list(range(300)), "b": list(range(300, 500))}
@@ -111,3 +113,27 @@ async def test_the_last_layer_of_a_short_job_needs_no_child(tmp_path: Path, monk
     await pipeline.run(store=tmp_path, checkpoint_interval=None)
 
     assert layers_in(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["in a function", "at the splits"])
+async def test_what_is_no_exception_fails_the_job_and_is_not_tried_again(where: str) -> None:
+    """`pytest.fail` in a function gave a job that had ended well, with a summary, and half of its output."""
+    tries: list[int] = []
+
+    class Source(Splits[int]):
+        async def splits(self) -> Sequence[str]:
+            if where == "at the splits":
+                give_up(0)
+            return await super().splits()
+
+    def give_up(value: int) -> int:
+        tries.append(value)
+        return pytest.fail("that must not come")
+
+    pipeline = Pipeline("t")
+    pipeline.source(Source({"a": NUMBERS["a"]}), name="in").map(give_up).sink(Target(), name="out")
+    with pytest.raises(JobFailed, match=r"Failed: that must not come .not tried again: it is no Exception") as failed:
+        await pipeline.run(restart=Restart.fixed_delay(3, delay=0))
+
+    assert isinstance(failed.value.__cause__, pytest.fail.Exception)
+    assert len(tries) == 1
