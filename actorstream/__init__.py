@@ -35,11 +35,13 @@ from actorstream.api.time import Time as Time
 from actorstream.api.time import WatermarkAlignment as WatermarkAlignment
 from actorstream.api.windowed import WindowedStream as WindowedStream
 from actorstream.api.windowed import WindowResults as WindowResults
+from actorstream.connectors.push import Push as Push
 from actorstream.errors import ActorstreamError as ActorstreamError
 from actorstream.errors import InvariantError as InvariantError
 from actorstream.errors import JobFailed as JobFailed
 from actorstream.errors import MissingTimestampError as MissingTimestampError
 from actorstream.errors import PlanError as PlanError
+from actorstream.errors import PushClosedError as PushClosedError
 from actorstream.errors import RestoreError as RestoreError
 from actorstream.errors import StoreError as StoreError
 from actorstream.errors import TimestampError as TimestampError

@@ -49,6 +49,10 @@ class FencedError(StoreError):
     """A newer attempt of the job has taken over: this one must stop. Nothing was written."""
 
 
+class PushClosedError(ActorstreamError):
+    """A `Push` takes no record now: it was closed, or its job has ended; a failed job's error is the `__cause__`."""
+
+
 class CodecError(ActorstreamError):
     """A value, key or position cannot be turned into bytes, or bytes not into a value.
 

@@ -22,7 +22,7 @@ from actorstream.errors import PlanError
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.nodes import SourceSpec
 from actorstream.graph.render import describe, function_name
-from actorstream.model.connect import Source
+from actorstream.model.connect import FedSource, Source
 from actorstream.model.key_groups import MAX_PARALLELISM_DEFAULT
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _source_spec(source: object) -> SourceSpec:
     replay: Replay = "not replayable"
     if isinstance(source, Source):
         _check_source(source)
-        reader, replay = source, "replayable"
+        reader, replay = source, "not replayable" if isinstance(source, FedSource) else "replayable"
     elif isinstance(source, str | bytes):
         kind = type(source).__name__
         raise PlanError(f"source({source[:40]!r}): a {kind} would be read element by element; put it into a list")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from actorstream.api.feeding import feeding
 from actorstream.api.job import Job
 from actorstream.api.options import STATE_MEMORY
 from actorstream.api.savepoint import Savepoint
@@ -206,25 +207,26 @@ class Run:
             job = await documents.run(
                 _open, directory, world.random.token(), beginning, take_over=self._take_over, fork=self._fork
             )
-            await self._supervisor.run(
-                JobContext(
-                    plan=self._plan,
-                    settings=self._settings,
-                    world=world,
-                    job=job,
-                    directory=directory,
-                    root=root,
-                    layers_folder=os.path.join(root, "layers"),
-                    statistics=self._statistics,
-                    answer=self._supervisor.answer,
-                    documents=documents,
-                    durable=self._store is not None,
-                    beginning=beginning,
-                    fork=self._fork,
-                    forked=forked,
-                    replaying=self._replaying,
+            with feeding(self._plan.graph, self._supervisor):
+                await self._supervisor.run(
+                    JobContext(
+                        plan=self._plan,
+                        settings=self._settings,
+                        world=world,
+                        job=job,
+                        directory=directory,
+                        root=root,
+                        layers_folder=os.path.join(root, "layers"),
+                        statistics=self._statistics,
+                        answer=self._supervisor.answer,
+                        documents=documents,
+                        durable=self._store is not None,
+                        beginning=beginning,
+                        fork=self._fork,
+                        forked=forked,
+                        replaying=self._replaying,
+                    )
                 )
-            )
         finally:
             self._supervisor.opened.set()
             with anyio.CancelScope(shield=True):

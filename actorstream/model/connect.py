@@ -131,6 +131,19 @@ class ReleasingSource(Protocol):
         ...
 
 
+@runtime_checkable
+class FedSource(Protocol):
+    """A source that this process feeds, and that tells those who feed it when nobody reads it: not replayable."""
+
+    def begin_feeding(self, job: str, /) -> None:
+        """Take note that a run of a job of this name begins; refuse where another one reads it."""
+        ...
+
+    def end_feeding(self, failure: Exception | None, /) -> None:
+        """Take note that it has ended, however, and with which error it has failed."""
+        ...
+
+
 class SinkContext(Protocol):
     """Who writes: part of every token, so that a target can refuse a zombie."""
 
