@@ -9,7 +9,7 @@ State is found by the operator's name: name what you want to find again.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from actorstream.api.functions import class_name, process_spec, require_plain
 from actorstream.api.joins import Joins, keyed_origin
@@ -17,15 +17,28 @@ from actorstream.api.settings import duration_us
 from actorstream.api.stream import Stream
 from actorstream.api.table import Table
 from actorstream.api.windowed import WindowedStream
-from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
+from actorstream.errors import PlanError
+from actorstream.graph.nodes import (
+    CountSpec,
+    ExtremeSpec,
+    FoldSpec,
+    LatestSpec,
+    MapWithStateSpec,
+    ReduceSpec,
+    SumSpec,
+    TopSpec,
+)
+from actorstream.operators.distinct import distinct_spec
+from actorstream.operators.ttl import ttl_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Unpack
 
     from actorstream.api.draft import Origin
     from actorstream.api.options import Duration, Options
     from actorstream.operators.keyed_process import KeyedProcess
+    from actorstream.operators.ttl import TTL
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.definition import Emit
     from actorstream.operators.windows.triggers import Trigger
@@ -71,6 +84,76 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
         """
         require_plain(fn, "sum")
         return Table(self.origin.then(SumSpec(fn), options))
+
+    def min(self, fn: Callable[[T_co], V], **options: Unpack[Options]) -> Table[K, V]:
+        """Keep the least fn(record) of each key: one update for each record, also where it stays the same.
+
+        What `fn` gives is compared with `<`: a NaN is neither less nor greater than anything, so filter it before.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        return self._extreme("min", fn, options)
+
+    def max(self, fn: Callable[[T_co], V], **options: Unpack[Options]) -> Table[K, V]:
+        """Keep the greatest fn(record) of each key: see `min`.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        return self._extreme("max", fn, options)
+
+    def min_by(self, fn: Callable[[T_co], object], **options: Unpack[Options]) -> Table[K, T_co]:
+        """Keep the record with the least fn(record) of each key, of equal ones the first: one update for each record.
+
+        `fn` is called with each record, and with the one that is kept. The whole record is state: it is stored.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        return self._extreme("min_by", fn, options)
+
+    def max_by(self, fn: Callable[[T_co], object], **options: Unpack[Options]) -> Table[K, T_co]:
+        """Keep the record with the greatest fn(record) of each key, of equal ones the first: see `min_by`.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        return self._extreme("max_by", fn, options)
+
+    def _extreme(
+        self, word: Literal["min", "max", "min_by", "max_by"], fn: Callable[[T_co], object], options: Options
+    ) -> Table[K, Any]:
+        require_plain(fn, word)
+        return Table(self.origin.then(ExtremeSpec(fn, word), options))
+
+    def top_n(self, n: int, by: Callable[[T_co], object], **options: Unpack[Options]) -> Table[K, Sequence[T_co]]:
+        """Keep the `n` records of each key with the greatest by(record): a tuple, the greatest first.
+
+        It comes out where a record has changed it, and only then. Of equal records the first stays before those that
+        came later. All `n` records are state, written anew with each change: `n` is a dozen, not a million.
+        Of a window: `.window(...).apply(lambda records: heapq.nlargest(n, records, key=by))`.
+
+        Raises:
+            PlanError: `n` is no int of at least 1, `by` is async, or an option is misspelt.
+        """
+        require_plain(by, "top_n")
+        if type(n) is not int or n < 1:
+            raise PlanError(f"top_n: n is {n!r}, expected an int of at least 1")
+        return Table(self.origin.then(TopSpec(by, n), options))
+
+    def distinct(self, *, ttl: TTL | Duration | None = None, **options: Unpack[Options]) -> Stream[T_co]:
+        """Let the first record of each key through, and drop those that follow.
+
+        Args:
+            ttl: After so long since one was let through, the next one is again; None: never, and what is known of keys
+                only grows. By the clock; `TTL(..., domain="event")` goes by event time.
+            options: Name, parallelism, new_chain.
+
+        Raises:
+            PlanError: The duration makes no sense, or an option is misspelt.
+        """
+        return Stream(self.origin.then(distinct_spec(ttl_of(ttl)), options))
 
     def reduce(self: KeyedStream[K, T], fn: Callable[[T, T], T], **options: Unpack[Options]) -> Table[K, T]:
         """Combine the records of each key: the first is the value, then it is fn(value, record).

@@ -21,9 +21,11 @@ from actorstream.graph.nodes import (
     CallSpec,
     FilterSpec,
     FlatMapSpec,
+    InspectSpec,
     Keyed,
     LoopSpec,
     MapSpec,
+    PartitionBy,
     Rebalance,
     SinkSpec,
     one_for_all,
@@ -95,6 +97,17 @@ class Stream(Generic[T_co]):
         """
         require_plain(fn, "flat_map")
         return Stream(self.origin.then(FlatMapSpec(fn), options))
+
+    def inspect(self, fn: Callable[[T_co], object], **options: Unpack[Options]) -> Stream[T_co]:
+        """Show each record to `fn`, whose result nobody looks at: the same records come out.
+
+        For a print, a metric, a log. After a failure it sees records again, so what it does is done at least once.
+
+        Raises:
+            PlanError: `fn` is async, or an option is misspelt.
+        """
+        require_plain(fn, "inspect")
+        return Stream(self.origin.then(InspectSpec(fn), options))
 
     def process(self, op: Callable[[], Process[T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
         """Run a class of your own on the records as they come to each subtask, without key.
@@ -251,6 +264,20 @@ class Stream(Generic[T_co]):
     def rebalance(self) -> Stream[T_co]:
         """Spread the records evenly over the subtasks of the next operator, which starts an actor of its own."""
         return Stream(self.origin.through(Rebalance()))
+
+    def partition_by(self, fn: Callable[[T_co, int], int]) -> Stream[T_co]:
+        """Say yourself which subtask of the next operator takes a record: number fn(record, n) of `n`, counted from 0.
+
+        Records that one subtask gives to another keep their order. `fn` is not asked where there is one subtask only.
+        An object that is called, such as one that deals out in turn, is copied for each edge and sending subtask.
+        State by key needs `key_by`.
+
+        Raises:
+            PlanError: `fn` is async.
+            UserCodeError: While it runs: `fn` gives no int, or one that no subtask has.
+        """
+        require_plain(fn, "partition_by")
+        return Stream(self.origin.through(PartitionBy(fn)))
 
     def broadcast(self) -> BroadcastStream[T_co]:
         """Give every record to every subtask of the next operator: `keyed.connect(rules.broadcast())`."""

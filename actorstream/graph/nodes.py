@@ -53,6 +53,13 @@ class FlatMapSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectSpec:
+    """One record in, the same out, shown to a function."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
 class CountSpec:
     """Keyed: emits (key, count) for each record."""
 
@@ -69,6 +76,22 @@ class ReduceSpec:
     """Keyed: the first record is the value, then fn(value, record); emits (key, value)."""
 
     fn: Function
+
+
+@dataclass(frozen=True, slots=True)
+class ExtremeSpec:
+    """Keyed: the least or greatest fn(record), or by that the record; of equal ones the first. Emits (key, value)."""
+
+    fn: Function
+    word: Literal["min", "max", "min_by", "max_by"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopSpec:
+    """Keyed: the `n` records with the greatest fn(record), the greatest first; emits (key, them) where they changed."""
+
+    fn: Function
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +123,14 @@ class ProcessSpec:
 
     `owner` is the class itself where the factory is one: queries by `Class.state` find it so. `role`: "keyed" is a
     `KeyedProcess` or `KeyedCoProcess`, "broadcast" a `BroadcastProcess`, whose second input has no keys, "unkeyed" a
-    `Process`, which has none at all.
+    `Process`, which has none at all. `word` is the method that added it.
     """
 
     factory: Callable[[], object]
     owner: type | None
     inputs: int = 1
     role: ProcessRole = "keyed"
+    word: str = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +224,14 @@ class CallSpec:
     is_async: bool
 
 
-RollingSpec: TypeAlias = CountSpec | SumSpec | ReduceSpec | FoldSpec | LatestSpec | MapWithStateSpec
+RollingSpec: TypeAlias = (
+    CountSpec | SumSpec | ReduceSpec | ExtremeSpec | TopSpec | FoldSpec | LatestSpec | MapWithStateSpec
+)
 StatefulSpec: TypeAlias = RollingSpec | ProcessSpec | TimedSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
-Spec: TypeAlias = SourceSpec | MapSpec | FilterSpec | FlatMapSpec | AssignSpec | LoopSpec | StatefulSpec | OutputSpec
+Spec: TypeAlias = (
+    SourceSpec | MapSpec | FilterSpec | FlatMapSpec | InspectSpec | AssignSpec | LoopSpec | StatefulSpec | OutputSpec
+)
 
 
 def is_keyed(spec: Spec, side: int = 0) -> bool:
@@ -244,6 +272,8 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "filter"
         case FlatMapSpec():
             return "flat_map"
+        case InspectSpec():
+            return "inspect"
         case AssignSpec():
             return "assign_timestamps"
         case LoopSpec():
@@ -256,6 +286,10 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "sum"
         case ReduceSpec():
             return "reduce"
+        case ExtremeSpec():
+            return spec.word
+        case TopSpec():
+            return "top_n"
         case FoldSpec():
             return "fold"
         case LatestSpec():
@@ -263,7 +297,7 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
         case MapWithStateSpec():
             return "map_with_state"
         case ProcessSpec():
-            return "process"
+            return spec.word
         case SinkSpec() | CallSpec():
             return "sink"
         case _:
@@ -289,6 +323,13 @@ def one_for_all(record: object) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionBy:
+    """To the subtask fn(record, how many there are)."""
+
+    fn: Function
+
+
+@dataclass(frozen=True, slots=True)
 class Rebalance:
     """To each subtask in turn, a batch at a time."""
 
@@ -298,7 +339,7 @@ class Broadcast:
     """To every subtask: each has all records, those of one sender in its order."""
 
 
-Partitioning: TypeAlias = Forward | Keyed | Rebalance | Broadcast
+Partitioning: TypeAlias = Forward | Keyed | PartitionBy | Rebalance | Broadcast
 
 
 @dataclass(frozen=True, slots=True)

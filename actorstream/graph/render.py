@@ -16,6 +16,7 @@ from actorstream.graph.nodes import (
     CallSpec,
     Forward,
     Keyed,
+    PartitionBy,
     Rebalance,
     SinkSpec,
     SourceSpec,
@@ -161,6 +162,8 @@ def _partitioning(partitioning: Partitioning) -> str:
             return "forward"
         case Keyed():
             return "keyed"
+        case PartitionBy():
+            return "partition_by"
         case Rebalance():
             return "rebalance"
         case Broadcast():

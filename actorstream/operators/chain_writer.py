@@ -19,6 +19,7 @@ from actorstream.graph.nodes import (
     CallSpec,
     FilterSpec,
     FlatMapSpec,
+    InspectSpec,
     Keyed,
     LoopSpec,
     MapSpec,
@@ -116,22 +117,29 @@ class ChainWriter(WaitingText):
                 result = self._variable()
                 self._emit_around(depth, f"for {result} in {self.constant(f'f{node.id}', fn)}(", item, ") or ():")
                 self._children(node, result, depth + 1)
+            case InspectSpec(fn):
+                item = self._named(item, depth)
+                self.emit(depth, f"{self.constant(f'f{node.id}', fn)}({item})")
+                self._children(node, item, depth)
             case LoopSpec():
                 self._children(node, item, depth)
             case AssignSpec():
                 self._assign(node, spec, item, depth)
-            case SinkSpec():
-                self._outlet(Outlet("sink", node.id), item, depth)
-            case CallSpec(fn, is_async):
-                if is_async:
-                    self._outlet(Outlet("call", node.id), item, depth)
-                else:
-                    self._called(node, fn, item, depth)
+            case SinkSpec() | CallSpec():
+                self._output(node, spec, item, depth)
             case SourceSpec():
                 raise InvariantError(f"source {node.name} is not at the head of its chain")
             case _:
                 self._stateful(node, item, depth)
         self._operator = outer
+
+    def _output(self, node: Node, spec: SinkSpec | CallSpec, item: Item, depth: int) -> None:
+        if isinstance(spec, SinkSpec):
+            self._outlet(Outlet("sink", node.id), item, depth)
+        elif spec.is_async:
+            self._outlet(Outlet("call", node.id), item, depth)
+        else:
+            self._called(node, spec.fn, item, depth)
 
     def _call(self, node: Node, fn: Function, item: Item, depth: int) -> Item:
         """Give a call of a user's function, nested into what takes it if that is one place (0.05 of q0, measured)."""

@@ -11,6 +11,7 @@ from actorstream.codec.values import SELF_DESCRIBING, codec_for, codec_of
 from actorstream.errors import CodecError, PlanError
 from actorstream.graph.nodes import (
     CountSpec,
+    ExtremeSpec,
     FoldSpec,
     LatestSpec,
     MapWithStateSpec,
@@ -18,6 +19,7 @@ from actorstream.graph.nodes import (
     ReduceSpec,
     SumSpec,
     TimedSpec,
+    TopSpec,
 )
 from actorstream.operators.keyed_process import has_timers
 from actorstream.operators.process_roles import problem_of_role
@@ -97,7 +99,7 @@ def columns_of(node: Node, process: object | None) -> list[Column]:
     match node.spec:
         case CountSpec():
             return [Column(VALUE, "value", codec_for(int))]
-        case SumSpec() | ReduceSpec() | LatestSpec():
+        case SumSpec() | ReduceSpec() | LatestSpec() | ExtremeSpec() | TopSpec():
             return [Column(VALUE, "value", SELF_DESCRIBING)]
         case FoldSpec(initial) | MapWithStateSpec(initial):
             return [Column(VALUE, "value", _codec_of_initial(node.name, initial))]

@@ -12,20 +12,30 @@ from typing import TYPE_CHECKING
 
 from actorstream.codec.values import copy_value, is_immutable
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import CountSpec, FoldSpec, LatestSpec, MapWithStateSpec, ReduceSpec, SumSpec
+from actorstream.graph.nodes import (
+    CountSpec,
+    ExtremeSpec,
+    FoldSpec,
+    LatestSpec,
+    MapWithStateSpec,
+    ReduceSpec,
+    SumSpec,
+    TopSpec,
+)
 from actorstream.operators.changes import CHANGES_OUTPUT, VERSIONS_OUTPUT, Change
+from actorstream.operators.ranking import Ranking
 from actorstream.operators.time_text import TimeText
 from actorstream.state.memtable import PLAIN
 
 if TYPE_CHECKING:
-    from actorstream.graph.nodes import Node
+    from actorstream.graph.nodes import Function, Node
 
 _SCALARS = frozenset({bool, int, float, str, bytes})
 """States that begin with one of these stay of that type: their codec refuses any other (codec/values.py)."""
 
 
 class RollingText(TimeText):
-    """The blocks of count, sum, reduce, fold, latest and map_with_state."""
+    """The blocks of count, sum, reduce, min and max, top_n, fold, latest and map_with_state."""
 
     _shows_changes = False
 
@@ -56,6 +66,10 @@ class RollingText(TimeText):
                 self.emit(depth, f"live[k] = v = ({first}) if v is M else {self.constant('fold', fn)}(v, {item})")
                 shown = self._private("v")
                 self._keyed_result(node, f"(k, {shown})", shown, depth)
+            case ExtremeSpec():
+                self._extreme(node, node.spec, item, depth)
+            case TopSpec():
+                self._rank(node, node.spec, item, depth)
             case FoldSpec(initial, fn):
                 shown = self._load_initial(depth, initial)
                 self.emit(depth, f"live[k] = v = {self.constant('fold', fn)}(v, {item})")
@@ -65,17 +79,44 @@ class RollingText(TimeText):
                 self.emit(depth, f"live[k], r = {self.constant('fold', fn)}(v, {item})")
                 self._keyed_result(node, "r", None, depth)
             case LatestSpec(fn):
-                if self._shows_changes:
-                    self._load(depth, "v", None)
-                self.emit(depth, f"v = {self.constant('fold', fn)}({item})")
-                self.emit(depth, "live[k] = M if v is None else v")
-                if self._shows_changes:
-                    self._change(node, self._private("v"), depth, unless="v is None and old is None")
-                if self._is_used(node):
-                    self.emit(depth, "if v is not None:")
-                    self._keyed_result(node, "(k, v)", None, depth + 1)
+                self._latest(node, fn, item, depth)
             case _:
                 raise InvariantError(f"no code for {node.spec}")
+
+    def _latest(self, node: Node, fn: Function, item: str, depth: int) -> None:
+        if self._shows_changes:
+            self._load(depth, "v", None)
+        self.emit(depth, f"v = {self.constant('fold', fn)}({item})")
+        self.emit(depth, "live[k] = M if v is None else v")
+        if self._shows_changes:
+            self._change(node, self._private("v"), depth, unless="v is None and old is None")
+        if self._is_used(node):
+            self.emit(depth, "if v is not None:")
+            self._keyed_result(node, "(k, v)", None, depth + 1)
+
+    def _extreme(self, node: Node, spec: ExtremeSpec, item: str, depth: int) -> None:
+        """Keep the value, or the record, that is further out; who came first stays before its equals."""
+        self._load(depth, "v", None)
+        sign = "<" if spec.word.startswith("min") else ">"
+        new = item
+        if spec.word in {"min", "max"}:
+            new = "r"
+            self.emit(depth, f"r = {self.applied('term', spec.fn, item)}")
+            further = f"r {sign} v"
+        else:
+            further = f"{self.applied('term', spec.fn, item)} {sign} {self.applied('term', spec.fn, 'v')}"
+        self.emit(depth, f"if v is M or {further}: live[k] = v = {self._private(new)}")
+        shown = self._private("v")
+        self._keyed_result(node, f"(k, {shown})", shown, depth)
+
+    def _rank(self, node: Node, spec: TopSpec, item: str, depth: int) -> None:
+        """Give the ranking where the record has changed it."""
+        self._load(depth, "v", "()")
+        self.emit(depth, f"r = {self.constant('enter', Ranking(spec.n, spec.fn).enter)}(v, {item})")
+        self.emit(depth, "if r is not v:")
+        self.emit(depth + 1, "live[k] = r")
+        shown = self._private("r")
+        self._keyed_result(node, f"(k, {shown})", shown, depth + 1)
 
     def _load(self, depth: int, name: str, absent: str | None) -> None:
         self.emit(depth, f"{name} = get(k, M)")

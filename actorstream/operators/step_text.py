@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 from actorstream.errors import InvariantError
 from actorstream.graph.nodes import Keyed, one_for_all
 from actorstream.operators.event_clock import EventClock
+from actorstream.operators.routing import Chooser
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Bindings:
     state: OperatorState | None = None
     process: ProcessBinding | None = None
     operator: TimedOperator | None = None
-    routers: Mapping[Exchange, Router] = field(default_factory=dict)
+    routers: Mapping[Exchange, Router | Chooser] = field(default_factory=dict)
     timed: Collection[Exchange] = ()
     taps: Collection[tuple[NodeId, str]] = ()
     key_check: KeyCheck | None = None
@@ -237,7 +238,9 @@ class StepText:
             output=exchange.output,
         )
         key = exchange.partitioning.key if isinstance(exchange.partitioning, Keyed) else None
-        if router is not None:
+        if isinstance(router, Chooser):
+            self._chosen(outlet, router, self._named(item, depth), depth)
+        elif router is not None:
             self._routed(outlet, router, self._named(item, depth), depth)
         else:
             self._outlet(outlet, item, depth, key)
@@ -306,9 +309,19 @@ class StepText:
         self.emit(depth, f"j = {self.applied(f'key{n}', key, item)}")
         self.emit(depth, f"i = known{n}(j)")
         self.emit(depth, f"if i is None: i = route{n}(j)")
+        self._scattered(outlet, n, {f"o{n}": item, f"ok{n}": "j"}, depth, first=first)
+
+    def _chosen(self, outlet: Outlet, chooser: Chooser, item: str, depth: int) -> None:
+        """Write where records go of which the user says the subtask."""
+        n, first = self._add(outlet)
+        self.emit(depth, f"i = {self.constant(f'choose{n}', chooser.choose)}({item})")
+        self._scattered(outlet, n, {f"o{n}": item}, depth, first=first)
+
+    def _scattered(self, outlet: Outlet, n: int, columns: dict[str, str], depth: int, *, first: bool) -> None:
+        """Write the record into the lists of subtask `i`."""
+        keys = f"ok{n}" if outlet.keyed else f"[None] * {outlet.targets}"
         if outlet.timed:
             self._exact(depth)
-        columns = {f"o{n}": item, f"ok{n}": "j"}
         if outlet.timed:
             columns[f"ot{n}"] = str(self._time)
         if outlet.marked:
@@ -316,10 +329,10 @@ class StepText:
         for name, value in columns.items():
             self.emit(depth, f"{name}[i].append({value})")
         if first:
-            self._prologue += [Line(1, f"{name} = [[] for _ in range({router.targets})]") for name in columns]
-            times = f"ot{n}" if outlet.timed else f"[None] * {router.targets}"
+            self._prologue += [Line(1, f"{name} = [[] for _ in range({outlet.targets})]") for name in columns]
+            times = f"ot{n}" if outlet.timed else f"[None] * {outlet.targets}"
             marks = f", om{n}" if outlet.marked else ""
-            self._results.append(f"list(map(Lists, o{n}, ok{n}, {times}{marks}))")
+            self._results.append(f"list(map(Lists, o{n}, {keys}, {times}{marks}))")
 
     def _add(self, outlet: Outlet) -> tuple[int, bool]:
         """Number an outlet; True the first time: an operator's results may be written at two places."""

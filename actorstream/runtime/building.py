@@ -10,13 +10,13 @@ from itertools import chain as row
 from itertools import count
 from typing import TYPE_CHECKING
 
-from actorstream.graph.nodes import Forward, Keyed, ProcessSpec
+from actorstream.graph.nodes import Forward, Keyed, PartitionBy, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.model.times import TIME_MIN
 from actorstream.operators.columns import columns_of
 from actorstream.operators.process_binding import make_process
-from actorstream.operators.routing import Router
+from actorstream.operators.routing import Chooser, Router
 from actorstream.operators.step_text import Bindings
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.runtime.aligned_sources import AlignedSources
@@ -262,7 +262,7 @@ class _Builder:
     def _connect(self, chain: Chain, identity: SubtaskId) -> None:
         plan = self._context.plan
         outputs: dict[Exchange, ExchangeOutput] = {}
-        routers: dict[Exchange, Router] = {}
+        routers: dict[Exchange, Router | Chooser] = {}
         timed: set[Exchange] = set()
         own = self._restored.time_of(chain, identity.subtask)
         for exchange in chain.outputs:
@@ -278,6 +278,8 @@ class _Builder:
             outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
             if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
                 routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
+            elif isinstance(exchange.partitioning, PartitionBy) and len(lanes) > 1:
+                routers[exchange] = Chooser(exchange.partitioning.fn, len(lanes))
             if receiver.needs_timestamps:
                 timed.add(exchange)
         subtask = self._subtasks[identity]

@@ -25,11 +25,12 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import RestoreError
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.loops import loops_of
-from actorstream.graph.nodes import Broadcast, Keyed, ProcessSpec
+from actorstream.graph.nodes import Broadcast, Keyed, PartitionBy, ProcessSpec
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex, SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
 from actorstream.model.signals import Idle, Watermark
+from actorstream.operators.routing import Chooser
 from actorstream.runtime.event_time import Told
 
 if TYPE_CHECKING:
@@ -232,6 +233,9 @@ class Flights:
         if isinstance(exchange.partitioning, Keyed):
             by_owner = self._by_owner(batch, chain.parallelism)
             return [Flight(SubtaskId(chain.name, owner), channel, each) for owner, each in by_owner.items()]
+        if isinstance(exchange.partitioning, PartitionBy) and chain.parallelism > 1:
+            chosen = _as_chosen(batch, Chooser(exchange.partitioning.fn, chain.parallelism))
+            return [Flight(SubtaskId(chain.name, owner), channel, each) for owner, each in chosen.items()]
         return [Flight(SubtaskId(chain.name, part.subtask % chain.parallelism), channel, batch)]
 
     def _is_as_it_was(self, place: InFlightChannel, exchange: Exchange) -> bool:
@@ -250,12 +254,20 @@ class Flights:
         return {owner: _of(batch, keys, chosen) for owner, chosen in places.items()}
 
 
-def _of(batch: Batch, keys: list[object], chosen: list[int]) -> Batch:
+def _as_chosen(batch: Batch, chooser: Chooser) -> dict[int, Batch]:
+    """Ask the user's function anew: there are other subtasks now."""
+    places: dict[int, list[int]] = {}
+    for place, value in enumerate(batch.values):
+        places.setdefault(chooser.choose(value), []).append(place)
+    return {owner: _of(batch, None, chosen) for owner, chosen in places.items()}
+
+
+def _of(batch: Batch, keys: list[object] | None, chosen: list[int]) -> Batch:
     values, stamps = batch.values, batch.timestamps
     return Batch(
         [values[place] for place in chosen],
         None if stamps is None else [stamps[place] for place in chosen],
-        [keys[place] for place in chosen],
+        None if keys is None else [keys[place] for place in chosen],
         batch.origin,
     )
 

@@ -19,17 +19,21 @@ from typing import TYPE_CHECKING, Any
 from actorstream.graph.nodes import (
     AssignSpec,
     CallSpec,
+    ExtremeSpec,
     FilterSpec,
     FlatMapSpec,
     FoldSpec,
+    InspectSpec,
     Keyed,
     LatestSpec,
     MapSpec,
     MapWithStateSpec,
+    PartitionBy,
     ProcessSpec,
     ReduceSpec,
     SumSpec,
     TimedSpec,
+    TopSpec,
 )
 from actorstream.operators.joins.cogroup import CoGroup
 from actorstream.operators.windows.definition import WindowDefinition
@@ -47,6 +51,9 @@ _WITH_FUNCTION = (
     MapSpec,
     FilterSpec,
     FlatMapSpec,
+    InspectSpec,
+    ExtremeSpec,
+    TopSpec,
     SumSpec,
     ReduceSpec,
     FoldSpec,
@@ -113,6 +120,10 @@ def _aggregation(aggregation: Aggregation, name: str, places: Places) -> Aggrega
 
 
 def _raising_edge(edge: Edge, name: str, places: Places) -> Edge:
+    if isinstance(edge.partitioning, PartitionBy):
+        return replace(
+            edge, partitioning=PartitionBy(_function(edge.partitioning.fn, f"the choice for {name}", places))
+        )
     if not isinstance(edge.partitioning, Keyed):
         return edge
     return replace(edge, partitioning=Keyed(_function(edge.partitioning.key, f"the key of {name}", places)))

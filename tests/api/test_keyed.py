@@ -13,6 +13,7 @@ from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
     CountSpec,
     Edge,
+    ExtremeSpec,
     FoldSpec,
     Keyed,
     LatestSpec,
@@ -20,7 +21,9 @@ from actorstream.graph.nodes import (
     NodeId,
     ProcessSpec,
     ReduceSpec,
+    TopSpec,
 )
+from actorstream.operators.distinct import Distinct
 from actorstream.operators.keyed_process import KeyedProcess
 
 if TYPE_CHECKING:
@@ -67,6 +70,12 @@ def keyed() -> KeyedStream[int, int]:
 CASES: list[tuple[Callable[[KeyedStream[int, int]], Stream[Any]], Spec, bool]] = [
     (lambda keyed: keyed.count(), CountSpec(), True),
     (lambda keyed: keyed.reduce(add), ReduceSpec(add), True),
+    (lambda keyed: keyed.min(card), ExtremeSpec(card, "min"), True),
+    (lambda keyed: keyed.max(card), ExtremeSpec(card, "max"), True),
+    (lambda keyed: keyed.min_by(card), ExtremeSpec(card, "min_by"), True),
+    (lambda keyed: keyed.max_by(card), ExtremeSpec(card, "max_by"), True),
+    (lambda keyed: keyed.top_n(2, card), TopSpec(card, 2), True),
+    (lambda keyed: keyed.distinct(), ProcessSpec(Distinct, Distinct, word="distinct"), False),
     (lambda keyed: keyed.fold(0, add), FoldSpec(0, add), True),
     (lambda keyed: keyed.latest(card), LatestSpec(card), True),
     (lambda keyed: keyed.map_with_state(0, pair), MapWithStateSpec(0, pair), False),
@@ -111,7 +120,15 @@ def test_a_union_across_pipelines_is_refused(keyed: KeyedStream[int, int]) -> No
 
 @pytest.mark.parametrize(
     ("method", "arguments"),
-    [("reduce", (waits,)), ("fold", (0, waits)), ("latest", (waits,)), ("map_with_state", (0, waits))],
+    [
+        ("reduce", (waits,)),
+        ("fold", (0, waits)),
+        ("latest", (waits,)),
+        ("map_with_state", (0, waits)),
+        ("min", (waits,)),
+        ("max_by", (waits,)),
+        ("top_n", (3, waits)),
+    ],
 )
 def test_an_async_function_is_refused_where_it_is_given(
     keyed: KeyedStream[int, int], method: str, arguments: tuple[object, ...]
@@ -124,3 +141,15 @@ def test_an_async_function_is_refused_where_it_is_given(
 def test_an_instance_in_place_of_a_process_class_is_refused(keyed: KeyedStream[int, int]) -> None:
     with pytest.raises(PlanError, match="all subtasks would share"):
         keyed.process(Score())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 1.5, "3"])
+def test_a_ranking_of_no_number_is_refused(keyed: KeyedStream[int, int], n: Any) -> None:
+    with pytest.raises(PlanError, match=r"top_n: n is .*expected an int of at least 1"):
+        keyed.top_n(n, card)
+
+
+@pytest.mark.parametrize("ttl", [0, -1, "1h"])
+def test_distinct_of_no_duration_is_refused(keyed: KeyedStream[int, int], ttl: Any) -> None:
+    with pytest.raises(PlanError, match="ttl"):
+        keyed.distinct(ttl=ttl)

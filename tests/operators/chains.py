@@ -28,6 +28,10 @@ def key(value: Any) -> Any:
     return value
 
 
+def choose(value: int, count: int) -> int:
+    return value % count
+
+
 def odd(value: int) -> bool:
     return value % 2 == 1
 
@@ -179,6 +183,8 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "calls in calls": lambda: _source(
         lambda s: s.map(abs, name="abs").map(str, name="str").map(len, name="len").sink(print, name="print")
     ),
+    "inspected": lambda: _source(lambda s: s.map(abs, name="abs").inspect(str, name="seen").sink(print, name="print")),
+    "partitioned": lambda: _source(lambda s: s.partition_by(choose).map(abs, name="abs"), parallelism=2),
     "used twice": lambda: _source(_used_twice),
     "rebalanced, result unused": lambda: _source(_rebalanced, "head"),
     "async sink and tap": lambda: _source(lambda s: s.filter(odd, name="odd").sink(send, name="send"), taps=["odd"]),
@@ -186,6 +192,9 @@ CHAINS: dict[str, Callable[[], Rig]] = {
     "count, unused": lambda: _keyed(lambda k: k.count(name="head")),
     "sum": lambda: _keyed(lambda k: k.sum(attrgetter("real"), name="head").sink(print, name="print")),
     "reduce": lambda: _keyed(lambda k: k.reduce(add, name="head").map(str, name="str").sink(print, name="print")),
+    "min": lambda: _keyed(lambda k: k.min(attrgetter("real"), name="head").sink(print, name="print")),
+    "max_by": lambda: _keyed(lambda k: k.max_by(abs, name="head").sink(print, name="print")),
+    "top_n": lambda: _keyed(lambda k: k.top_n(3, abs, name="head").sink(print, name="print")),
     "fold": lambda: _keyed(lambda k: k.fold(0, add, name="head").sink(print, name="print")),
     "fold, mutable": lambda: _keyed(lambda k: k.fold(list[int](), push, name="head").sink(print, name="print")),
     "latest": lambda: _keyed(lambda k: k.latest(abs, name="head").sink(print, name="print")),

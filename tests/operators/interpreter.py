@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from copy import deepcopy
+from operator import is_not
 from typing import TYPE_CHECKING, Any
 
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.graph.nodes import (
     CallSpec,
     CountSpec,
+    ExtremeSpec,
     FilterSpec,
     FlatMapSpec,
     FoldSpec,
+    InspectSpec,
     Keyed,
     LatestSpec,
     MapSpec,
@@ -20,6 +23,7 @@ from actorstream.graph.nodes import (
     ReduceSpec,
     SourceSpec,
     SumSpec,
+    TopSpec,
 )
 from actorstream.model.key_groups import key_group_of, owner_of
 
@@ -80,6 +84,9 @@ class Interpreter:
                 return [value] if fn(value) else []
             case FlatMapSpec(fn):
                 return list(fn(value) or ())
+            case InspectSpec(fn):
+                fn(value)
+                return [value]
             case CallSpec(fn):
                 fn(value)
                 return []
@@ -95,6 +102,9 @@ class Interpreter:
                 state[key] = state.get(key, 0) + fn(value)
             case ReduceSpec(fn):
                 state[key] = fn(deepcopy(state[key]), value) if key in state else value
+            case ExtremeSpec() | TopSpec():
+                if not self._ranked(spec, value, key):
+                    return []
             case FoldSpec(initial, fn):
                 state[key] = fn(deepcopy(state.get(key, initial)), value)
             case LatestSpec(fn):
@@ -109,6 +119,19 @@ class Interpreter:
             case _:
                 raise AssertionError(spec)
         return [(key, deepcopy(state[key]))]
+
+    def _ranked(self, spec: ExtremeSpec | TopSpec, value: Any, key: object) -> bool:
+        """Tell whether there is anything to say."""
+        by: Any = spec.fn
+        if isinstance(spec, ExtremeSpec):
+            whole = spec.word.endswith("by")
+            held = [self.state[key]] if key in self.state else []
+            choose: Any = min if spec.word.startswith("min") else max
+            self.state[key] = choose([*held, value if whole else by(value)], key=by if whole else None)
+            return True
+        before = self.state.get(key, ())
+        self.state[key] = tuple(sorted((*before, value), key=by, reverse=True)[: spec.n])
+        return len(self.state[key]) > len(before) or any(map(is_not, before, self.state[key]))
 
     def _send(self, exchange: Exchange, value: object) -> None:
         key, target = None, 0

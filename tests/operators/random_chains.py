@@ -51,6 +51,7 @@ STATELESS: list[Callable[[Stream[Any]], Stream[Any]]] = [
     lambda s: s.map(lambda v: (number(v), 1)),
     lambda s: s.filter(lambda v: number(v) % 3 > 0),
     lambda s: s.flat_map(some),
+    lambda s: s.inspect(number),
 ]
 ENDS: list[Callable[[Stream[Any]], object]] = [
     lambda s: s.sink(str),
@@ -67,6 +68,9 @@ HEADS: list[Callable[..., Stream[Any]]] = [
     lambda k, **o: k.count(**o),
     lambda k, **o: k.sum(number, **o),
     lambda k, **o: k.reduce(lambda a, b: number(a) + number(b), **o),
+    lambda k, **o: k.min(number, **o),
+    lambda k, **o: k.max_by(lambda v: number(v) % 4, **o),
+    lambda k, **o: k.top_n(2, lambda v: number(v) % 6, **o),
     lambda k, **o: k.fold(0, lambda a, b: a * 2 + number(b), **o),
     lambda k, **o: k.fold(list[int](), append, **o),
     lambda k, **o: k.latest(newest, **o),

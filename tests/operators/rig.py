@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from actorstream.graph.chaining import plan_graph
-from actorstream.graph.nodes import Keyed, ProcessSpec, TimedSpec
+from actorstream.graph.nodes import Keyed, PartitionBy, ProcessSpec, TimedSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
@@ -14,7 +14,7 @@ from actorstream.operators.generate import Step
 from actorstream.operators.generators import BoundedOutOfOrderness
 from actorstream.operators.key_check import KeyCheck
 from actorstream.operators.process_binding import ProcessBinding, make_process
-from actorstream.operators.routing import Router
+from actorstream.operators.routing import Chooser, Router
 from actorstream.operators.step_text import Bindings
 from actorstream.state.operator_state import OperatorState, StateColumn
 from actorstream.state.stack import LayerStack
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from actorstream.api.pipeline import Pipeline
-    from actorstream.graph.nodes import Node
+    from actorstream.graph.nodes import Node, Partitioning
     from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed as KeyedClass
@@ -62,6 +62,16 @@ def chain_from(plan: Plan, head: str) -> tuple[Chain, StepPart]:
         if chain.stateful is not None and chain.stateful.name == head:
             return chain, "after key"
     raise LookupError(head)
+
+
+def router_of(partitioning: Partitioning, parallelism: int) -> Router | Chooser | None:
+    match partitioning:
+        case Keyed():
+            return Router(parallelism, 128)
+        case PartitionBy(fn):
+            return Chooser(fn, parallelism)
+        case _:
+            return None
 
 
 class Rig:
@@ -104,9 +114,10 @@ class Rig:
             assigned.generator = BoundedOutOfOrderness(0)
         receivers = {exchange: self.plan.chain_of[exchange.receiver] for exchange in self.chain.outputs}
         self.bindings.routers = {
-            exchange: Router(receiver.parallelism, 128)
+            exchange: router
             for exchange, receiver in receivers.items()
-            if isinstance(exchange.partitioning, Keyed) and receiver.parallelism > 1
+            if receiver.parallelism > 1
+            and (router := router_of(exchange.partitioning, receiver.parallelism)) is not None
         }
         self.bindings.timed = {
             exchange

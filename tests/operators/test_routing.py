@@ -8,7 +8,7 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import CodecError
 from actorstream.model.key_groups import key_group_of, owner_of
 from actorstream.operators import routing
-from actorstream.operators.routing import Router
+from actorstream.operators.routing import Chooser, Router
 
 
 def test_key_goes_to_the_owner_of_its_key_group() -> None:
@@ -44,3 +44,34 @@ def test_second_type_of_key_is_refused_wherever_it_would_go(second: object) -> N
 
     with pytest.raises(CodecError, match=r"all keys of one key_by are of one type"):
         router.route(second)
+
+
+class Turns:
+    """Deals out in turn, and remembers whose turn it is."""
+
+    def __init__(self) -> None:
+        self.turn = -1
+
+    def __call__(self, record: object, targets: int) -> int:
+        """Give the next."""
+        self.turn += 1
+        return self.turn % targets
+
+
+def test_two_edges_that_share_a_chooser_take_turns_of_their_own_t126() -> None:
+    turns = Turns()
+    first, second = Chooser(turns, 3), Chooser(turns, 2)
+
+    assert [first.choose("a") for _ in range(4)] == [0, 1, 2, 0]
+    assert [second.choose("a") for _ in range(3)] == [0, 1, 0]
+    assert turns.turn == -1
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [("1", TypeError), (None, TypeError), (True, TypeError), (1.0, TypeError), (2, ValueError), (-1, ValueError)],
+)
+def test_what_is_no_subtask_is_refused(given: object, error: type[Exception]) -> None:
+    """Else -1 would be the last one's, and True the second's."""
+    with pytest.raises(error, match=f"partition_by: the function gave {given!r}.* 1"):
+        Chooser(lambda record, n: given, 2).choose("a")

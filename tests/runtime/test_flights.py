@@ -66,6 +66,20 @@ def test_by_key_each_record_goes_where_its_key_group_is_and_says_nothing_of_time
     assert flights.told(plan.chain_of[exchange.receiver], 0, exchange, 1) is None
 
 
+@pytest.mark.parametrize("parallelism", [1, 3])
+def test_as_the_user_chooses_each_record_goes_where_the_function_says_now(parallelism: int) -> None:
+    made = Pipeline("t")
+    chosen = made.source(Splits({"a": [1]}), name="in").partition_by(lambda value, count: value % count)
+    chosen.map(abs, name="abs").sink(print, name="out")
+    plan = plan_graph(made.draft.graph(), parallelism=parallelism, has_store=False)
+    batch = Batch(list(KEYS), list(KEYS), None, None)
+    parts = [part("abs", batch, place=InFlightChannel("abs:0", 1, of=2), parallelism=2)]
+    found = list(Flights(plan, parts).all({}))
+    assert {to.subtask: item.values for to, _, item in found if isinstance(item, Batch)} == {
+        subtask: [key for key in KEYS if key % parallelism == subtask] for subtask in range(parallelism)
+    }
+
+
 def test_without_keys_a_subtask_takes_what_others_had() -> None:
     place = InFlightChannel("pass:0", 2, of=3)
     flights = Flights(plan_of(2), [part("pass", BATCH, place=place, parallelism=3, subtask=2)])
