@@ -13,10 +13,11 @@ from actorstream.checkpoints.retention import Retirement
 from actorstream.protocol import recovery
 from actorstream.protocol.attempts import is_void
 from actorstream.runtime import opening
+from actorstream.testing.faults import AttachedFiles
 from actorstream.testing.session import Session
 from tests.mutations.circumstances import unsynced
 from tests.mutations.entering import Area
-from tests.simulation.running import Plan
+from tests.simulation.running import Plan, run_plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,10 +75,19 @@ def _no_sync_of_folders() -> Sequence[AbstractContextManager[object]]:
 
 
 def _killed_between(seed: int) -> Plan:
-    """Kill one process at each of its disk operations in turn, also between link and sync; then cut the power."""
-    killed, cut = divmod(seed, 3)
-    sessions = (Session(crash_operation=60 + killed), Session(crash_step=70 + 15 * cut, power=True), Session())
-    return Plan(seed, sessions=sessions)
+    """Kill one process between link and sync of a manifest; cut the power when the next one has committed by it."""
+    linked: list[int] = []
+    real = AttachedFiles.link
+
+    def link(self: AttachedFiles, source: str, target: str, /) -> None:
+        real(self, source, target)
+        if target.endswith("manifest.json"):
+            linked.append(self.operations)
+
+    with patch.object(AttachedFiles, "link", link):
+        run_plan(Plan(seed))
+    killed = Session(crash_operation=linked[seed % len(linked)] + 1)
+    return Plan(seed, sessions=(killed, Session(crash_step=80 + seed % 4 * 10, power=True), Session()))
 
 
 @AREA.in_jobs("a manifest found at a restart is not made durable before the job goes on", plan=_killed_between)

@@ -11,7 +11,7 @@ from actorstream.testing.disk import SimulatedDisk
 from actorstream.testing.session import Session
 from tests.mutations.circumstances import act, in_turns, unsynced
 from tests.mutations.entering import Area
-from tests.simulation.evolution_plans import Part, Turn, draw_evolution
+from tests.simulation.evolution_plans import Part, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,13 @@ def _names_not_durable() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(SimulatedDisk, "sync_dir", sync_dir)]
 
 
-@AREA.in_jobs("of two with one attempt number both write", evolve=draw_evolution)
+_TWO = in_turns(
+    Turn(Session(power=True), (Part(acts=(act(0.1, "savepoint"), act(0.4, "stop", "t")), parallelism=2),)),
+    Turn(Session(power=True), (Part("move"), Part("move", after=0.15))),
+)
+
+
+@AREA.in_jobs("of two with one attempt number both write", evolve=_TWO)
 def _holder_ignored() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(LogTransaction, "refuse_another", lambda *_: None)]
 

@@ -93,7 +93,13 @@ def _queue_forgotten() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(BackLane, "on_snapshot", on_snapshot)]
 
 
-@AREA.in_topologies("what comes behind the barrier is recorded too", "cut", shape="loop", tail="none")
+_ROUND = {"interval": 0.05, "timeout": 60.0}
+"""A barrier has the time to come round."""
+
+
+@AREA.in_topologies(
+    "what comes behind the barrier is recorded too", "cut", _ROUND, shape="loop", tail="none", poison=False
+)
 def _closed_late() -> Sequence[AbstractContextManager[object]]:
     real = Recording.add
 

@@ -15,6 +15,7 @@ from actorstream.runtime.flights import Flight, Flights
 from actorstream.runtime.overtaking import Overtaking
 from actorstream.runtime.source import SourceSubtask
 from actorstream.state.unkeyed import BROADCAST_KEY
+from actorstream.testing.session import Session
 from tests.mutations.entering import Area
 
 if TYPE_CHECKING:
@@ -99,7 +100,13 @@ def _turned_round() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Flights, "all", turned)]
 
 
-@AREA.in_jobs("at another parallelism some records in flight come to nobody", **_FULL | {"job": "keyed"})
+_ONE_MORE = (*(Session(2 + number % 2, crash_step=260) for number in range(3)), Session(3, power=True))
+
+
+@AREA.in_jobs(
+    "at another parallelism some records in flight come to nobody",
+    **_FULL | {"job": "keyed", "sessions": _ONE_MORE},
+)
 def _to_nobody() -> Sequence[AbstractContextManager[object]]:
     real = Flights._by_owner
 

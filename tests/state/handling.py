@@ -18,12 +18,12 @@ from tests.state.steps import step
 from tests.state.subtasks import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from actorstream.state.map_table import MapTable
     from tests.state.subtasks import Subtask
 
-MEANWHILE = ["nothing", "nothing", "set", "set", "get", "get", "walk", "delete", "clear", "stop"]
+MEANWHILE = ["nothing", "nothing", "set", "set", *["set next"] * 4, "get", "get", "walk", "delete", "clear", "stop"]
 
 
 class Handling(Machine):
@@ -195,23 +195,29 @@ class Handling(Machine):
         table, model = self.table(name, self.key(at))
         random = Random(seed)
         walk = table.items(self.key(at), start, reverse=reverse)
-        for expected in list(between(model, start, None, reverse=reverse)):
+        ahead = list(between(model, start, None, reverse=reverse))
+        while ahead:
+            expected = ahead.pop(0)
             map_key, value = next(walk, (None, MISSING))
             assert value is not MISSING
             assert encode_key(map_key) == expected
             self.hand_out(self.key(at), value, model[expected], extra)
-            if not self.goes_on(walk, name, at, random):
+            if not self.goes_on(walk, name, at, ahead, random):
                 return
         assert next(walk, None) is None
 
-    def goes_on(self, walk: Iterator[Any], name: int, at: int, random: Random) -> bool:
-        """Do something in the middle of a walk; tell whether it goes on."""
+    def goes_on(self, walk: Iterator[Any], name: int, at: int, ahead: Sequence[bytes], random: Random) -> bool:
+        """Do something in the middle of a walk, `ahead` of which these keys lie; tell whether it goes on."""
         what, map_at = random.choice(MEANWHILE), random.randrange(len(self.map_keys))
         table, model = self.table(name, self.key(at))
         before = list(model)
         match what:
             case "set":
                 self.set_entry(name, at, map_at, random.choice(VALUES))
+            case "set next":
+                for found in ahead[:1]:
+                    which = next(place for place, each in enumerate(self.map_keys) if encode_key(each) == found)
+                    self.set_entry(name, at, which, random.choice(VALUES))
             case "get":
                 self.read_entry(name, at, map_at, extra=1)
             case "walk":
