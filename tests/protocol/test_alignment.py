@@ -122,6 +122,15 @@ def test_cancel_before_any_barrier_is_remembered_t05() -> None:
     assert alignment.blocked == frozenset()
 
 
+def test_what_came_on_a_channel_that_has_ended_is_named() -> None:
+    alignment = Alignment(channels=2)
+    alignment.on_end_of_input(A)
+    with pytest.raises(InvariantError, match=r"barrier 1 came on channel 0, .* those are \[1\]"):
+        alignment.on_barrier(A, ONE)
+    with pytest.raises(InvariantError, match=r"cancel of 1 came on channel 0"):
+        alignment.on_cancel(A, ONE)
+
+
 def test_interleaved_cancels_go_downstream_once_each_t06() -> None:
     """T06: two upstreams each cancel 1 and 2; a flood would multiply with every hop."""
     alignment = Alignment(channels=2)

@@ -59,6 +59,18 @@ def test_channels_behind_their_barrier_are_not_recorded_when_it_takes_too_long_t
     assert alignment.on_barrier(B, ONE) == [Whole(ONE)]
 
 
+def test_a_checkpoint_that_is_over_waits_for_nobody_in_step() -> None:
+    """Nor does the newest one, when it is whole."""
+    alignment = Alignment(channels=2)
+    alignment.in_step = these(A, B)
+    assert alignment.missing(ONE) == these(A, B)
+    alignment.on_barrier(A, ONE)
+    assert alignment.missing(ONE) == these(B)
+    assert Snapshot(ONE) in alignment.on_barrier(B, ONE)
+    assert alignment.missing(ONE) == frozenset()
+    assert alignment.missing(TWO) == these(A, B)
+
+
 def test_a_timeout_of_what_is_over_or_has_not_begun_does_nothing_t13() -> None:
     """T13: after completion, after an abort, of an older one, before the first barrier."""
     alignment = Alignment(channels=2)

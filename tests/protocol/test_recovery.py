@@ -79,7 +79,7 @@ def test_older_one_asked_for_needs_a_second_yes_where_later_output_is_committed_
     asked = CheckpointId(3)
 
     reason = refusal(decide(manifests, CLAIMS, restore=asked))
-    assert "output up to checkpoint 4 may be committed already" in reason
+    assert "output up to checkpoint 4 may be committed already, so a start from checkpoint 3 would write" in reason
     assert "restore checkpoint 4, or pass --accept-duplicates" in reason
     assert decide(manifests, CLAIMS, restore=asked, accept_duplicates=True) == restore_from(3)
 
