@@ -138,8 +138,6 @@ def run_simulated(  # noqa: PLR0913
                 result = _run_to_end(loop, main)
             except SimulatedCrash as death:
                 crash = str(death)
-            except (KeyboardInterrupt, SystemExit):
-                raise
             except BaseException as problem:  # noqa: BLE001  (what it means is the caller's to say)
                 error = problem
                 if (end := find_end_of_test(problem)) is not None:
