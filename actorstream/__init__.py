@@ -67,6 +67,9 @@ from actorstream.model.connect import (
 from actorstream.model.connect import (
     replayable as replayable,
 )
+from actorstream.operators.accumulating_declarations import Accumulated as Accumulated
+from actorstream.operators.accumulating_declarations import AggregatingState as AggregatingState
+from actorstream.operators.accumulating_declarations import ReducingState as ReducingState
 from actorstream.operators.changes import Change as Change
 from actorstream.operators.contexts import BroadcastContext as BroadcastContext
 from actorstream.operators.contexts import Context as Context

@@ -277,7 +277,7 @@ class Job:
         binding, name = subtask.binding, ref.name
         if binding is None:
             raise InvariantError(f"{subtask.identity} is asked before it is open")
-        shown, event_time, now_us = binding.aging.shown, binding.aging.event_time, subtask.runner.event_time_us
+        shown, event_time, now_us = binding.aging.answer, binding.aging.event_time, subtask.runner.event_time_us
         if event_time is not None and now_us is not None:
             event_time.reach(now_us)  # what a merge may have dropped is not shown: no answer hangs on whether it has
         if name in binding.views:

@@ -21,6 +21,7 @@ from actorstream.graph.nodes import (
     TimedSpec,
     TopSpec,
 )
+from actorstream.operators.accumulating_declarations import AggregatingState, ReducingState
 from actorstream.operators.keyed_process import has_timers
 from actorstream.operators.process_roles import problem_of_role
 from actorstream.operators.state_declarations import ListState, MapState, ValueState, declarations_of
@@ -136,6 +137,10 @@ def _declared(operator: str, owner: type) -> list[Column]:
                     columns.append(_column(name, "value", declaration, codec_of(default)))
                 case ValueState() if arguments:
                     columns.append(_column(name, "value", declaration, codec_for(arguments[0])))
+                case ReducingState() if arguments:
+                    columns.append(_column(name, "value", declaration, codec_for(arguments[0])))
+                case AggregatingState() if arguments:
+                    columns.append(_column(name, "value", declaration, codec_for(arguments[1])))
                 case ListState() | OperatorListState():
                     element = arguments[0] if arguments else object
                     codec = codec_for(list[element])  # type: ignore[valid-type]
@@ -145,7 +150,8 @@ def _declared(operator: str, owner: type) -> list[Column]:
                     keys = schema_of(arguments[0]) if arguments else None
                     columns.append(replace(_column(name, _KINDS[type(declaration)], declaration, codec), map_key=keys))
                 case _:
-                    raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: ValueState[...] = ...")
+                    kind = type(declaration).__name__
+                    raise PlanError(f"{owner.__name__}.{name} needs an annotation: {name}: {kind}[...] = ...")
         except CodecError as error:
             raise PlanError(f"{owner.__name__}.{name} ({operator}) cannot be stored: {error}") from error
         if (problem := declaration.evolution.problem(columns[-1].codec.schema)) is not None:

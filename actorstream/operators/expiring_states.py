@@ -1,4 +1,6 @@
-"""The states with a time-to-live of one process object, and the clocks that they go by.
+"""The states of one process object that are no plain attributes, and the clocks that some of them go by.
+
+They are those with a time-to-live, and those that are added to.
 
 bind        `reach`: processing time, once for each piece of a batch
 record      event_time.now, event_time.written = …      by the generated loop
@@ -9,10 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorstream.operators.accumulating_declarations import AccumulatingDeclaration
+from actorstream.operators.accumulating_value import AccumulatingValue
 from actorstream.operators.expiring_value import ExpiringValue
 from actorstream.operators.map_view import ExpiringMapView, MapView
 from actorstream.operators.state_declarations import MapState
 from actorstream.operators.ttl import Lifetime, TtlTime, shown
+from actorstream.state.missing import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class ExpiringStates:
-    """Those of the declared states that have a time-to-live.
+    """Those of the declared states that have a time-to-live, or are added to.
 
     Attributes:
-        values: The attributes of value and list states.
+        values: The attributes of those that are one value a key.
         event_time: There if one of them goes by event time.
     """
 
-    def __init__(self, declared: Mapping[str, Declaration], clock: Clock) -> None:
+    def __init__(self, declared: Mapping[str, Declaration], clock: Clock, owner: type) -> None:
         """Begin before all times."""
         self._clock = clock
         times: dict[str, TtlTime] = {}
@@ -41,11 +46,13 @@ class ExpiringStates:
         }
         self._clock_time = times.get("processing")
         self.event_time = times.get("event")
-        self.values = {
-            name: ExpiringValue(declared[name], lifetime)
-            for name, lifetime in self._lifetimes.items()
-            if not isinstance(declared[name], MapState)
-        }
+        self.values: dict[str, ExpiringValue | AccumulatingValue] = {}
+        for name, declaration in declared.items():
+            lifetime = self._lifetimes.get(name)
+            if isinstance(declaration, AccumulatingDeclaration):
+                self.values[name] = AccumulatingValue(declaration, owner, lifetime)
+            elif lifetime is not None and not isinstance(declaration, MapState):
+                self.values[name] = ExpiringValue(declaration, lifetime)
 
     def view(self, declaration: Declaration, table: MapTable) -> MapView:
         """Make the view of any map state, with a time-to-live or without."""
@@ -72,3 +79,10 @@ class ExpiringStates:
             return stored
         self.reach()
         return shown(stored, lifetime.time.now)
+
+    def answer(self, name: str, stored: object) -> object:
+        """Give what a query gets for what is stored: what it may see, or the result of that; MISSING: nothing."""
+        value, attribute = self.shown(name, stored), self.values.get(name)
+        if value is MISSING or not isinstance(attribute, AccumulatingValue):
+            return value
+        return attribute.answer(value)

@@ -120,7 +120,7 @@ class ProcessBinding:
         by_key = {name: each for name, each in declared.items() if not isinstance(each, UnkeyedDeclaration)}
         self.values = [name for name, declaration in by_key.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
-        self.aging = ExpiringStates(declared, clock)
+        self.aging = ExpiringStates(declared, clock, class_of(process))
         self.expiring = self.aging.values
         self.made_anew = frozenset(
             name for name, (_, factory) in self.defaults.items() if factory is not None and name not in self.expiring

@@ -240,4 +240,6 @@ def default_of(declaration: Declaration) -> tuple[object, Callable[[], object] |
         return None, cast("Callable[[], object]", list)
     if isinstance(declaration, ValueState):
         return declaration.default, declaration.factory
-    raise TypeError(declaration)
+    if isinstance(declaration, MapState):
+        raise TypeError(declaration)
+    return None, None  # what nothing was added to gives no result

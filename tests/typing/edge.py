@@ -9,10 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, assert_type
 
 from actorstream import (
+    AggregatingState,
     Context,
     Fetched,
     KeyedProcess,
     Pipeline,
+    ReducingState,
     Sink,
     SinkContext,
     SinkWriter,
@@ -113,3 +115,37 @@ class Upload:
 sink: Sink[str] = Upload()
 s.sink(Upload())
 p.source([1]).sink(Upload())  # type: ignore[arg-type]  # refused: a sink of str
+
+
+class Mean:
+    def create(self) -> tuple[float, int]:
+        return 0.0, 0
+
+    def add(self, accumulator: tuple[float, int], value: float, /) -> tuple[float, int]:
+        return accumulator[0] + value, accumulator[1] + 1
+
+    def merge(self, left: tuple[float, int], right: tuple[float, int], /) -> tuple[float, int]:
+        return left[0] + right[0], left[1] + right[1]
+
+    def result(self, accumulator: tuple[float, int], /) -> float:
+        return accumulator[0] / accumulator[1]
+
+
+class Trips(KeyedProcess[str, float, float]):
+    longest: ReducingState[float] = ReducingState(max)
+    mean: AggregatingState[float, tuple[float, int], float] = AggregatingState(Mean())
+
+    def on_element(self, value: float, ctx: Context[str], /) -> None:
+        self.longest.add(value)
+        self.mean.add(value)
+        self.mean.add("far")  # type: ignore[arg-type]  # refused: what is added is a number
+        assert_type(self.longest.get(), float | None)
+        assert_type(self.mean.get(), float | None)
+
+
+keyed = s.key_by(len)
+assert_type(keyed.min(len), Table[int, int])
+assert_type(keyed.max_by(len), Table[int, str])
+assert_type(keyed.top_n(3, len), "Table[int, Sequence[str]]")
+assert_type(keyed.distinct(ttl=5.0), Stream[str])
+assert_type(s.inspect(print).partition_by(lambda x, n: len(x) % n), Stream[str])
