@@ -37,6 +37,13 @@ class DataLossError(StoreError):
     """
 
 
+class InputError(ActorstreamError):
+    """What a source reads is not what it should be: a bad line, a file that is cut short.
+
+    The message says where, what was found and the remedy. The job is not restarted: it would find the same again.
+    """
+
+
 class PromotedError(StoreError):
     """Other records have taken a log's place since it was opened here. Nothing was written: open it anew."""
 

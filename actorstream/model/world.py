@@ -76,6 +76,10 @@ class FileSystem(Protocol):
         """Give a file in pieces of at most 1 MiB."""
         ...
 
+    def read_at(self, path: str, offset: int, size: int, /) -> bytes:
+        """Give at most `size` bytes from a place in a file on; fewer only where it ends."""
+        ...
+
     def size(self, path: str, /) -> int:
         """Give a file's length in bytes."""
         ...
@@ -94,6 +98,10 @@ class FileSystem(Protocol):
 
     def link(self, source: str, target: str, /) -> None:
         """Give a file a second name; FileExistsError if that is taken. The put-if-absent of a folder."""
+        ...
+
+    def rename(self, source: str, target: str, /) -> None:
+        """Give a file another name in its folder, in one step; one that has that name is replaced."""
         ...
 
     def unlink(self, path: str, /) -> None:

@@ -19,6 +19,7 @@ from actorstream.errors import (
     CodecError,
     DataLossError,
     FencedError,
+    InputError,
     InvariantError,
     JobFailed,
     PlanError,
@@ -170,7 +171,10 @@ class Supervisor:
 
     async def _after(self, failure: Exception, context: JobContext) -> None:
         self._refuse_requests(f"the attempt failed: {failure}")
-        if isinstance(failure, FencedError | RestoreError | PlanError | DataLossError) or not self.opened.is_set():
+        if (
+            isinstance(failure, FencedError | RestoreError | PlanError | DataLossError | InputError)
+            or not self.opened.is_set()
+        ):
             # Trying again cannot help: somebody else owns the job, or it never came up.
             raise _job_failed(f"{type(failure).__name__}: {failure}", failure)
         clock = context.world.clock

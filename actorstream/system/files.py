@@ -88,6 +88,16 @@ class RealFiles:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
 
+    def read_at(self, path: str, offset: int, size: int, /) -> bytes:
+        """Give a part of a file."""
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            pieces = []
+            while size > 0 and (piece := file.read(size)):
+                pieces.append(piece)
+                size -= len(piece)
+            return b"".join(pieces)
+
     def size(self, path: str, /) -> int:
         """Give a file's length in bytes."""
         return os.stat(path).st_size
@@ -111,6 +121,10 @@ class RealFiles:
     def link(self, source: str, target: str, /) -> None:
         """Give a file a second name."""
         os.link(source, target, follow_symlinks=False)
+
+    def rename(self, source: str, target: str, /) -> None:
+        """Give a file another name in its folder."""
+        os.rename(source, target)
 
     def unlink(self, path: str, /) -> None:
         """Remove a name, an empty folder's too; a missing one is fine."""

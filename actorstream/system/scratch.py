@@ -90,6 +90,12 @@ class ScratchFiles:
         """Give a file in pieces."""
         return self._inner.chunks(path) if self._is_layer(path) else iter([self._document(path)])
 
+    def read_at(self, path: str, offset: int, size: int, /) -> bytes:
+        """Give a part of a file."""
+        if self._is_layer(path):
+            return self._inner.read_at(path, offset, size)
+        return self._document(path)[offset : offset + size]
+
     def size(self, path: str, /) -> int:
         """Give a file's length in bytes."""
         return self._inner.size(path) if self._is_layer(path) else len(self._document(path))
@@ -119,6 +125,14 @@ class ScratchFiles:
         if target in self._documents:
             raise FileExistsError(17, "the name is taken", target)
         self._documents[target] = self._document(source)
+
+    def rename(self, source: str, target: str, /) -> None:
+        """Give a file another name in its folder."""
+        if self._is_layer(source):
+            self._inner.rename(source, target)
+            return
+        self._documents[target] = self._document(source)
+        del self._documents[source]
 
     def unlink(self, path: str, /) -> None:
         """Remove a name; a missing one is fine."""

@@ -149,6 +149,19 @@ class SimulatedDisk(RealFiles):
         super().link(source, target)
         folder.add(name, file)
 
+    def rename(self, source: str, target: str, /) -> None:
+        """Give a file another name in its folder: after a power cut it has the one or the other."""
+        folder, name = self._place(source)
+        other, new = self._place(target)
+        if folder is not other:
+            raise ValueError(f"{source} to {target}: a name is moved within its folder")
+        self._file(source)
+        replaced = folder.now.get(new)
+        if isinstance(replaced, SavedFile) and len(replaced.paths) == 1:
+            replaced.last = replaced.content()
+        super().rename(source, target)
+        folder.rename(name, new)
+
     def unlink(self, path: str, /) -> None:
         """Remove a name, an empty folder's too. It comes back at a power cut before the folder above is synced."""
         folder, name = self._place(path)

@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     from actorstream.testing.disk import SimulatedDisk
 
 R = TypeVar("R")
-CallKind: TypeAlias = Literal["make_dirs", "create", "write", "sync", "sync_dir", "link", "unlink", "lock", "read"]
+CallKind: TypeAlias = Literal[
+    "make_dirs", "create", "write", "sync", "sync_dir", "link", "rename", "unlink", "lock", "read"
+]
 Effect: TypeAlias = Literal["EIO", "ENOSPC", "short write", "kill", "kill in write"]
 
-CHANGES: frozenset[CallKind] = frozenset(("make_dirs", "create", "write", "sync", "sync_dir", "link", "unlink", "lock"))
+CHANGES: frozenset[CallKind] = frozenset(
+    ("make_dirs", "create", "write", "sync", "sync_dir", "link", "rename", "unlink", "lock")
+)
 ALL_CALLS: frozenset[CallKind] = CHANGES | {"read"}
 _end_process = partial(os._exit, 137)
 
@@ -95,6 +99,11 @@ class InterceptedFiles:
         self._before("read", path)
         return self._inner.chunks(path)
 
+    def read_at(self, path: str, offset: int, size: int, /) -> bytes:
+        """Give a part of a file."""
+        self._before("read", path)
+        return self._inner.read_at(path, offset, size)
+
     def size(self, path: str, /) -> int:
         """Give a file's length in bytes."""
         self._before("read", path)
@@ -131,6 +140,11 @@ class InterceptedFiles:
         """Give a file a second name."""
         self._before("link", target)
         self._inner.link(source, target)
+
+    def rename(self, source: str, target: str, /) -> None:
+        """Give a file another name."""
+        self._before("rename", target)
+        self._inner.rename(source, target)
 
     def unlink(self, path: str, /) -> None:
         """Remove a name."""

@@ -51,21 +51,31 @@ class SavedFolder:
         self.path = path
         self.durable: dict[str, SavedFile | SavedFolder] = {}
         self.now: dict[str, SavedFile | SavedFolder] = {}
-        self.changes: list[tuple[str, SavedFile | SavedFolder | None]] = []
+        self.changes: list[dict[str, SavedFile | SavedFolder | None]] = []  # each made, or not, as a whole
 
     def add(self, name: str, entry: SavedFile | SavedFolder) -> None:
         """Put a name into the folder."""
         self.now[name] = entry
-        self.changes.append((name, entry))
+        self.changes.append({name: entry})
         if isinstance(entry, SavedFile):
             entry.paths.append(f"{self.path}/{name}")
 
     def remove(self, name: str) -> None:
         """Take a name out of the folder."""
         entry = self.now.pop(name)
-        self.changes.append((name, None))
+        self.changes.append({name: None})
         if isinstance(entry, SavedFile):
             entry.paths.remove(f"{self.path}/{name}")
+
+    def rename(self, name: str, new: str) -> None:
+        """Move a name, in place of one that may be there: one change."""
+        if new in self.now:
+            self.remove(new)
+            self.changes.pop()
+        entry = self.now[name]
+        self.remove(name)
+        self.add(new, entry)
+        self.changes[-2:] = [{name: None, new: entry}]
 
     def notice(self) -> None:
         """Take in what came and went without our calls."""
@@ -78,12 +88,13 @@ class SavedFolder:
 
     def keep(self, changes: int) -> list[tuple[str, SavedFile | SavedFolder | None]]:
         """Make the oldest so many changes durable; give the others."""
-        for name, entry in self.changes[:changes]:
-            if entry is None:
-                self.durable.pop(name, None)
-            else:
-                self.durable[name] = entry
-        rest = self.changes[changes:]
+        for change in self.changes[:changes]:
+            for name, entry in change.items():
+                if entry is None:
+                    self.durable.pop(name, None)
+                else:
+                    self.durable[name] = entry
+        rest = [pair for change in self.changes[changes:] for pair in change.items()]
         self.changes = []
         return rest
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fuzz.of_checkpoints import CHECKPOINTS
 from tests.fuzz.of_codecs import CODECS
+from tests.fuzz.of_files import FILES_READ
 from tests.fuzz.of_logs import LOGS
 from tests.fuzz.of_state import STATE
 from tests.fuzz.of_words import WORDS
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.fuzz.decoder import Decoder
 
-DECODERS: Final[list[Decoder]] = [*CODECS, *CHECKPOINTS, *LOGS, *STATE, *WORDS]
+DECODERS: Final[list[Decoder]] = [*CODECS, *CHECKPOINTS, *FILES_READ, *LOGS, *STATE, *WORDS]
 
 PRIMITIVES: Final = re.compile(
     r"\b(?:msgspec\.\w+\.(?:decode|Decoder)\b|msgspec\.convert|decode_json\(|decode_run\(|decode_key(?:_at)?\(|decode_unloaded\("
@@ -56,6 +57,7 @@ MODULES: Final[Mapping[str, set[str] | str]] = {
     "codec/documents.py": {"manifest", "LOG", "token", "note of the demo"},
     "codec/entry_runs.py": {"runs of entries"},
     "codec/evolution.py": {"values of several schemas", "schemas"},
+    "codec/fields.py": {"JSON lines of a file", "CSV"},
     "codec/frames.py": {"frames"},
     "codec/layout.py": "lays out JSON that it has just encoded",
     "codec/ordered_keys.py": {"ordered keys", "keys among other bytes"},
@@ -65,6 +67,7 @@ MODULES: Final[Mapping[str, set[str] | str]] = {
     "codec/typed.py": {"typed values"},
     "codec/unloaded.py": {"values of classes that are not loaded"},
     "codec/widening.py": {"schemas"},
+    "connectors/files/file_bytes.py": {"gzip"},
     "eventlog/documents.py": {"LOG", "LOG.2"},
     "eventlog/ledger.py": _LOG,
     "eventlog/meta_pages.py": {"pages"},

@@ -52,6 +52,22 @@ def test_a_file_is_what_was_written(files: FileSystem, tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize("name", ["document", "layers/1-0-1.lmdb"])
+def test_a_part_is_read_and_a_name_moved(files: FileSystem, tmp_path: Path, name: str) -> None:
+    root = str(tmp_path / "job")
+    files.make_dirs(f"{root}/layers")
+    path, other = f"{root}/{name}", f"{root}/{name}.2"
+    write(files, path, b"one ", b"two")
+    write(files, other, b"three")
+    assert [files.read_at(path, 0, 3), files.read_at(path, 4, 9), files.read_at(path, 9, 9)] == [b"one", b"two", b""]
+
+    files.rename(path, other)
+    assert files.read(other) == b"one two"
+    assert not files.exists(path)
+    with pytest.raises(FileNotFoundError):
+        files.rename(path, other)
+
+
+@pytest.mark.parametrize("name", ["document", "layers/1-0-1.lmdb"])
 def test_a_link_is_put_if_absent(files: FileSystem, tmp_path: Path, name: str) -> None:
     root = str(tmp_path / "job")
     files.make_dirs(f"{root}/layers")

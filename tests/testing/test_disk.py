@@ -113,6 +113,30 @@ def test_changes_of_a_folder_survive_in_their_order(tmp_path: Path) -> None:
     assert found_after_cuts(tmp_path, change) == {(tmp,), (final, tmp), (final,), (final, following)}
 
 
+def test_a_file_that_is_renamed_has_one_of_its_names(tmp_path: Path) -> None:
+    """Never both, never none: also where the new name was another's."""
+
+    def change(disk: SimulatedDisk) -> None:
+        write(disk, f"{disk.root}/new", b"old")
+        disk.sync_dir(disk.root)
+        write(disk, f"{disk.root}/a", b"x")
+        disk.rename(f"{disk.root}/a", f"{disk.root}/new")
+
+    kept = ("new", b"old")
+    assert found_after_cuts(tmp_path, change) == {(kept,), (("a", b"x"), kept), (("new", b"x"),)}
+
+
+def test_a_name_is_moved_within_its_folder_only(tmp_path: Path) -> None:
+    """From one folder to another it may be in both after a power cut, or in none."""
+    disk = SimulatedDisk(tmp_path)
+    disk.make_dirs(f"{tmp_path}/b")
+    write(disk, f"{tmp_path}/a", b"x")
+    with pytest.raises(ValueError, match="within its folder"):
+        disk.rename(f"{tmp_path}/a", f"{tmp_path}/b/a")
+    with pytest.raises(FileNotFoundError):
+        disk.rename(f"{tmp_path}/none", f"{tmp_path}/a")
+
+
 def test_folders_are_independent(tmp_path: Path) -> None:
     """Syncing one folder says nothing about another: a layer's folder is synced before the manifest's."""
 

@@ -37,11 +37,13 @@ def publish(files: FileSystem, folder: str) -> None:
         finally:
             file.close()
         files.sync(f"{folder}/store/tmp")
-        files.link(f"{folder}/store/tmp", f"{folder}/store/final")
-        files.unlink(f"{folder}/store/tmp")
+        files.rename(f"{folder}/store/tmp", f"{folder}/store/ready")
+        files.link(f"{folder}/store/ready", f"{folder}/store/final")
+        files.unlink(f"{folder}/store/ready")
         files.sync_dir(f"{folder}/store")
         assert files.list_dir(f"{folder}/store") == ["LOCK", "final"]
         assert files.read(f"{folder}/store/final") == b"".join(files.chunks(f"{folder}/store/final"))
+        assert files.read_at(f"{folder}/store/final", 4, 99) == b"fest"
         assert files.size(f"{folder}/store/final") == 8
         assert files.identity(f"{folder}/store/final")
         files.append(f"{folder}/store/final", b" and more")
@@ -122,8 +124,9 @@ def test_without_a_fault_calls_are_recorded_only(tmp_path: Path) -> None:
     publish(files, str(tmp_path))
     kinds = [call.kind for call in files.calls]
 
-    assert kinds[:9] == ["make_dirs", "lock", "create", "write", "write", "sync", "sync", "link", "unlink"]
-    assert files.calls[7].path == f"{tmp_path}/store/final"
+    expected = ["make_dirs", "lock", "create", "write", "write", "sync", "sync", "rename", "link", "unlink"]
+    assert kinds[:10] == expected
+    assert files.calls[8].path == f"{tmp_path}/store/final"
     assert files.fired is None
 
 
