@@ -41,11 +41,8 @@ def put(folder: Path, data: bytes) -> Path:
 
 async def test_values_are_read_by_the_type_of_their_field(tmp_path: Path) -> None:
     text = (
-        b"open,at,day,price,size,venue,more
-true,2026-01-02T03:04:05Z,2026-01-02,1.10,2.5,,x
-"
-        b"0,2026-01-02T03:04:05+00:00,2026-01-02,1,1e3,7,
-"
+        b"open,at,day,price,size,venue,more\ntrue,2026-01-02T03:04:05Z,2026-01-02,1.10,2.5,,x\n"
+        b"0,2026-01-02T03:04:05+00:00,2026-01-02,1,1e3,7,\n"
     )
     at, day = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), date(2026, 1, 2)
     assert await records(put(tmp_path, text), Csv(Trade)) == [

@@ -14,6 +14,7 @@ from actorstream.connectors.files import Csv, FileSource, JsonLines
 from actorstream.errors import InputError, PlanError, RestoreError
 from actorstream.model.connect import Source
 from actorstream.system.files import RealFiles
+from actorstream.testing.conformance import check_source
 from tests.connectors.files.setting import Hit, fetched, records
 
 if TYPE_CHECKING:
@@ -149,3 +150,14 @@ async def test_a_bad_line_fails_the_job_at_once(tmp_path: Path) -> None:
     pipeline.source(FileSource(path, Csv(Hit))).sink(print)
     with pytest.raises(JobFailed, match=r"InputError: .*a.csv, line 3 \(byte 16\): it has 1 values, expected 2"):
         await pipeline.run(store=tmp_path / "store")
+
+
+@pytest.mark.parametrize("bad", ["", "oops\n"])
+async def test_files_come_again_from_wherever_they_were_broken_off(tmp_path: Path, bad: str) -> None:
+    names = [str(tmp_path / name) for name in ("a.csv", "b.csv.gz")]
+    rows = "user,page\n" + "".join(f"u{page % 7},{page}\n{bad if page % 300 == 0 else ''}" for page in range(1_200))
+    (tmp_path / "a.csv").write_text(rows)
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    hits = [Hit(f"u{page % 7}", page) for page in range(1_200)]
+    policy: Any = "skip" if bad else "fail"
+    await check_source(lambda: FileSource(tmp_path, Csv(Hit), on_bad_line=policy), {name: hits for name in names})
