@@ -10,6 +10,7 @@ Nothing runs, and no function is called, before `run`.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
 from actorstream.api.functions import class_name, is_async, output_name, process_spec, require_plain
@@ -28,6 +29,7 @@ from actorstream.graph.nodes import (
     PartitionBy,
     Rebalance,
     SinkSpec,
+    ThrottleSpec,
     one_for_all,
 )
 from actorstream.graph.render import function_name
@@ -108,6 +110,22 @@ class Stream(Generic[T_co]):
         """
         require_plain(fn, "inspect")
         return Stream(self.origin.then(InspectSpec(fn), options))
+
+    def throttle(self, rate: float, **options: Unpack[Options]) -> Stream[T_co]:
+        """Let at most `rate` records a second pass, over all subtasks, by the job's clock; the others wait.
+
+        Say it right behind the source: then it is the source that reads slower, and no checkpoint waits for records.
+        Elsewhere it is back-pressure, as any slow operator: barriers wait behind records unless `alignment_timeout`
+        lets them overtake. Each subtask lets its share pass, rate / parallelism, whatever the others have to do. Where
+        less came than may pass, a tenth of a second's worth is made up for, no more. A replay does not wait.
+
+        Raises:
+            PlanError: `rate` is no number above 0, or an option is misspelt.
+        """
+        given: object = rate
+        if not isinstance(given, int | float) or isinstance(given, bool) or not 0 < given < inf:
+            raise PlanError(f"throttle: rate is {given!r}, expected a number of records a second, above 0")
+        return Stream(self.origin.then(ThrottleSpec(float(rate)), options))
 
     def process(self, op: Callable[[], Process[T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
         """Run a class of your own on the records as they come to each subtask, without key.

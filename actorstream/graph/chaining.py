@@ -45,6 +45,7 @@ from actorstream.graph.nodes import (
     Rebalance,
     SourceSpec,
     StatefulSpec,
+    ThrottleSpec,
     TimedSpec,
     asks_for_time,
 )
@@ -145,12 +146,16 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection
     with_state: set[NodeId] = set()
     expanding: set[NodeId] = set()  # nodes behind a flat_map of their chain
     halting: set[NodeId] = set()  # nodes behind times assigned behind a flat_map
+    looping: set[NodeId] = set()  # heads of chains with somebody in a loop
+    members = {member for loop in loops_of(graph).values() for member in loop}
     for node in graph.nodes:
         head = node.id
         sources = {edge.source for edge in node.inputs}
         chains = {heads[source] for source in sources}
         alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
         apt = not node.new_chain and node.name not in apart and not isinstance(node.spec, LoopSpec)
+        # A throttle holds records back in its actor, which one in a loop may not.
+        apt = apt and not (isinstance(node.spec, ThrottleSpec) and not chains.isdisjoint(looping))
         if alike and apt:
             (chain,) = chains
             halts = isinstance(node.spec, ProcessSpec | TimedSpec) and not sources.isdisjoint(halting)
@@ -170,6 +175,8 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection
         if isinstance(node.spec, FlatMapSpec):
             expanding.add(node.id)
         heads[node.id] = head
+        if node.id in members:
+            looping.add(head)
         if isinstance(node.spec, StatefulSpec):
             with_state.add(head)
     return heads

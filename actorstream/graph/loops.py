@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorstream.graph.nodes import AssignSpec, LoopSpec, SourceSpec, TimedSpec, kind_of
+from actorstream.graph.nodes import AssignSpec, LoopSpec, SourceSpec, ThrottleSpec, TimedSpec, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,6 +51,11 @@ def loop_problems(graph: LogicalGraph) -> Iterator[str]:
                 yield (
                     f"{kind_of(node.spec)} {node.name!r} is inside loop {head.name!r}: it waits for event time to "
                     "pass, which waits for what goes round; put it before the loop or behind it, or use a KeyedProcess"
+                )
+            elif isinstance(node.spec, ThrottleSpec):
+                yield (
+                    f"throttle {node.name!r} is inside loop {head.name!r}, where records would have to wait for those "
+                    "behind them: put it before the loop or behind it"
                 )
             elif isinstance(node.spec, AssignSpec):
                 yield (

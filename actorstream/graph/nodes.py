@@ -60,6 +60,13 @@ class InspectSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ThrottleSpec:
+    """One record in, the same out, at most `rate` a second over all subtasks."""
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class CountSpec:
     """Keyed: emits (key, count) for each record."""
 
@@ -230,7 +237,9 @@ RollingSpec: TypeAlias = (
 StatefulSpec: TypeAlias = RollingSpec | ProcessSpec | TimedSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
 Spec: TypeAlias = (
-    SourceSpec | MapSpec | FilterSpec | FlatMapSpec | InspectSpec | AssignSpec | LoopSpec | StatefulSpec | OutputSpec
+    SourceSpec
+    | (MapSpec | FilterSpec | FlatMapSpec | InspectSpec | ThrottleSpec | AssignSpec | LoopSpec)
+    | (StatefulSpec | OutputSpec)
 )
 
 
@@ -274,6 +283,8 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "flat_map"
         case InspectSpec():
             return "inspect"
+        case ThrottleSpec():
+            return "throttle"
         case AssignSpec():
             return "assign_timestamps"
         case LoopSpec():

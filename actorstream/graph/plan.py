@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actorstream.graph.nodes import AssignSpec, Forward, is_keyed
+from actorstream.graph.nodes import AssignSpec, Forward, ThrottleSpec, is_keyed
 from actorstream.model.ids import ChannelIndex, SubtaskId
 
 if TYPE_CHECKING:
@@ -74,6 +74,12 @@ class Chain:
     def assigns(self) -> tuple[Node, ...]:
         """The operators that give records new event times."""
         return tuple(node for node in self.nodes if isinstance(node.spec, AssignSpec))
+
+    @property
+    def throttles(self) -> tuple[tuple[NodeId, float], ...]:
+        """The operators that let so many records a second pass, with what that is for each subtask."""
+        nodes = [(node.id, node.spec) for node in self.nodes]
+        return tuple((at, spec.rate / self.parallelism) for at, spec in nodes if isinstance(spec, ThrottleSpec))
 
     @property
     def head(self) -> Node:

@@ -20,6 +20,7 @@ from actorstream.graph.nodes import (
     Rebalance,
     SinkSpec,
     SourceSpec,
+    ThrottleSpec,
     TimedSpec,
     kind_of,
 )
@@ -122,6 +123,13 @@ def warnings_of(plan: Plan) -> Iterator[str]:
     for node in plan.graph.nodes:
         if isinstance(node.spec, AssignSpec) or (node.inputs and all(edge.source in assigned for edge in node.inputs)):
             assigned.add(node.id)
+    for chain in plan.chains:
+        if chain.throttles and not isinstance(chain.head.spec, SourceSpec):
+            name = nodes[chain.throttles[0][0]].name
+            yield (
+                f"throttle {name} is in another actor than the source, so checkpoints wait for what is before it; "
+                "say .throttle(...) right behind the source, or set alignment_timeout"
+            )
     for node in plan.graph.nodes:
         if not isinstance(node.spec, TimedSpec) or not node.spec.definition.event_time:
             continue
@@ -147,6 +155,8 @@ def _words(spec: Spec) -> list[str]:
             return [f"sink {type(spec.sink).__name__}", f"{sink_guarantee(spec)} (transactional)"]
         case CallSpec():
             return [f"sink {function_name(spec.fn)}", sink_guarantee(spec)]
+        case ThrottleSpec(rate):
+            return ["throttle", f"{rate:g} records/s"]
         case _:
             return [kind_of(spec)]
 

@@ -25,6 +25,7 @@ from actorstream.graph.nodes import (
     MapSpec,
     SinkSpec,
     SourceSpec,
+    ThrottleSpec,
     is_keyed,
     one_for_all,
 )
@@ -121,8 +122,8 @@ class ChainWriter(WaitingText):
                 item = self._named(item, depth)
                 self.emit(depth, f"{self.constant(f'f{node.id}', fn)}({item})")
                 self._children(node, item, depth)
-            case LoopSpec():
-                self._children(node, item, depth)
+            case LoopSpec() | ThrottleSpec():
+                self._passing(node, item, depth)
             case AssignSpec():
                 self._assign(node, spec, item, depth)
             case SinkSpec() | CallSpec():
@@ -132,6 +133,17 @@ class ChainWriter(WaitingText):
             case _:
                 self._stateful(node, item, depth)
         self._operator = outer
+
+    def _passing(self, node: Node, item: Item, depth: int) -> None:
+        """Hand on; count what passes a throttle."""
+        throttle = self.bindings.throttles.get(node.id)
+        if throttle is not None:
+            self.begin(f"q{node.id} = 0")
+            self.emit(depth, f"q{node.id} += 1")
+            told = Line(1, f"{self.constant(f'passed{node.id}', throttle.passed)}(q{node.id})")
+            if told not in self._epilogue:
+                self._epilogue.append(told)
+        self._children(node, item, depth)
 
     def _output(self, node: Node, spec: SinkSpec | CallSpec, item: Item, depth: int) -> None:
         if isinstance(spec, SinkSpec):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actorstream.operators.key_check import KeyCheck
     from actorstream.operators.process_binding import ProcessBinding
     from actorstream.operators.routing import Router
+    from actorstream.operators.throttle import Throttle
     from actorstream.operators.timed import TimedOperator
     from actorstream.state.operator_state import OperatorState
 
@@ -82,6 +83,7 @@ class Bindings:
     routers: Mapping[Exchange, Router | Chooser] = field(default_factory=dict)
     timed: Collection[Exchange] = ()
     taps: Collection[tuple[NodeId, str]] = ()
+    throttles: Mapping[NodeId, Throttle] = field(default_factory=dict)
     key_check: KeyCheck | None = None
     clock: EventClock = field(default_factory=EventClock)
     assigned: Mapping[NodeId, AssignedClock] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from actorstream.runtime.mailbox import Front, Mailbox
 from actorstream.runtime.messages import ControlMessage, Declined, SnapshotReport
 from actorstream.runtime.operator_life import OperatorLife
 from actorstream.runtime.overtaking import Overtaking
+from actorstream.runtime.pace import CLOCK_LOOK_SECONDS
 from actorstream.runtime.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -103,7 +104,17 @@ class AtBarriers(OperatorLife):
 
     def _breaks_off(self) -> bool:
         """Tell whether to stop between two pieces of a batch: there is no room, or a barrier wants to overtake."""
-        return not self.runner.has_credit() or (self.overtaking is not None and self.overtaking.is_due())
+        overtaking, runner = self.overtaking, self.runner
+        if not runner.has_credit() or runner.throttled_seconds():
+            return True
+        return overtaking is not None and overtaking.is_due()
+
+    @property
+    def is_throttled(self) -> bool:
+        """Tell whether there is something to do for which it is too early."""
+        lanes, front = self.mailbox.lanes, self.mailbox.front
+        waits = bool(front) or self.runner.is_due or any(lane.items and not lane.blocked for lane in lanes)
+        return waits and self.runner.throttled_seconds() > 0
 
     @abstractmethod
     def _on_settled(self) -> None: ...
@@ -154,6 +165,22 @@ class AtBarriers(OperatorLife):
         """Keep what was broken off: it comes before all else."""
         if rest is not None and self.overtaking is not None:
             self.mailbox.front.appendleft(Front(channel, rest, self.overtaking.taken))
+
+    async def _wait_for_room(self) -> None:
+        """Wait until more may be sent, or something else is to be done."""
+        seconds, overtaking, time = self.runner.throttled_seconds(), self.overtaking, self.runner.time
+        if not self.runner.has_credit():
+            await self._wait_for_credit()
+        elif seconds:
+            due = None if overtaking is None else overtaking.seconds_to_wait()
+            if time is not None:
+                time.pause(BACK_PRESSURE)
+            try:
+                with move_on_after(min(seconds, CLOCK_LOOK_SECONDS, *([] if due is None else [due]))):
+                    await self.mailbox.arrival.wait()
+            finally:
+                if time is not None:
+                    time.resume(BACK_PRESSURE)
 
     async def _wait_for_credit(self) -> None:
         """Wait until every output may be sent to, or something else is to be done: a barrier may overtake meanwhile."""

@@ -18,6 +18,7 @@ from actorstream.operators.columns import columns_of
 from actorstream.operators.process_binding import make_process
 from actorstream.operators.routing import Chooser, Router
 from actorstream.operators.step_text import Bindings
+from actorstream.operators.throttle import Throttle
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.assembling import ManifestWriter
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.checkpoints.directory import CheckpointDirectory
+    from actorstream.graph.nodes import NodeId
     from actorstream.graph.plan import Chain, Exchange, Plan
     from actorstream.model.connect import Sink
     from actorstream.model.ids import JobId
@@ -276,10 +278,8 @@ class _Builder:
             # Unknown to those behind, at another parallelism: then all is told anew, also who is idle.
             told = self._told(chain, identity.subtask, exchange) or NOTHING_TOLD
             outputs[exchange] = ExchangeOutput(exchange, lanes, wire=self._context.settings.wire, told=told)
-            if isinstance(exchange.partitioning, Keyed) and len(lanes) > 1:
-                routers[exchange] = Router(len(lanes), plan.graph.max_parallelism)
-            elif isinstance(exchange.partitioning, PartitionBy) and len(lanes) > 1:
-                routers[exchange] = Chooser(exchange.partitioning.fn, len(lanes))
+            if len(lanes) > 1 and (router := self._router(exchange, len(lanes))) is not None:
+                routers[exchange] = router
             if receiver.needs_timestamps:
                 timed.add(exchange)
         subtask = self._subtasks[identity]
@@ -302,10 +302,26 @@ class _Builder:
             floors = self._restored.floors_of(chain, own_groups)
             time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
         sides = [exchange.side for exchange, _ in senders]
-        subtask.connect(outputs, Bindings(state=subtask.state, routers=routers, timed=timed), time, sides)
-        if self._alignment_timeout_us is not None and self._order is None:
+        throttles = self._throttles(chain)
+        bindings = Bindings(state=subtask.state, routers=routers, timed=timed, throttles=throttles)
+        subtask.connect(outputs, bindings, time, sides)
+        if throttles or (self._alignment_timeout_us is not None and self._order is None):
             splits = subtask.parts if isinstance(subtask, SourceSubtask) else ()
             subtask.let_overtake(places_of(plan, senders, splits), in_step(senders))
+
+    def _router(self, exchange: Exchange, targets: int) -> Router | Chooser | None:
+        match exchange.partitioning:
+            case Keyed():
+                return Router(targets, self._context.plan.graph.max_parallelism)
+            case PartitionBy(fn):
+                return Chooser(fn, targets)
+            case _:
+                return None
+
+    def _throttles(self, chain: Chain) -> dict[NodeId, Throttle]:
+        """Make those of one subtask, none for a replay: it is as fast as it can be."""
+        rates = chain.throttles if self._order is None else ()
+        return {node: Throttle(rate, self._context.world.clock) for node, rate in rates}
 
     def _make_compactor(self) -> Compactor:
         stacks = [

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from actorstream.graph.plan import Chain
     from actorstream.operators.step_text import Bindings, Lists, StepPart
+    from actorstream.operators.throttle import Throttle
     from actorstream.runtime.event_time import TimeReport
     from actorstream.runtime.pace import Pace
     from actorstream.runtime.statistics import SubtaskStatistics
@@ -42,6 +43,7 @@ class ChainRunner(PieceSizes):
     """One chain in one subtask.
 
     Attributes:
+        throttles: Let so many records pass at a time. `hurries`: they do not count now, a savepoint waits.
         breaks_off: Asked between two pieces: whether to leave the rest of the batch; None: never.
         left: How many records of the last piece were left, because there was no room for what is due before them.
     """
@@ -55,6 +57,8 @@ class ChainRunner(PieceSizes):
         self.left = 0
         self.waits_since: float | None = None
         self.after_piece: Callable[[], None] | None = None
+        self.throttles: tuple[Throttle, ...] = ()
+        self.hurries = False
         self._lacks_time = False
         self._piece_began: int | None = None
         self._state: OperatorState | None = None
@@ -63,6 +67,7 @@ class ChainRunner(PieceSizes):
     def bind(self, bindings: Bindings) -> None:
         """Compile the step for these bindings."""
         self._bindings = bindings
+        self.throttles = tuple(bindings.throttles.values())
         bindings.key_check = self.keys
         bindings.round = self._round
         self._state = bindings.state
@@ -116,7 +121,7 @@ class ChainRunner(PieceSizes):
         marks = self.time.begin(part, batch.marks) if self.time is not None else None
         start = 0
         while True:
-            count = min(self.slice, total - start)
+            count = min(self.allowance(), total - start)
             last = part if start + count == total else None
             await self.piece(batch, start, count, marks, last=last, side=side)
             start += count - self.left
@@ -224,6 +229,16 @@ class ChainRunner(PieceSizes):
                 self.left = rest
                 return took
             await self._wait_credit()
+
+    def allowance(self) -> int:
+        """Tell how many records the next piece may have: throttles may let fewer pass."""
+        if self.hurries or not self.throttles:
+            return self.slice
+        return max(1, min(self.slice, *[each.allowance() for each in self.throttles]))
+
+    def throttled_seconds(self) -> float:
+        """Tell how long nothing may pass a throttle."""
+        return 0.0 if self.hurries else max([0.0, *(each.seconds_to_wait() for each in self.throttles)])
 
     def has_credit(self) -> bool:
         """Tell whether every output may be sent to now."""

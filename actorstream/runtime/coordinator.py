@@ -175,10 +175,11 @@ class CoordinatorActor:
                 case decide.Trigger(checkpoint, subtasks, stop):
                     self._problem = None
                     started_us = self._start_of(checkpoint)
-                    patience_us = self._alignment_timeout_us if self._protocol.may_overtake() else None
+                    settled = not self._protocol.may_overtake()
+                    patience_us = None if settled else self._alignment_timeout_us
                     overtakes_us = None if patience_us is None else started_us + patience_us
                     for subtask in subtasks:
-                        self._tell[subtask](TriggerCheckpoint(checkpoint, stop, overtakes_us))
+                        self._tell[subtask](TriggerCheckpoint(checkpoint, stop, overtakes_us, settled))
                 case decide.Abort(checkpoint, reason, latest):
                     self._started_us.pop(checkpoint, None)
                     self.last_abort = checkpoint, reason

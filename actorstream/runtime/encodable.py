@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from actorstream.codec.records import record_class
 from actorstream.codec.self_describing import NATIVE
 from actorstream.errors import PlanError
-from actorstream.graph.nodes import FilterSpec, FlatMapSpec, InspectSpec, MapSpec, ProcessSpec
+from actorstream.graph.nodes import FilterSpec, FlatMapSpec, InspectSpec, MapSpec, ProcessSpec, ThrottleSpec
 from actorstream.runtime.flights import may_overtake
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _given_by(nodes: Mapping[NodeId, Node], node: Node, output: str) -> object:
     spec = node.spec
     if output:
         return None
-    if isinstance(spec, FilterSpec | InspectSpec):
+    if isinstance(spec, FilterSpec | InspectSpec | ThrottleSpec):
         return _given_by(nodes, nodes[node.inputs[0].source], node.inputs[0].output)
     if isinstance(spec, MapSpec):
         return _said(spec.fn)

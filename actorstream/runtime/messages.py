@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TriggerCheckpoint:
-    """Snapshot now; `stop`: read nothing more after it. `overtakes_us` is for the barrier that goes out."""
+    """Snapshot now; `stop`: read nothing more after it. `overtakes_us` is for the barrier that goes out.
+
+    `settled`: nothing may be in flight in it, whatever has to be worked through first: a savepoint, or the last one.
+    """
 
     checkpoint: CheckpointId
     stop: bool
     overtakes_us: int | None = None
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

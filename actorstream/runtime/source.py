@@ -153,18 +153,21 @@ class SourceSubtask(Subtask):
     async def _on_control(self, message: ControlMessage) -> None:
         if self._deferred or (self.mailbox.front and self._waits_for_front(message)):
             self._deferred.append(message)
+            self.runner.hurries |= not isinstance(message, TriggerCheckpoint) or message.settled
         else:
             await (self._drain() if isinstance(message, DrainSource) else super()._on_control(message))
 
     def _waits_for_front(self, message: ControlMessage) -> bool:
         """Tell whether to work through what was taken first: its position is told already, and it is emitted nowhere.
 
-        A barrier that may overtake need not wait: then it is in flight.
+        A barrier that may overtake need not wait: then it is in flight. Nor need one whose records wait for a throttle.
         """
         if not isinstance(message, TriggerCheckpoint):
             return isinstance(message, DrainSource)
-        if self.overtaking is None or message.overtakes_us is None:
+        if self.overtaking is None or message.settled:
             return True
+        if message.overtakes_us is None or self.runner.throttles:
+            return not self.runner.throttles
         now_us = self.overtaking.now_us()
         if now_us < message.overtakes_us:
             self.overtaking.look_at(message.overtakes_us)
@@ -173,6 +176,7 @@ class SourceSubtask(Subtask):
     async def _catch_up(self) -> None:
         """Take the messages that have waited for what was taken before."""
         deferred, self._deferred = self._deferred, deque()
+        self.runner.hurries = False
         for message in deferred:
             await self._on_control(message)
 
@@ -248,7 +252,7 @@ class SourceSubtask(Subtask):
         """Do one piece of a split in memory: what fits into a burst, with no copy."""
         source = cast("InMemorySource[object, object]", self._in_memory)
         try:
-            taken = source.take_in_memory(split, self.positions[split].position, self.runner.slice)
+            taken = source.take_in_memory(split, self.positions[split].position, self.runner.allowance())
         except Exception as error:
             raise self.blame_read(split, error) from error
         if taken is None:

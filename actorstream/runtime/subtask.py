@@ -130,7 +130,7 @@ class Subtask(AtBarriers):
         overtaking = self.overtaking
         while True:
             ready = not (self.parked or self.held)
-            room = ready and (overtaking is None or runner.has_credit())
+            room = ready and (overtaking is None or (runner.has_credit() and not runner.throttled_seconds()))
             if mailbox.control and runner.may_pause:
                 await self._on_control(mailbox.control.popleft())
             elif overtaking is not None and overtaking.is_due() and runner.may_pause and not self.held:
@@ -158,7 +158,7 @@ class Subtask(AtBarriers):
         idle = clock()
         pace.rest()
         try:
-            await (self._wait_for_credit() if lacks_room else self._wait())
+            await (self._wait_for_room() if lacks_room else self._wait())
         finally:
             pace.wake()
         now = clock()
@@ -213,9 +213,12 @@ class Subtask(AtBarriers):
             return TIME_MAX
         due, time = self.runner.clock_due_us, self.runner.time
         seconds = None if time is None or self._ending else time.seconds_to_wait()
-        if seconds is None:
-            return due
-        return min(due, self.deployment.world.clock.now_us() + int(seconds * 1e6) - 1)
+        now_us = self.deployment.world.clock.now_us
+        if seconds is not None:
+            due = min(due, now_us() + int(seconds * 1e6) - 1)
+        if self.is_throttled:
+            due = min(due, now_us() + int(self.runner.throttled_seconds() * 1e6))
+        return due
 
     @property
     def clock_is_due(self) -> bool:
@@ -326,7 +329,7 @@ class Subtask(AtBarriers):
 
     async def _on_control(self, message: ControlMessage) -> None:
         match message:
-            case TriggerCheckpoint(checkpoint, stop, overtakes_us):
+            case TriggerCheckpoint(checkpoint, stop, overtakes_us, _):
                 self._note_barrier(Barrier(checkpoint, overtakes_us))
                 await self._carry_out(self.alignment.on_trigger(checkpoint))
                 self.parked = self.parked or stop

@@ -7,6 +7,8 @@ A job is at rest when nothing is under way and everybody waits to be told someth
     snapshots   no frozen generation to write                 ──> waits for one
     coordinator no message to answer                          ──> waits for one
 
+An actor whose throttle lets nothing pass rests too, whatever waits for it: the clock has to be moved.
+
 All of it runs on one loop and hands on by waking, and whoever is woken waits no more from that instant on: a control
 message shows so. One look between two turns of the loop is enough. A user's function that awaits something outside (a
 sink that calls a service) is under way, and is given real time for it.
@@ -65,8 +67,9 @@ async def wait_until(busy: Callable[[], str | None], patience: float) -> None:
 
 def busy_in(built: Built, splits: Iterable[FedSplit]) -> str | None:
     """Say who of an attempt is busy; None if it is at rest."""
+    held = any(map(_reads_no_more, built.subtasks.values()))
     for split in splits:
-        if not split.at_rest:
+        if not split.at_rest and not held:
             return f"split {split.name!r} of a source has {split.released - split.given} entries to read"
     for subtask in built.subtasks.values():
         if (what := _busy_actor(subtask)) is not None:
@@ -82,10 +85,18 @@ def have_ended(built: Built) -> bool:
     return all(place.finished for source in sources for place in source.positions.values())
 
 
+def _reads_no_more(subtask: Subtask) -> bool:
+    """Tell whether a throttle holds a source back, until its readers have no more room."""
+    full = any(not lane.has_credit() for lane in subtask.mailbox.lanes)
+    return isinstance(subtask, SourceSubtask) and full and subtask.is_throttled
+
+
 def _busy_actor(subtask: Subtask) -> str | None:
     mailbox, snapshots = subtask.mailbox, subtask.snapshots
     if subtask.runner.calling is not None:
         return f"is in a call of {subtask.runner.calling}, which awaits something outside"
+    if subtask.is_throttled and mailbox.arrival.is_waited_for:
+        return None if snapshots.is_at_rest else "writes a snapshot"
     if mailbox.front or any(lane.items for lane in mailbox.lanes):
         return f"has {mailbox.depth} records in its mailbox"
     if not mailbox.arrival.is_waited_for:

@@ -174,7 +174,7 @@ async def test_job_ends_when_everything_has_finished_and_committed(tmp_path: Pat
         for subtask in (SOURCE, SINK):
             office.coordinator.tell(Finished(subtask))
         for subtask in (SOURCE, SINK):
-            assert await office.next(subtask) == TriggerCheckpoint(ONE, stop=False)
+            assert await office.next(subtask) == TriggerCheckpoint(ONE, stop=False, settled=True)
         office.ack(ONE)
         for subtask in (SOURCE, SINK):
             assert await office.next(subtask) == CompleteCheckpoint(ONE)
@@ -190,7 +190,7 @@ async def test_stop_request_is_a_final_checkpoint_at_which_sources_stop(tmp_path
     async with anyio.create_task_group() as group:
         group.start_soon(office.coordinator.run)
         office.coordinator.tell(CheckpointRequest(1, stop=True))
-        assert await office.next(SOURCE) == TriggerCheckpoint(ONE, stop=True)
+        assert await office.next(SOURCE) == TriggerCheckpoint(ONE, stop=True, settled=True)
         office.ack(ONE)
         await office.next(SINK)
         for subtask in (SOURCE, SINK):
