@@ -1,15 +1,20 @@
-"""Files that sources read: lines, rows, compressed ones, whatever is in them."""
+"""Files that sources read: lines, rows, compressed ones, whatever is in them; and the names and tokens of parts."""
 
 from __future__ import annotations
 
 import gzip
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from actorstream.connectors.files import Csv, JsonLines
 from actorstream.connectors.files.bad_records import BadRecords
+from actorstream.connectors.files.fencing import FENCES, Fences
 from actorstream.connectors.files.file_bytes import FileBytes
+from actorstream.connectors.files.part_tokens import PartToken, decode_part_token, encode_part_token
+from actorstream.connectors.files.parts import part_of
 from actorstream.errors import InputError
+from tests.connectors.files.setting import Identity
 from tests.fuzz.decoder import ALLOWED, Decoder, each_of
 from tests.fuzz.places import FILES, folder, put
 
@@ -47,8 +52,33 @@ def _reading(name: str, *formats: FileFormat[Any]) -> Callable[[bytes], object]:
     return read
 
 
+def _token(data: bytes) -> None:
+    for part in islice(decode_part_token(data).names(), 10):
+        part.encode()
+
+
+def _name(data: bytes) -> None:
+    part = part_of(data.decode("utf-8", "surrogateescape"))
+    if part is not None:
+        assert part_of(part.encode()) == part
+
+
+def _fences(data: bytes) -> None:
+    """What stands in the names and files of the folder inside."""
+    with folder() as place:
+        fences = Fences(FILES, str(place))
+        fences.make()
+        put(place / FENCES / "fence-job%2D1-1", data)
+        name = data.decode("latin-1").replace("/", "").replace("\0", "")[:100]
+        put(place / FENCES / f"committed-{name}", b"")
+        put(place / FENCES / f"fence-{name}", b"")
+        each_of(lambda: fences.put_up(Identity()), lambda: fences.newest_of("job-1"))
+
+
+TOKEN = PartToken(1, "job-1", "out", 0, 1, 3, ".jsonl", 2, 300, 4)
 _ERRORS = (*ALLOWED, InputError)
-FILES_READ = [
+_PART = next(TOKEN.names())
+FILES_AND_PARTS = [
     Decoder(
         "JSON lines of a file",
         _reading("a.jsonl", JsonLines(Click), JsonLines(dict)),
@@ -70,4 +100,7 @@ FILES_READ = [
         path="a.jsonl.gz",
         errors=_ERRORS,
     ),
+    Decoder("token of parts", _token, [encode_part_token(TOKEN)], json=True),
+    Decoder("name of a part", _name, [name.encode().encode() for name in (_PART, _PART.committed())]),
+    Decoder("fences", _fences, [b"one", b"job%2D1-2", b"job%2D1-out-0-7"]),
 ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.fuzz.of_checkpoints import CHECKPOINTS
 from tests.fuzz.of_codecs import CODECS
-from tests.fuzz.of_files import FILES_READ
+from tests.fuzz.of_files import FILES_AND_PARTS
 from tests.fuzz.of_logs import LOGS
 from tests.fuzz.of_state import STATE
 from tests.fuzz.of_words import WORDS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.fuzz.decoder import Decoder
 
-DECODERS: Final[list[Decoder]] = [*CODECS, *CHECKPOINTS, *FILES_READ, *LOGS, *STATE, *WORDS]
+DECODERS: Final[list[Decoder]] = [*CODECS, *CHECKPOINTS, *FILES_AND_PARTS, *LOGS, *STATE, *WORDS]
 
 PRIMITIVES: Final = re.compile(
     r"\b(?:msgspec\.\w+\.(?:decode|Decoder)\b|msgspec\.convert|decode_json\(|decode_run\(|decode_key(?:_at)?\(|decode_unloaded\("
@@ -67,7 +67,10 @@ MODULES: Final[Mapping[str, set[str] | str]] = {
     "codec/typed.py": {"typed values"},
     "codec/unloaded.py": {"values of classes that are not loaded"},
     "codec/widening.py": {"schemas"},
+    "connectors/files/fencing.py": {"fences"},
     "connectors/files/file_bytes.py": {"gzip"},
+    "connectors/files/part_tokens.py": {"token of parts"},
+    "connectors/files/parts.py": {"name of a part"},
     "eventlog/documents.py": {"LOG", "LOG.2"},
     "eventlog/ledger.py": _LOG,
     "eventlog/meta_pages.py": {"pages"},

@@ -160,4 +160,4 @@ async def test_files_come_again_from_wherever_they_were_broken_off(tmp_path: Pat
     (tmp_path / "b.csv.gz").write_bytes(gzip.compress(rows.encode()))
     hits = [Hit(f"u{page % 7}", page) for page in range(1_200)]
     policy: Any = "skip" if bad else "fail"
-    await check_source(lambda: FileSource(tmp_path, Csv(Hit), on_bad_line=policy), {name: hits for name in names})
+    await check_source(lambda: FileSource(tmp_path, Csv(Hit), on_bad_line=policy), dict.fromkeys(names, hits))
