@@ -57,11 +57,26 @@ def output_name(tag: object, what: str) -> str:
     return tag.name
 
 
-def process_spec(op: object, handlers: Sequence[str] = ("on_element",), role: ProcessRole = "keyed") -> ProcessSpec:
+def errors_name(tag: object, operator: str) -> str:
+    """Give the name of the side output for what raises; "" where there is none.
+
+    Raises:
+        PlanError: `tag` is no OutputTag, or has no name.
+    """
+    if tag is None:
+        return ""
+    if name := output_name(tag, f"{operator}: errors"):
+        return name
+    raise PlanError(f"{operator}: errors is an OutputTag without a name: give it one, as in OutputTag('failed')")
+
+
+def process_spec(
+    op: object, handlers: Sequence[str] = ("on_element",), role: ProcessRole = "keyed", errors: object = None
+) -> ProcessSpec:
     """Make the spec of a process from its class, or from a function that builds one; `handlers`: one for each input.
 
     Raises:
-        PlanError: `op` is an instance, no process class, or its handler is async.
+        PlanError: `op` is an instance, no process class, or its handler is async; `errors` is no OutputTag.
     """
     built = op
     while isinstance(built, partial):
@@ -88,7 +103,7 @@ def process_spec(op: object, handlers: Sequence[str] = ("on_element",), role: Pr
                 f"process({owner.__name__}): {handler} is async, which is not supported yet; make it a plain method "
                 "that returns a list or yields"
             )
-    return ProcessSpec(op, owner, len(handlers), role)
+    return ProcessSpec(op, owner, len(handlers), role, errors=errors_name(errors, "process"))
 
 
 def class_name(spec: ProcessSpec) -> str | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from actorstream.api.keyed import KeyedStream
     from actorstream.api.options import Duration, Options
     from actorstream.operators.contexts import OutputTag
+    from actorstream.operators.failures import Failure
     from actorstream.operators.joins.interval import How
     from actorstream.operators.keyed_process import BroadcastProcess, KeyedCoProcess
     from actorstream.operators.windows.assigners import WindowAssigner
@@ -53,17 +54,26 @@ class ConnectedStreams(Generic[K, T_co, U]):
         """Stand for both; `KeyedStream.connect` makes these."""
         self.origin = origin
 
-    def process(self, op: Callable[[], KeyedCoProcess[K, T_co, U, R]], /, **options: Unpack[Options]) -> Stream[R]:
+    def process(
+        self,
+        op: Callable[[], KeyedCoProcess[K, T_co, U, R]],
+        /,
+        *,
+        errors: OutputTag[Failure[T_co | U]] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[R]:
         """Run a class of your own on the records of each key of both.
 
         Args:
             op: The class, or a function that builds one: it is called once for each subtask.
+            errors: The side output of records, and timers, whose handler raises: what it did to states and timers, and
+                what it gave, is undone. Without it the job fails.
             options: The name defaults to the class's.
 
         Raises:
             PlanError: `op` is an instance or has an async handler, or an option is misspelt.
         """
-        spec = process_spec(op, ("on_left", "on_right"))
+        spec = process_spec(op, ("on_left", "on_right"), errors=errors)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
 
@@ -76,17 +86,27 @@ class BroadcastConnected(Generic[K, T_co, U]):
         """Stand for both; `KeyedStream.connect` makes these."""
         self.origin = origin
 
-    def process(self, op: Callable[[], BroadcastProcess[K, T_co, U, R]], /, **options: Unpack[Options]) -> Stream[R]:
+    def process(
+        self,
+        op: Callable[[], BroadcastProcess[K, T_co, U, R]],
+        /,
+        *,
+        errors: OutputTag[Failure[T_co | U]] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[R]:
         """Run a class of your own on the records of each key, beside what is broadcast.
 
         Args:
             op: The class, or a function that builds one: it is called once for each subtask.
+            errors: The side output of records whose handler raises: what it did to states and timers, and what it gave,
+                is undone. One that `on_broadcast` raises for comes from every subtask, for each was given the record.
+                Without it the job fails.
             options: The name defaults to the class's.
 
         Raises:
             PlanError: `op` is an instance or has an async handler, or an option is misspelt.
         """
-        spec = process_spec(op, ("on_element", "on_broadcast"), "broadcast")
+        spec = process_spec(op, ("on_element", "on_broadcast"), "broadcast", errors)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
 

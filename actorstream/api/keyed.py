@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     from actorstream.api.draft import Origin
     from actorstream.api.options import Duration, Options
+    from actorstream.operators.contexts import OutputTag
+    from actorstream.operators.failures import Failure
     from actorstream.operators.keyed_process import KeyedProcess
     from actorstream.operators.ttl import TTL
     from actorstream.operators.windows.assigners import WindowAssigner
@@ -221,17 +223,26 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
         """
         return WindowedStream(self.origin, windows, trigger=trigger, allowed_lateness=allowed_lateness, emit=emit)
 
-    def process(self, op: Callable[[], KeyedProcess[K, T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
+    def process(
+        self,
+        op: Callable[[], KeyedProcess[K, T_co, R]],
+        /,
+        *,
+        errors: OutputTag[Failure[T_co]] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[R]:
         """Run a class of your own on the records of each key.
 
         Args:
             op: The class, or a function that builds one: it is called once for each subtask.
+            errors: The side output of records, and timers, whose handler raises: what it did to states and timers, and
+                what it gave, is undone. Without it the job fails.
             options: The name defaults to the class's.
 
         Raises:
             PlanError: `op` is an instance or has an async handler, or an option is misspelt.
         """
-        spec = process_spec(op)
+        spec = process_spec(op, errors=errors)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
     def union(self, other: KeyedStream[K, U], /) -> KeyedStream[K, T_co | U]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
 
-from actorstream.api.functions import class_name, is_async, output_name, process_spec, require_plain
+from actorstream.api.functions import class_name, errors_name, is_async, output_name, process_spec, require_plain
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from actorstream.api.time import Time, WatermarkAlignment
     from actorstream.api.windowed import AllWindowedStream
     from actorstream.operators.contexts import OutputTag
+    from actorstream.operators.failures import Failure
     from actorstream.operators.generators import WatermarkGenerator
     from actorstream.operators.keyed_process import Process
     from actorstream.operators.windows.assigners import WindowAssigner
@@ -71,34 +72,45 @@ class Stream(Generic[T_co]):
         """Stand for the records of `origin`; pipelines and streams make streams, users do not."""
         self.origin = origin
 
-    def map(self, fn: Callable[[T_co], R], **options: Unpack[Options]) -> Stream[R]:
+    def map(
+        self, fn: Callable[[T_co], R], *, errors: OutputTag[Failure[T_co]] | None = None, **options: Unpack[Options]
+    ) -> Stream[R]:
         """Turn each record into one.
 
-        `fn` may be called again with the same record when another one of its batch fails.
+        `fn` may be called again with the same record when another one of its batch fails. What raises fails the job;
+        with `errors=` it goes to that side output instead, as a Failure of its record: exactly once, like every record.
 
         Raises:
             PlanError: `fn` is async, or an option is misspelt.
         """
         require_plain(fn, "map")
-        return Stream(self.origin.then(MapSpec(fn), options))
+        return Stream(self.origin.then(MapSpec(fn, errors_name(errors, "map")), options))
 
-    def filter(self, fn: Callable[[T_co], bool], **options: Unpack[Options]) -> Stream[T_co]:
+    def filter(
+        self, fn: Callable[[T_co], bool], *, errors: OutputTag[Failure[T_co]] | None = None, **options: Unpack[Options]
+    ) -> Stream[T_co]:
         """Keep the records for which `fn` is true.
 
         Raises:
             PlanError: `fn` is async, or an option is misspelt.
         """
         require_plain(fn, "filter")
-        return Stream(self.origin.then(FilterSpec(fn), options))
+        return Stream(self.origin.then(FilterSpec(fn, errors_name(errors, "filter")), options))
 
-    def flat_map(self, fn: Callable[[T_co], Iterable[R] | None], **options: Unpack[Options]) -> Stream[R]:
+    def flat_map(
+        self,
+        fn: Callable[[T_co], Iterable[R] | None],
+        *,
+        errors: OutputTag[Failure[T_co]] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[R]:
         """Turn each record into any number: `fn` returns a list, is a generator, or returns None.
 
         Raises:
             PlanError: `fn` is async, or an option is misspelt.
         """
         require_plain(fn, "flat_map")
-        return Stream(self.origin.then(FlatMapSpec(fn), options))
+        return Stream(self.origin.then(FlatMapSpec(fn, errors_name(errors, "flat_map")), options))
 
     def inspect(self, fn: Callable[[T_co], object], **options: Unpack[Options]) -> Stream[T_co]:
         """Show each record to `fn`, whose result nobody looks at: the same records come out.
@@ -127,17 +139,25 @@ class Stream(Generic[T_co]):
             raise PlanError(f"throttle: rate is {given!r}, expected a number of records a second, above 0")
         return Stream(self.origin.then(ThrottleSpec(float(rate)), options))
 
-    def process(self, op: Callable[[], Process[T_co, R]], /, **options: Unpack[Options]) -> Stream[R]:
+    def process(
+        self,
+        op: Callable[[], Process[T_co, R]],
+        /,
+        *,
+        errors: OutputTag[Failure[T_co]] | None = None,
+        **options: Unpack[Options],
+    ) -> Stream[R]:
         """Run a class of your own on the records as they come to each subtask, without key.
 
         Args:
             op: The class, or a function that builds one: it is called once for each subtask.
+            errors: The side output of records whose handler raises: what it did to states and gave is undone.
             options: The name defaults to the class's.
 
         Raises:
             PlanError: `op` is an instance, has an async handler or timers, or an option is misspelt.
         """
-        spec = process_spec(op, role="unkeyed")
+        spec = process_spec(op, role="unkeyed", errors=errors)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
     def union(self, *others: Stream[U]) -> Stream[T_co | U]:

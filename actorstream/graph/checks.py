@@ -20,6 +20,7 @@ from actorstream.graph.nodes import (
     ProcessSpec,
     SourceSpec,
     StatefulSpec,
+    errors_of,
     inputs_of,
     is_keyed,
     kind_of,
@@ -51,6 +52,7 @@ def check_graph(graph: LogicalGraph, *, parallelism: int, has_store: bool) -> No
         *_check_shape(graph),
         *loop_problems(graph),
         *_check_names(graph),
+        *_check_errors(graph),
         *_check_parallelism(graph, parallelism),
         *(_check_state_names(graph) if has_store else ()),
     ]
@@ -104,6 +106,18 @@ def _check_names(graph: LogicalGraph) -> Iterator[str]:
             yield (
                 f"two operators have the name {node.name!r}, a {kind_of(other.spec)} and a {kind_of(node.spec)}: "
                 "give one of them another with name=..."
+            )
+
+
+def _check_errors(graph: LogicalGraph) -> Iterator[str]:
+    taken = {(edge.source, edge.output) for node in graph.nodes for edge in node.inputs}
+    for node in graph.nodes:
+        output = errors_of(node.spec)
+        if output and (node.id, output) not in taken:
+            yield (
+                f"{_label(node)} puts the records that fail on the side output {output!r} (errors=...), which nobody "
+                "takes, so they would be lost: say .side_output(tag).sink(...) behind it, or leave errors= out, and "
+                "the job fails with them"
             )
 
 

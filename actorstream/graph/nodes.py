@@ -33,9 +33,10 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """One record in, one out."""
+    """One record in, one out. `errors`, here and elsewhere: the side output of what `fn` raises; "" fails the job."""
 
     fn: Function
+    errors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class FilterSpec:
     """One record in, the same or none out."""
 
     fn: Function
+    errors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class FlatMapSpec:
     """One record in, any number out."""
 
     fn: Callable[..., Iterable[object] | None]
+    errors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class ProcessSpec:
     inputs: int = 1
     role: ProcessRole = "keyed"
     word: str = "process"
+    errors: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +271,12 @@ def asks_for_time(spec: Spec) -> bool:
     """Tell whether an operator needs, or shows, the event time of its records."""
     if isinstance(spec, TimedSpec):
         return spec.definition.takes_time
-    return isinstance(spec, ProcessSpec)
+    return isinstance(spec, ProcessSpec) or bool(errors_of(spec))
+
+
+def errors_of(spec: Spec) -> str:
+    """Name the side output of the records that an operator's function could not handle; "": they fail the job."""
+    return spec.errors if isinstance(spec, MapSpec | FilterSpec | FlatMapSpec | ProcessSpec) else ""
 
 
 def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spec)

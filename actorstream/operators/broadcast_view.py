@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Never, NoReturn
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.codec.values import is_immutable
 from actorstream.errors import CodecError, StateAccessError
-from actorstream.state.missing import private_copy
+from actorstream.state.missing import MISSING, private_copy
 from actorstream.state.unkeyed import BROADCAST_KEY
 
 if TYPE_CHECKING:
@@ -112,6 +112,30 @@ class Writable(MutableMapping[Any, Any]):
         self._name = name
         self._table = table
         self._touched: dict[object, None] = {}
+        self._before: dict[object, object] | None = None
+
+    def begin_trial(self) -> None:
+        """Let what is written from here on be undone if need be."""
+        self._before = {}
+
+    def end_trial(self, *, keep: bool) -> None:
+        """Keep what was written since `begin_trial`, or let it never have been, and end the call."""
+        before, self._before = self._before or {}, None
+        if keep:
+            return
+        for key, value in before.items():
+            if value is not MISSING:
+                self._put(key, value)
+            elif key in self._view:
+                dict.__delitem__(self._view, key)
+                del self.encoded[key]
+        self._touched.clear()
+        self.open = False
+
+    def _remember(self, key: object) -> None:
+        """Keep what an entry is before it is changed, or handed out to be."""
+        if self._before is not None and key not in self._before:
+            self._before[key] = private_copy(self._view.get(key, MISSING))
 
     def fill(self, entries: Iterable[tuple[object, object]]) -> None:
         """Take over what was restored; it is stored already."""
@@ -148,6 +172,7 @@ class Writable(MutableMapping[Any, Any]):
                 f"{self._name} has a key that equals {key!r} in Python and is of another type: all keys of one "
                 "broadcast state are of one type"
             )
+        self._remember(key)
         if key not in self._view:
             self._view.disorder()
         dict.__setitem__(self._view, key, value)
@@ -157,6 +182,7 @@ class Writable(MutableMapping[Any, Any]):
         self._check_open()
         value = self._view[key]
         if not is_immutable(value):
+            self._remember(key)
             self._touched[key] = None
         return value
 
@@ -169,6 +195,8 @@ class Writable(MutableMapping[Any, Any]):
     def __delitem__(self, key: object) -> None:
         """Remove an entry; KeyError if there is none."""
         self._check_open()
+        if key in self._view:
+            self._remember(key)
         dict.__delitem__(self._view, key)
         del self.encoded[key]
         self._touched[key] = None
@@ -176,6 +204,8 @@ class Writable(MutableMapping[Any, Any]):
     def clear(self) -> None:
         """Remove all entries; one after the other from the front, as a mapping does it, takes n² steps of a dict."""
         self._check_open()
+        for key in self.encoded:
+            self._remember(key)
         self._touched.update(dict.fromkeys(self.encoded))
         self.encoded.clear()
         dict.clear(self._view)
@@ -184,6 +214,8 @@ class Writable(MutableMapping[Any, Any]):
         """Remove the last entry, in order, and give it; KeyError if there is none."""
         self._check_open()
         self._view.items()  # which brings them into order
+        if self._view:
+            self._remember(next(reversed(self._view)))
         key, value = dict.popitem(self._view)
         del self.encoded[key]
         self._touched[key] = None

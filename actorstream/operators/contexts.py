@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from actorstream.model.world import Clock
     from actorstream.operators.process_binding import ProcessBinding
-    from actorstream.operators.process_timers import Domain, ProcessTimers
+    from actorstream.operators.process_timers import Domain, HeldTimers, ProcessTimers
     from actorstream.operators.state_declarations import StateRef
 
 K = TypeVar("K")
@@ -195,15 +195,15 @@ class RecordContext(UnkeyedContext):
 
     def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
         """Set or move a timer of the current key."""
-        timers = self._binding.timers or self._timers()
+        timers = self._binding.set_timers or self._timers()
         timers.set(self.key, name, domain, time_us(at, "set_timer"))
 
     def cancel_timer(self, name: str = "", *, domain: Domain = "event") -> None:
         """Let a timer of the current key not fire."""
         self._timers().cancel(self.key, name, domain)
 
-    def _timers(self) -> ProcessTimers:
-        timers = self._binding.timers
+    def _timers(self) -> ProcessTimers | HeldTimers:
+        timers = self._binding.set_timers
         if timers is None:
             raise StateAccessError(
                 f"{self._binding.operator} sets a timer, but {type(self._binding.process).__name__} has no on_timer: "

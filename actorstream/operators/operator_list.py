@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class OperatorList(MutableSequence[Any]):
     """`self.waiting` of a process."""
 
-    __slots__ = ("_changed", "_items", "_name", "_slot", "_table")
+    __slots__ = ("_before", "_changed", "_items", "_name", "_slot", "_table", "_trial")
 
     def __init__(self, name: str, table: MapTable, slot: Slot) -> None:
         """Start empty; the list is stored in `table` under `slot`."""
         self._items: list[Any] = []
         self._changed = False
+        self._trial = False
+        self._before: tuple[list[Any], bool] | None = None
         self._name = name
         self._table = table
         self._slot = slot
@@ -46,6 +48,22 @@ class OperatorList(MutableSequence[Any]):
             else:
                 self._table.delete(self._slot, LIST_ITEM)
 
+    def begin_trial(self) -> None:
+        """Let what is done from here on be undone if need be: a copy is made when it is touched first."""
+        self._trial = True
+
+    def end_trial(self, *, keep: bool) -> None:
+        """Keep what was done since `begin_trial`, or let it never have been."""
+        if self._before is not None and not keep:
+            self._items, self._changed = self._before
+        self._trial, self._before = False, None
+
+    def _touch(self) -> None:
+        """Something is about to be changed, or handed out that may be."""
+        if self._trial and self._before is None:
+            self._before = [private_copy(item) for item in self._items], self._changed
+        self._changed = True
+
     @overload
     def __getitem__(self, index: int) -> Any: ...  # noqa: ANN401  (of the annotated type)
     @overload
@@ -53,15 +71,20 @@ class OperatorList(MutableSequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         """Give an element, or a list of some."""
         found = self._items[index]
-        if not self._changed:
-            self._changed = not all(map(_is_fixed, found if isinstance(index, slice) else (found,)))
+        if self._settled and not all(map(_is_fixed, found if isinstance(index, slice) else (found,))):
+            self._touch()
         return found
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the elements."""
-        if not self._changed:
-            self._changed = not all(map(_is_fixed, self._items))
+        if self._settled and not all(map(_is_fixed, self._items)):
+            self._touch()
         return iter(self._items)
+
+    @property
+    def _settled(self) -> bool:
+        """Whether a touch would say something that is not known yet."""
+        return not self._changed or (self._trial and self._before is None)
 
     @overload
     def __setitem__(self, index: int, value: Any) -> None: ...  # noqa: ANN401
@@ -69,12 +92,12 @@ class OperatorList(MutableSequence[Any]):
     def __setitem__(self, index: slice, value: Iterable[Any]) -> None: ...
     def __setitem__(self, index: int | slice, value: Any) -> None:
         """Put an element, or several, in the place of others."""
-        self._changed = True
+        self._touch()
         self._items[index] = value
 
     def __delitem__(self, index: int | slice) -> None:
         """Remove an element, or several."""
-        self._changed = True
+        self._touch()
         del self._items[index]
 
     def __len__(self) -> int:
@@ -83,17 +106,17 @@ class OperatorList(MutableSequence[Any]):
 
     def insert(self, index: int, value: Any) -> None:  # noqa: ANN401
         """Put an element before another."""
-        self._changed = True
+        self._touch()
         self._items.insert(index, value)
 
     def append(self, value: Any) -> None:  # noqa: ANN401
         """Put an element at the end."""
-        self._changed = True
+        self._touch()
         self._items.append(value)
 
     def clear(self) -> None:
         """Remove all elements."""
-        self._changed = True
+        self._touch()
         self._items = []
 
     def __eq__(self, other: object) -> bool:

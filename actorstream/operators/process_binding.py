@@ -32,8 +32,9 @@ from actorstream.operators.expiring_states import ExpiringStates
 from actorstream.operators.keyed_process import Process
 from actorstream.operators.operator_list import OperatorList
 from actorstream.operators.outside import Outside
-from actorstream.operators.process_timers import ProcessTimers
+from actorstream.operators.process_timers import HeldTimers, ProcessTimers
 from actorstream.operators.state_declarations import MapState, declarations_of, default_of
+from actorstream.operators.trial import OnTrial, Trial
 from actorstream.operators.unkeyed_declarations import UnkeyedDeclaration
 from actorstream.operators.unkeyed_states import ALONE, UnkeyedStates
 from actorstream.state.memtable import MISSING
@@ -93,10 +94,12 @@ class ProcessBinding:
     `values` names the value and list states in column order, `expiring` has those with a time-to-live; `made_anew`
     names those of the others with a factory, and `deleted` holds, during one handler, which of the latter were
     deleted, with the default that took their place. `unkeyed` has the states that belong to no key: they stay where
-    they are for as long as the binding lasts.
+    they are for as long as the binding lasts. `set_timers` is what handlers set theirs by, `timers` what the loop takes
+    them from. `trial` undoes what a call that raises did, `broadcast_trial` what `on_broadcast` did; None: the job
+    fails.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         operator: str,
         process: Keyed[Any],
@@ -104,8 +107,20 @@ class ProcessBinding:
         clock: Clock,
         place: tuple[int, int] = ALONE,
         restored: Unkeyed | None = None,
+        *,
+        undoes: bool = False,
     ) -> None:
-        """Give `process` its generated class, if it has none, and its views; `place`: which subtask of how many."""
+        """Give `process` its generated class, if it has none, and its views.
+
+        Args:
+            operator: Its name.
+            process: The user's object.
+            state: Its subtask's.
+            clock: The job's.
+            place: Which subtask of how many.
+            restored: What a snapshot had of the states without key.
+            undoes: What a handler did is undone where it raises.
+        """
         self.operator = operator
         self.process = process
         if _GENERATED not in vars(type(process)):
@@ -116,9 +131,11 @@ class ProcessBinding:
             if iscoroutinefunction(handler) or isasyncgenfunction(handler):
                 raise PlanError(f"{self._class.__name__}.{name} is async: write it as a plain function or generator")
         self.timers = ProcessTimers(state.timers) if state.timers is not None else None
+        held = HeldTimers(self.timers) if undoes and self.timers is not None else None
+        self.set_timers: ProcessTimers | HeldTimers | None = held or self.timers
         declared = declarations_of(self._class)
-        by_key = {name: each for name, each in declared.items() if not isinstance(each, UnkeyedDeclaration)}
-        self.values = [name for name, declaration in by_key.items() if not isinstance(declaration, MapState)]
+        keyed = {name: each for name, each in declared.items() if not isinstance(each, UnkeyedDeclaration)}
+        self.values = [name for name, declaration in keyed.items() if not isinstance(declaration, MapState)]
         self.defaults = {name: default_of(declared[name]) for name in self.values}
         self.aging = ExpiringStates(declared, clock, class_of(process))
         self.expiring = self.aging.values
@@ -137,6 +154,11 @@ class ProcessBinding:
         }
         self.unkeyed = UnkeyedStates(declared, class_of(process), state, place, restored)
         self.broadcast = BroadcastCalls(self, clock, state, self.unkeyed.broadcast)
+        maps, lists = [state.maps[name] for name in self.views], self.unkeyed.lists.values()
+        writers = [view.writer for view in self.unkeyed.broadcast.values()]
+        by_key: list[OnTrial] = [*maps, *lists, *([held] if held is not None else [])]
+        self.trial = Trial(self, by_key) if undoes else None
+        self.broadcast_trial = Trial(self, [*maps, *lists, state.rows, *writers]) if undoes else None
         for name, attribute in self.unkeyed.attributes.items():
             setattr(self._class, name, _Bound(self, name))
             setattr(process, name, attribute)
@@ -238,8 +260,8 @@ class ProcessBinding:
             view.clear()
         for name in self.values:
             self.delete(name)
-        if self.timers is not None:
-            self.timers.clear(key)
+        if self.set_timers is not None:
+            self.set_timers.clear(key)
 
     def settle(self) -> object:
         """Give the row to store after a handler that deleted something; forgets what was deleted."""

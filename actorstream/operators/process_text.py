@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Node
     from actorstream.operators.contexts import UnkeyedContext
     from actorstream.operators.process_binding import ProcessBinding
+    from actorstream.operators.trial import Trial
     from actorstream.operators.ttl import TtlTime
 
 
@@ -45,18 +46,21 @@ class ProcessText(RollingText):
             return
         self.emit(depth, "ctx.key = k")
         self._tell_time("ctx", depth, by_key=True)
-        self._handled(node, binding, f"handle({item}, ctx)", depth)
+        self._handled(node, binding, f"handle({item}, ctx)", f"{item}, {self._time}, k", depth)
 
     def _process_without_key(self, node: Node, binding: ProcessBinding, item: str, depth: int) -> None:
         """Write a call for which there is no key, and so no row to load or store."""
+        about = f"{item}, {self._time}"
         if inputs_of(node.spec) == 1:
             self._tell_time("ctx", depth)
-            self._given_by(node, binding, f"handle({item}, ctx)", depth)
+            depth = self._call_handler(node, binding.trial, f"handle({item}, ctx)", about, depth)
+            self._hand_on(node, binding, depth)
             return
         self.constant("broadcast", binding.broadcast)
         self._tell_time("broadcast", depth)
         self.emit(depth, "broadcast.begin()")
-        self._given_by(node, binding, f"handle({item}, broadcast)", depth)
+        depth = self._call_handler(node, binding.broadcast_trial, f"handle({item}, broadcast)", about, depth)
+        self._hand_on(node, binding, depth)
         self.emit(depth, "broadcast.end()")
 
     def _tell_time(self, context: str, depth: int, *, by_key: bool = False) -> None:
@@ -64,6 +68,7 @@ class ProcessText(RollingText):
         if self._time is None:
             self.begin(f"{context}.event_time_us = None")
             return
+        self._exact(depth)
         mark = self._mark()
         self.emit(depth, f"{context}.event_time_us = {self._time}")
         self.emit(depth, f"{context}.watermark_us = {self._of_key(mark) if by_key else mark}")
@@ -83,17 +88,30 @@ class ProcessText(RollingText):
             self._epilogue.append(Line(1, "unbind()"))
         return binding
 
-    def _handled(self, node: Node, binding: ProcessBinding, call: str, depth: int) -> None:
+    def _handled(self, node: Node, binding: ProcessBinding, call: str, about: str, depth: int) -> None:
         """Write one call of a handler for the key in `k`: load, call, hand on, store."""
         for name, view in binding.views.items():
             self.emit(depth, f"{self.constant(f'view_{name}', view)}.key = k")
         self._load_columns(binding, depth)
-        self._given_by(node, binding, call, depth)
+        depth = self._call_handler(node, binding.trial, call, about, depth)
+        self._hand_on(node, binding, depth)
         self._store_columns(binding, depth)
 
-    def _given_by(self, node: Node, binding: ProcessBinding, call: str, depth: int) -> None:
-        """Write the call, and where its results go."""
-        self.emit(depth, f"r = {call}")
+    def _call_handler(self, node: Node, trial: Trial | None, call: str, about: str, depth: int) -> int:
+        """Write the call; give the depth of what follows it where it did not raise."""
+        if trial is None:
+            self.emit(depth, f"r = {call}")
+            return depth
+        if trial.parts:
+            self.emit(depth, f"{self.constant('begin', trial.begin)}()")
+        undo = f"{self.constant('undo', trial.undo)}()"
+        depth = self._guarded(node, depth, f"r = {call}\n{self._all_of('r')}", about, undo=undo)
+        if trial.parts:
+            self.emit(depth, f"{self.constant('keep', trial.keep)}()")
+        return depth
+
+    def _hand_on(self, node: Node, binding: ProcessBinding, depth: int) -> None:
+        """Write where the results of a call go."""
         self.emit(depth, "if r is not None:")
         result = self._variable()
         self.emit(depth + 1, f"for {result} in r:")
@@ -131,14 +149,20 @@ class ProcessText(RollingText):
         for index, name in enumerate(names):
             column = "v" if len(names) == 1 else f"c{index}"
             if name in binding.expiring:
-                self.emit(depth, f"{self.constant(f'ttl_{name}', binding.expiring[name])}.pair = {column}")
+                pair = column if binding.trial is None else self._private(column)
+                self.emit(depth, f"{self.constant(f'ttl_{name}', binding.expiring[name])}.pair = {pair}")
                 continue
             default, factory = binding.defaults[name]
             if factory is None:
                 absent = self.constant(f"default_{name}", default)
             else:
                 absent = f"{self.constant(f'default_{name}', factory)}()"
-            self.emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
+            if binding.trial is None:
+                self.emit(depth, f"op.{name} = w{index} = {absent} if {column} is M else {column}")
+                continue
+            # Where it may be changed in place, a copy: it is stored, as another object, if the handler ends well.
+            self.emit(depth, f"w{index} = {absent} if {column} is M else {column}")
+            self.emit(depth, f"op.{name} = {self._private(f'w{index}')}")
 
     def _event_ttl(self, time: TtlTime, depth: int) -> None:
         """Write what time it is for states that expire in event time: at a record's handler, or a timer's."""

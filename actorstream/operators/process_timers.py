@@ -94,3 +94,36 @@ class ProcessTimers:
     def _next(self, domain: Domain) -> int:
         time = self._table.next_time(domain)
         return TIME_MAX if time is None else time
+
+
+class HeldTimers:
+    """What a handler that may fail does to timers: it is done when the handler has ended well."""
+
+    __slots__ = ("_calls", "_timers")
+
+    def __init__(self, timers: ProcessTimers) -> None:
+        """Hold what is meant for `timers`."""
+        self._timers = timers
+        self._calls: list[Callable[[], object]] = []
+
+    def set(self, key: object, name: str, domain: Domain, at_us: int) -> None:
+        """Let a timer fire."""
+        self._calls.append(lambda: self._timers.set(key, name, domain, at_us))
+
+    def cancel(self, key: object, name: str, domain: Domain) -> None:
+        """Let a timer not fire."""
+        self._calls.append(lambda: self._timers.cancel(key, name, domain))
+
+    def clear(self, key: object) -> None:
+        """Cancel all timers of a key."""
+        self._calls.append(lambda: self._timers.clear(key))
+
+    def begin_trial(self) -> None:
+        """Start with nothing."""
+
+    def end_trial(self, *, keep: bool) -> None:
+        """Do what was asked for, or forget it."""
+        calls, self._calls = self._calls, []
+        if keep:
+            for call in calls:
+                call()

@@ -23,8 +23,8 @@ from actorstream.graph.nodes import (
     TopSpec,
 )
 from actorstream.operators.changes import CHANGES_OUTPUT, VERSIONS_OUTPUT, Change
+from actorstream.operators.failing_text import FailingText
 from actorstream.operators.ranking import Ranking
-from actorstream.operators.time_text import TimeText
 from actorstream.state.memtable import PLAIN
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _SCALARS = frozenset({bool, int, float, str, bytes})
 """States that begin with one of these stay of that type: their codec refuses any other (codec/values.py)."""
 
 
-class RollingText(TimeText):
+class RollingText(FailingText):
     """The blocks of count, sum, reduce, min and max, top_n, fold, latest and map_with_state."""
 
     _shows_changes = False

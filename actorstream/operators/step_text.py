@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Edge, Function, Node, NodeId
     from actorstream.graph.plan import Chain, Exchange
     from actorstream.operators.event_clock import AssignedClock
+    from actorstream.operators.failures import DeadLetters
     from actorstream.operators.floors import Floors
     from actorstream.operators.key_check import KeyCheck
     from actorstream.operators.process_binding import ProcessBinding
@@ -74,7 +75,8 @@ class Bindings:
     """What a chain's functions are bound to in one subtask.
 
     `clock` stands where records enter, `assigned` behind each operator that gives them new times, `after` behind
-    the operator with state. `round` may change at any time. `floors`: for some keys time has come further.
+    the operator with state. `round` may change at any time. `floors`: for some keys time has come further. `letters`
+    writes the failures of each operator that has an output for them.
     """
 
     state: OperatorState | None = None
@@ -90,6 +92,7 @@ class Bindings:
     after: EventClock = field(default_factory=EventClock)
     round: Round = field(default_factory=Round)
     floors: Floors | None = None
+    letters: Mapping[NodeId, DeadLetters] = field(default_factory=dict)
 
 
 class Line(NamedTuple):

@@ -266,7 +266,7 @@ class WaitingText(ProcessText):
         self.emit(depth, "ctx.key = k")
         self.emit(depth, "ctx.event_time_us = tf")
         self.emit(depth, f"ctx.watermark_us = {watermark}")
-        self._handled(node, binding, "on_timer(timer, ctx)", depth)
+        self._handled(node, binding, "on_timer(timer, ctx)", "None, tf, k, name", depth)
 
     def _fire_alone(self, node: Node) -> None:
         """Write the part without records."""

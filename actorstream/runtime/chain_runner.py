@@ -70,6 +70,7 @@ class ChainRunner(PieceSizes):
         self.throttles = tuple(bindings.throttles.values())
         bindings.key_check = self.keys
         bindings.round = self._round
+        bindings.letters = self._dead_letters()
         self._state = bindings.state
         if self.time is not None:
             bindings.clock, bindings.after, bindings.assigned = self.time.clock, self.time.after, self.time.assigned

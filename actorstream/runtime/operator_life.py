@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from anyio import CancelScope
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import SinkSpec, TimedSpec
+from actorstream.graph.nodes import SinkSpec, TimedSpec, errors_of
 from actorstream.operators.process_binding import ProcessBinding, class_of
 from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.state.missing import MISSING
@@ -101,7 +101,8 @@ class OperatorLife:
             runner.calling = stateful.name
             place, restored = (self.identity.subtask, self.chain.parallelism), deployment.unkeyed.get(stateful.name)
             clock = deployment.world.clock
-            binding = ProcessBinding(stateful.name, self._process, self.state, clock, place, restored)
+            undoes = bool(errors_of(stateful.spec))
+            binding = ProcessBinding(stateful.name, self._process, self.state, clock, place, restored, undoes=undoes)
             self._bindings.process = binding
             stack.push_async_callback(self._close, binding)
             await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))

@@ -20,9 +20,10 @@ from actorstream.errors import (
     TimestampError,
     UserCodeError,
 )
-from actorstream.graph.nodes import CallSpec
+from actorstream.graph.nodes import CallSpec, errors_of
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.event_clock import EventClock
+from actorstream.operators.failures import DeadLetters
 from actorstream.operators.generate import Step
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class StepRunner:
     @calling.setter
     def calling(self, operator: str | None) -> None:
         self._calling, self.calling_since = operator, self._pace.clock.monotonic()
+
+    def _dead_letters(self) -> dict[NodeId, DeadLetters]:
+        """Make what writes the failures of each operator that has an output for them."""
+        failing = [node for node in self.chain.nodes if errors_of(node.spec)]
+        return {node.id: DeadLetters(node.name, self._subtask, lambda: self._origin) for node in failing}
 
     def compile(self) -> None:
         """Write the step anew: at the start, and when a subscription comes or goes."""

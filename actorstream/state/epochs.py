@@ -20,6 +20,9 @@ it gives out, and at most one generation or two are settling.
 A failed generation takes every newer one with it: were the newer one to reach
 the stack first, its values would come to lie below older ones.
 
+**Trials.** What a handler does that may fail lies apart until it has ended well: `live` is a fresh dict meanwhile, and
+the one before it a dict below. That is how a record is either processed or failed (operators/trial.py).
+
 **Room.** When entries must go, `clean` is put aside as `aged` and the oldest aged dict
 loses its entries, in the order in which they came. Nobody keeps a list of what was
 used last: what is read from an aged dict moves into `clean`, and what was not read since
@@ -38,6 +41,7 @@ from itertools import islice
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from actorstream.errors import InvariantError
 from actorstream.state.footprint import EntrySizes
 
 if TYPE_CHECKING:
@@ -101,6 +105,7 @@ class Epochs(Generic[D]):
     live: D
     clean: D
     below: tuple[D, ...]
+    unsettled: tuple[D, ...]
 
     def __init__(self) -> None:
         """Start with nothing in memory."""
@@ -112,6 +117,8 @@ class Epochs(Generic[D]):
         self._frozen: list[Part[D]] = []
         self._settling: list[D] = []
         self._unwanted: D | None = None
+        self._held: D | None = None
+        self._gone: tuple[object, bytes] | None = None  # of this key's map there is nothing below this map key
         self._waste: list[dict[Any, Any]] = []
         self._spot = 0.0
         self._stack_up()
@@ -137,6 +144,29 @@ class Epochs(Generic[D]):
         self._frozen.remove(part)
         self._returned.extend(part.dicts())
         self._stack_up()
+
+    def begin_trial(self) -> None:
+        """Let what is written from here on lie apart, so that it can be dropped. No freeze before `end_trial`.
+
+        What may be changed in place, and is handed out meanwhile, is a copy.
+        """
+        self._held, self.live = self.live, self._new_dict()
+        self.unsettled, self.below = (self._held, *self.unsettled), (self._held, *self.below)
+
+    def end_trial(self, *, keep: bool) -> None:
+        """Keep what was written since `begin_trial`, or let it never have been."""
+        if self._held is None:
+            raise InvariantError("a trial ends that has not begun")
+        tried, self.live, self._held = self.live, self._held, None
+        self.unsettled, self.below = self.unsettled[1:], self.below[1:]
+        if not keep:
+            self._gone = None
+        elif tried:
+            self._take_over(tried)
+
+    def _take_over(self, newer: D) -> None:
+        """Put what `newer` holds over what is in `live`."""
+        self.live.update(newer)
 
     def encode(self, part: Part[D], slots: Slots, limit: int, *, bottom: bool) -> list[Entry]:
         """Give the entries of what `limit` allows to look at of a part; it is `drained` when that was the last.
@@ -277,9 +307,12 @@ class Epochs(Generic[D]):
 
     def _changeable(self, holder: D) -> bool:
         """Tell whether a value in `holder` may be changed in place: it is not waiting to be encoded."""
-        return not any(holder is each for part in self._frozen if not part.encoded for each in part.dicts())
+        return self._held is None and not any(
+            holder is each for part in self._frozen if not part.encoded for each in part.dicts()
+        )
 
     def _stack_up(self) -> None:
+        held = () if self._held is None else (self._held,)
         frozen = (each for part in self._frozen for each in part.dicts())
-        self.unsettled = (*self._returned, *frozen, *self._settling)
+        self.unsettled = (*held, *self._returned, *frozen, *self._settling)
         self.below = (*self.unsettled, self.clean, *self._aged)

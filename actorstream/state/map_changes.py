@@ -101,6 +101,16 @@ class MapEpoch(dict[object, Change]):
                 del self[key]
         return value
 
+    def take_over(self, newer: MapEpoch) -> list[dict[bytes, object]]:
+        """Put what a newer epoch did over what this one did; give entries to empty by slices."""
+        waste = []
+        for key, change in newer.items():
+            hidden = self.replace(key, Change(cleared=True)) if change.cleared else None
+            waste += [] if hidden is None else [hidden]
+            for map_key, value in change.entries.items():
+                self.put(key, map_key, value)
+        return waste
+
     def replace(self, key: object, new: Change | None) -> dict[bytes, object] | None:
         """Put an empty change in the place of what there is of a key, or nothing; give entries to empty by slices."""
         old = self.pop(key, None)

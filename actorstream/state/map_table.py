@@ -70,7 +70,6 @@ class MapTable(Epochs[MapEpoch]):
         self._heads = space.heads(column.number)
         self._room = Room()
         self._iterations = self._edits = self._removals = self._unmeasured = 0
-        self._gone: tuple[object, bytes] | None = None  # of this key's map there is nothing below this map key
         self._samples: list[tuple[float, int]] = []
 
     def get(self, key: object, map_key: object) -> object:
@@ -144,14 +143,13 @@ class MapTable(Epochs[MapEpoch]):
                 return MISSING
             self._gone, low = (key, high), high
 
-    def len(self, key: object) -> int:
-        """Count the map keys of `key`, by a scan."""
-        return sum(1 for _ in self._merged(key, None, None, reverse=False))
-
     def peek(self, key: object) -> list[tuple[object, object]]:
         """Give a whole map as a query may see it: nothing is marked or shared."""
         merged = self._merged(key, None, None, reverse=False)
         return [(decode_key(encoded), private_copy(value)) for encoded, value in merged]
+
+    def _take_over(self, newer: MapEpoch) -> None:
+        self._waste += self.live.take_over(newer)
 
     def encode(self, part: Part[MapEpoch], slots: Slots, limit: int, *, bottom: bool) -> list[Entry]:
         """Give the next entries of a part: its frozen epoch, then what is still valid of failed ones."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from actorstream.graph.chaining import plan_graph
-from actorstream.graph.nodes import Keyed, PartitionBy, ProcessSpec, TimedSpec
+from actorstream.graph.nodes import Keyed, PartitionBy, ProcessSpec, TimedSpec, errors_of
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange
 from actorstream.operators.columns import columns_of
 from actorstream.operators.event_clock import AssignedClock
+from actorstream.operators.failures import DeadLetters
 from actorstream.operators.generate import Step
 from actorstream.operators.generators import BoundedOutOfOrderness
 from actorstream.operators.key_check import KeyCheck
@@ -105,7 +106,11 @@ class Rig:
         if node is not None and self.process is not None and self.state is not None:
             process = cast("KeyedClass[Any]", self.process)
             used = current_world().clock if clock is None else clock
-            self.bindings.process = ProcessBinding(node.name, process, self.state, used)
+            undoes = bool(errors_of(node.spec))
+            self.bindings.process = ProcessBinding(node.name, process, self.state, used, undoes=undoes)
+        self.bindings.letters = {
+            each.id: DeadLetters(each.name, 0, lambda: ("0", 7)) for each in self.chain.nodes if errors_of(each.spec)
+        }
         if node is not None and isinstance(spec, TimedSpec) and self.state is not None:
             definition = cast("TimedDefinition", spec.definition)
             self.bindings.operator = definition.open(node.name, self.state, clock or current_world().clock)
@@ -132,6 +137,10 @@ class Rig:
     def part(self, part: StepPart) -> Step:
         """Compile one part of the chain."""
         return Step(self.chain, self.bindings, timed=self._timed, part=part, marked=self._marked, side=self._side)
+
+    def beside(self) -> Step:
+        """Compile what is done with the records of the other input."""
+        return Step(self.chain, self.bindings, timed=self._timed, part="whole", marked=self._marked, side=1)
 
     def run(
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None

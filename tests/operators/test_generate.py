@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from actorstream.api.pipeline import Pipeline
 from actorstream.operators.generate import Place
-from actorstream.operators.keyed_process import KeyedProcess
+from actorstream.operators.keyed_process import KeyedProcess, Process
 from actorstream.operators.state_declarations import MapState, ValueState
 from tests.operators.chains import CHAINS, key, odd, send
 from tests.operators.random_chains import RandomChain, append, in_pieces, in_two_parts, random_chains, whole
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from actorstream.api.stream import Stream
-    from actorstream.operators.contexts import Context
+    from actorstream.operators.contexts import Context, ElementContext
     from actorstream.operators.step_text import Lists
 
 # ---- what it computes
@@ -338,3 +338,24 @@ def test_async_function_is_not_called_in_the_loop() -> None:
     pipeline.source([0], name="in").sink(send)
 
     assert Rig(pipeline, "in").emitted([1, 2]) == [1, 2]
+
+
+def test_a_process_behind_a_filter_is_told_exact_times() -> None:
+    """Behind a filter times are made exact where they are used: a handler's context uses them (found by reading)."""
+
+    class Note(Process[float, float]):
+        """Notes what it is told."""
+
+        def on_element(self, value: float, ctx: ElementContext, /) -> None:
+            """Note it."""
+            told.append((cast("Any", ctx).event_time_us, cast("Any", ctx).watermark_us))
+
+    told: list[tuple[int, int]] = []
+    pipeline = Pipeline("times")
+    timed = pipeline.source([1.0], name="in").assign_timestamps(lambda value: value + 0.1000004, name="time")
+    timed.filter(lambda _: True, name="all").process(Note, name="note").sink(print, name="out")
+
+    Rig(pipeline, "in").run([1.0, 3.0])
+
+    assert [(time, type(time)) for time, _ in told] == [(1_100_000, int), (3_100_000, int)]
+    assert told[1][1] == 1_100_000 - 1

@@ -91,7 +91,7 @@ class Content:
             for name, table in state.maps.items():
                 expected = sorted(self.maps.get((name, key), {}).items(), key=lambda entry: entry[0])
                 assert coded(table.peek(key)) == expected
-                assert table.len(key) == len(expected)
+                assert len(table.peek(key)) == len(expected)
                 self.check_memory(table, key, dict(expected))
 
     @staticmethod

@@ -26,7 +26,7 @@ def test_scan_merges_memory_and_layers_in_key_order(shelf: Shelf) -> None:
 
     assert list(pages.items("k")) == [(1, "layer"), (3, "live"), (4, "live"), (9, "layer")]
     assert list(pages.items("k", 3, 9, reverse=True)) == [(4, "live"), (3, "live")]
-    assert pages.len("k") == 4
+    assert len(pages.peek("k")) == 4
     assert pages.contains("k", 4)
     assert not pages.contains("k", 5)
     assert list(pages.items("other")) == []

@@ -163,7 +163,7 @@ class Driver:
             if state.slices is None
             else sum(len(piece) for at in state.slices.slices() for piece in state.slices.read(at))
         )
-        maps = slices + sum(table.len(key) for table in state.maps.values() for key in keys)
+        maps = slices + sum(len(table.peek(key)) for table in state.maps.values() for key in keys)
         return maps + sum(state.rows.peek(key) is not MISSING for key in keys)
 
 
