@@ -204,7 +204,7 @@ class Writable(MutableMapping[Any, Any]):
     def clear(self) -> None:
         """Remove all entries; one after the other from the front, as a mapping does it, takes n² steps of a dict."""
         self._check_open()
-        for key in self.encoded:
+        for key in self.encoded if self._before is not None else ():
             self._remember(key)
         self._touched.update(dict.fromkeys(self.encoded))
         self.encoded.clear()
@@ -214,7 +214,7 @@ class Writable(MutableMapping[Any, Any]):
         """Remove the last entry, in order, and give it; KeyError if there is none."""
         self._check_open()
         self._view.items()  # which brings them into order
-        if self._view:
+        if self._before is not None and self._view:
             self._remember(next(reversed(self._view)))
         key, value = dict.popitem(self._view)
         del self.encoded[key]

@@ -138,9 +138,14 @@ class Rig:
         """Compile one part of the chain."""
         return Step(self.chain, self.bindings, timed=self._timed, part=part, marked=self._marked, side=self._side)
 
-    def beside(self) -> Step:
-        """Compile what is done with the records of the other input."""
-        return Step(self.chain, self.bindings, timed=self._timed, part="whole", marked=self._marked, side=1)
+    def run_beside(self, values: Sequence[object], times: Sequence[int] | None = None) -> None:
+        """Run over a batch of the other input, which has no keys."""
+        step = Step(self.chain, self.bindings, timed=self._timed, marked=self._marked, side=1)
+        step.run(list(values), None, times, None, 0, len(values))
+
+    def fire(self) -> None:
+        """Do what is due at the watermark."""
+        self.part("fire").run(None, None, None, None, 0, 0)
 
     def run(
         self, values: Sequence[object], keys: Sequence[object] | None = None, times: Sequence[int] | None = None
