@@ -9,11 +9,12 @@ Specs hold the user's functions as they are; nothing here calls them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NewType, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Literal, NewType, TypeAlias, assert_never
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from actorstream.graph.waiting import Timed
     from actorstream.model.connect import Sink, Source
 
 NodeId = NewType("NodeId", int)
@@ -157,54 +158,6 @@ class AssignSpec:
     generator: Callable[[], object] | None
     idle_timeout_us: int | None
     alignment: tuple[str, int] | None = None
-
-
-class Timed(Protocol):
-    """What the graph has to know of a window or join: see operators/timed.py.
-
-    `kind` is the word for names and drawings; `inputs` 1 or 2; `event_time`: records need timestamps. Whoever says no
-    more than that is a subclass, and has the rest from here.
-    """
-
-    @property
-    def kind(self) -> str:
-        """The user's word."""
-        ...
-
-    @property
-    def inputs(self) -> int:
-        """How many inputs there are."""
-        ...
-
-    @property
-    def event_time(self) -> bool:
-        """Whether records need timestamps."""
-        ...
-
-    @property
-    def takes_time(self) -> bool:
-        """Whether timestamps are looked at where there are some."""
-        return self.event_time
-
-    @property
-    def asks_clock(self) -> bool:
-        """Whether results may depend on processing time."""
-        return not self.event_time
-
-    @property
-    def delay_us(self) -> int:
-        """How far results may lie behind the watermark that made them due: an outer join's lonely rows do."""
-        return 0
-
-    @property
-    def fetches_rows(self) -> bool:
-        """Whether rows of keys that are to come may be fetched first, so that a chain is cut where the key is made."""
-        return True
-
-    @property
-    def emits_aside(self) -> bool:
-        """Whether something for side outputs may be among the results."""
-        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from actorstream.graph.nodes import Timed
+from actorstream.graph.waiting import Timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -43,7 +43,8 @@ from actorstream.testing.session import DisturbanceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actorstream.graph.nodes import Edge, LogicalGraph, Node, Timed
+    from actorstream.graph.nodes import Edge, LogicalGraph, Node
+    from actorstream.graph.waiting import Timed
     from actorstream.operators.windows.aggregates import Aggregation
     from actorstream.testing.session import Places
 
