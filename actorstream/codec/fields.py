@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from types import NoneType
 from typing import (
     TYPE_CHECKING,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ARROW_TYPES: Final = (datetime, date, time, timedelta, Decimal, bytes)
+_ARROW_TYPES: Final = (datetime, date, time, timedelta, bytes)
 
 UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoders here raise about a record that is not of the type."""

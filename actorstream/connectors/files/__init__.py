@@ -8,5 +8,6 @@ json_lines.py  csv_files.py  parquet.py                the formats
 
 from actorstream.connectors.files.csv_files import Csv as Csv
 from actorstream.connectors.files.json_lines import JsonLines as JsonLines
+from actorstream.connectors.files.parquet import Parquet as Parquet
 from actorstream.connectors.files.sink import FileSink as FileSink
 from actorstream.connectors.files.source import FileSource as FileSource

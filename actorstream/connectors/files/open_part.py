@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from actorstream.errors import StoreError
+from actorstream.codec.fields import UNWRITABLE
+from actorstream.errors import CodecError, StoreError
 from actorstream.eventlog.disk_errors import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from actorstream.connectors.files.format import PartEncoder
     from actorstream.connectors.files.parts import PartName
@@ -25,8 +26,11 @@ class OpenPart(Generic[T]):
         count: How many records it has.
     """
 
-    def __init__(self, files: FileSystem, folder: str, name: PartName, encoder: PartEncoder[T]) -> None:
-        """Make the file."""
+    def __init__(
+        self, files: FileSystem, folder: str, name: PartName, encoder: PartEncoder[T], operator: str = ""
+    ) -> None:
+        """Make the file; errors name the operator."""
+        self._operator = operator
         self._files = files
         self._folder = folder
         self._path = f"{folder}/{name.encode()}"
@@ -49,16 +53,17 @@ class OpenPart(Generic[T]):
 
     def add(self, values: Sequence[T]) -> None:
         """Encode records behind those that it has."""
-        self._encoder.add(values)
+        with self._unwritable():
+            self._encoder.add(values)
         self.count += len(values)
 
     def flush(self) -> None:
         """Write what is encoded."""
-        self._write(self._encoder.take(end=False))
+        self._write(end=False)
 
     def close(self) -> None:
         """Write the rest; return once the content is durable."""
-        self._write(self._encoder.take(end=True))
+        self._write(end=True)
         with disk_errors(self._path):
             self._file.sync()
             self._file.close()
@@ -76,7 +81,18 @@ class OpenPart(Generic[T]):
         with suppress(StoreError), disk_errors(self._path):
             self._files.unlink(self._path)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *, end: bool) -> None:
+        with self._unwritable():
+            data = self._encoder.take(end=end)
         with disk_errors(self._path):
             self._file.write(data)
         self._written += len(data)
+
+    @contextmanager
+    def _unwritable(self) -> Iterator[None]:
+        try:
+            yield
+        except UNWRITABLE as error:
+            raise CodecError(
+                f"{self._operator}: a record cannot be written to {self._folder}: {type(error).__name__}: {error}"
+            ) from error

@@ -13,12 +13,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from actorstream.codec.fields import UNWRITABLE
 from actorstream.connectors.files.commits import PartCommits
 from actorstream.connectors.files.open_part import OpenPart
 from actorstream.connectors.files.part_tokens import PartToken, decode_part_token, encode_part_token
 from actorstream.connectors.files.parts import PartName, quoted
-from actorstream.errors import CodecError, InvariantError, PlanError
+from actorstream.errors import InvariantError, PlanError
 from actorstream.eventlog.disk_errors import disk_errors
 from actorstream.system.current import current_world
 
@@ -185,14 +184,10 @@ class FileWriter(Generic[T]):
 
     def _encode(self, values: Sequence[T]) -> None:
         if self._part is None:
-            self._part = OpenPart(self._open()[0].files, self._folder, self._name(), self._sink.format.encoder())
+            files, encoder = self._open()[0].files, self._sink.format.encoder()
+            self._part = OpenPart(files, self._folder, self._name(), encoder, self._ctx.operator)
             self._numbers += 1
-        try:
-            self._part.add(values)
-        except UNWRITABLE as error:
-            raise CodecError(
-                f"{self._ctx.operator}: a record cannot be written to {self._folder}: {type(error).__name__}: {error}"
-            ) from error
+        self._part.add(values)
 
     def _close(self) -> None:
         part = self._part
