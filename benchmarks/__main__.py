@@ -8,6 +8,7 @@ from benchmarks.cost import cost
 from benchmarks.event_log import log
 from benchmarks.latency import latency
 from benchmarks.loops import loops
+from benchmarks.operators import operators
 from benchmarks.rescale import rescale
 from benchmarks.state import state
 from benchmarks.unaligned import unaligned
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("cost")(cost)
+app.command("operators")(operators)
 app.command("latency")(latency)
 app.command("state")(state)
 app.command("log")(log)
