@@ -49,6 +49,17 @@ ROWS = {
         "rate limiting, data generator",
         "external commit of offsets on checkpoint complete",
     ],
+    "Sinks": [
+        "SinkV2 writer",
+        "Two-phase commit (writer → committables → committer)",
+        "commit request outcomes",
+        "pre-commit / post-commit topology, global committer",
+        "Sink savepoint rule",
+        "at-least-once sink",
+        "upsert/idempotent sink",
+        "transactional coordination with the store's own txn",
+        "zombie fencing, lingering transaction abort",
+    ],
     "Time and watermarks": [
         "event / processing / ingestion time; timestamp assigner",
         "monotonous / bounded out-of-orderness / custom periodic / punctuated / none",

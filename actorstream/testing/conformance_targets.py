@@ -85,6 +85,7 @@ class Target(Generic[T]):
         self._newest = 0
         self._made: list[Sink[T]] = []
         self._left: list[AbstractAsyncContextManager[SinkWriter[T]]] = []
+        self._begun: list[Attempt[T]] = []
 
     # ---- attempts
 
@@ -104,6 +105,7 @@ class Target(Generic[T]):
         """Begin an attempt with the writers of `order` open, nothing committed and nothing aborted."""
         self._attempts += 1
         attempt: Attempt[T] = Attempt(self._attempts, parallelism, self.manifest.position, crash)
+        self._begun.append(attempt)
         for subtask in range(parallelism) if order is None else order:
             await self.open_subtask(attempt, subtask)
         return attempt
@@ -149,7 +151,9 @@ class Target(Generic[T]):
             await _leave(context, None)
 
     async def release(self) -> None:
-        """Close each sink that can be closed."""
+        """Leave what a broken contract has left open, and close each sink that can be closed."""
+        for context in [context for attempt in self._begun for context in attempt.contexts[::-1]]:
+            await _leave(context, None)
         for sink in self._made:
             aclose = getattr(sink, "aclose", None)
             if aclose is not None:
