@@ -20,6 +20,8 @@ from actorstream.errors import PlanError
 from actorstream.eventlog.log import EventLog
 from actorstream.eventlog.positions import LogPosition
 from actorstream.eventlog.untyped import open_untyped
+from actorstream.evolve.resend import resend as send_again
+from actorstream.operators.failures import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable
@@ -46,12 +48,7 @@ def append(
     ] = None,
 ) -> None:
     """Append the JSON lines of standard input, durably; makes the log if there is none."""
-    record: type[Any] = object
-    if type_ is not None:
-        found = load_attribute(type_, "class")
-        if not isinstance(found, type):
-            raise PlanError(f"--type {type_} gives a {type(found).__name__}: expected a class")
-        record = found
+    record = _record_type(type_)
     by = None if key is None else field_of(key)
     count = _run(_append(EventLog(record, path, partitions=partitions, key=by), LineReader(sys.stdin.fileno(), record)))
     typer.echo(f"{count:,} records appended to {path}", err=True)
@@ -101,6 +98,28 @@ def info(path: _Path) -> None:
 
 
 @app.command()
+def resend(
+    dead: Annotated[str, typer.Argument(metavar="DEAD", help="The folder of a log of failures.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The log that the pipeline reads.")],
+    *,
+    type_: Annotated[
+        str | None, typer.Option("--type", metavar="MODULE:CLASS", help="What INTO's records are; else any JSON.")
+    ] = None,
+    operator: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only the records that failed in this operator.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="FIELD", help="Records of equal FIELD stay in order.")] = None,
+) -> None:
+    """Append the records of failures to the log they came from, each exactly once, however often this is called."""
+    record: Any = _record_type(type_)
+    by = None if key is None else field_of(key)
+    done = _run(send_again(EventLog(Failure[record], dead), EventLog(record, into, key=by), operator=operator))
+    typer.echo(
+        f"{done.sent:,} records sent again, {done.before:,} had been before, {done.without_record:,} letters have none"
+    )
+
+
+@app.command()
 def consumers(
     path: _Path,
     *,
@@ -117,6 +136,15 @@ def consumers(
         for consumer in _run(log.consumers())
     ]
     print_table(["job", "read up to, by partition", "at", "store"], rows)
+
+
+def _record_type(named: str | None) -> type[Any]:
+    if named is None:
+        return object
+    found = load_attribute(named, "class")
+    if not isinstance(found, type):
+        raise PlanError(f"--type {named} gives a {type(found).__name__}: expected a class")
+    return found
 
 
 async def _append(log: EventLog[Any], reader: LineReader[Any]) -> int:

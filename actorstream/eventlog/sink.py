@@ -29,7 +29,7 @@ from actorstream.eventlog.staged import (
     read_staged,
     whose,
 )
-from actorstream.eventlog.transaction import CommitOnce, RaiseFence
+from actorstream.eventlog.transaction import AddOnce, CommitOnce, RaiseFence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -138,6 +138,24 @@ class LogWriter(Generic[T]):
         else:
             paths = await log.world.offload.run(self._left_behind, log)
         await log.world.offload.run(self._unlink, log, paths)
+
+    async def add_once(self, records: Sequence[tuple[int, T]]) -> int:
+        """Add records that come from increasing places of another log, each once; give how many were not there yet.
+
+        Not a part of a job's life: nothing is staged, and nobody is fenced off. Who they come from is the context's.
+
+        Raises:
+            CodecError: A record, or its key, cannot be encoded: none of these is added.
+            StoreError: The disk refuses.
+        """
+        log, encoder = await self._writable()
+        now_us = log.world.clock.now_us()
+        placed: list[tuple[int, int, bytes]] = []
+        for place, value in records:
+            ((partition, (body,)),) = encoder.encode([value], now_us).bodies.items()
+            placed.append((place, partition, body))
+        mark = Committed(self._ctx.job, self._ctx.operator, self._ctx.subtask, placed[-1][0] + 1)
+        return await log.submit(AddOnce(mark, placed, sum([len(body) for _, _, body in placed])))
 
     def _parts(self) -> tuple[OpenLog, RecordEncoder[T]]:
         if self._log is None or self._encoder is None:

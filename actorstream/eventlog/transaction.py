@@ -275,6 +275,32 @@ class CommitOnce:
 
 
 @dataclass(frozen=True)
+class AddOnce:
+    """Records that come from a row of places, each added once, however often and in whatever pieces they are given.
+
+    `mark.checkpoint` is one behind the last place; a record whose place lies before the mark that is there was added
+    before. `records` are (place, partition, body), by place. Gives how many were added.
+    """
+
+    mark: Committed
+    records: Sequence[tuple[int, int, bytes]]
+    size: int
+
+    def apply(self, txn: LogTransaction, /) -> int:
+        """Write what is new, and the mark, together."""
+        key = name_key(COMMITTED, self.mark.job, self.mark.operator, self.mark.subtask)
+        last = txn.document(key, Committed)
+        start = 0 if last is None else last.checkpoint
+        if self.mark.checkpoint <= start:
+            return 0
+        new = [(partition, body) for place, partition, body in self.records if place >= start]
+        for partition, body in new:
+            txn.append(partition, [body])
+        txn.put_document(key, self.mark)
+        return len(new)
+
+
+@dataclass(frozen=True)
 class DeclareType:
     """Records of this type will be written, unless `check` refuses one that was declared before.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from actorstream import Failure
 from actorstream.eventlog.log import EventLog
 from tests.cli.conftest import Outcome
 
@@ -134,3 +135,17 @@ def append(shell: Shell, values: list[object]) -> None:
             await log.extend(values)
 
     asyncio.run(extend())
+
+
+def test_records_of_failures_are_sent_again_once(shell: Shell) -> None:
+    """`actorstream log resend`: the second call sends nothing."""
+
+    async def write() -> None:
+        async with EventLog(Failure[object], shell.folder / "dead") as dead:
+            await dead.extend([Failure({"n": n}, ("even", "odd")[n % 2], "ValueError: n", "") for n in range(4)])
+
+    asyncio.run(write())
+    first = shell("log", "resend", "dead", "l", "--operator", "odd")
+    assert (first.status, first.out) == (0, "2 records sent again, 0 had been before, 0 letters have none\n")
+    assert shell("log", "resend", "dead", "l").out.startswith("2 records sent again, 2 had been before")
+    assert sorted(shell("log", "cat", "l").out.split()) == [f'{{"n":{n}}}' for n in range(4)]
