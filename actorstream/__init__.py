@@ -70,6 +70,8 @@ from actorstream.model.connect import (
 from actorstream.operators.accumulating_declarations import Accumulated as Accumulated
 from actorstream.operators.accumulating_declarations import AggregatingState as AggregatingState
 from actorstream.operators.accumulating_declarations import ReducingState as ReducingState
+from actorstream.operators.call_scope import idempotency_key as idempotency_key
+from actorstream.operators.call_scope import in_thread as in_thread
 from actorstream.operators.changes import Change as Change
 from actorstream.operators.contexts import BroadcastContext as BroadcastContext
 from actorstream.operators.contexts import Context as Context
@@ -85,6 +87,7 @@ from actorstream.operators.keyed_process import KeyedProcess as KeyedProcess
 from actorstream.operators.keyed_process import Process as Process
 from actorstream.operators.process_timers import Domain as Domain
 from actorstream.operators.process_timers import Timer as Timer
+from actorstream.operators.retry import Retry as Retry
 from actorstream.operators.state_declarations import (
     ListState as ListState,
 )

@@ -31,14 +31,23 @@ def is_async(fn: object) -> bool:
     return any(iscoroutinefunction(part) or isasyncgenfunction(part) for part in (fn, type(fn).__call__))
 
 
+def require_callable(fn: object, operator: str) -> None:
+    """Refuse what is no function.
+
+    Raises:
+        PlanError: `fn` is not callable.
+    """
+    if not callable(fn):
+        raise PlanError(f"{operator}({fn!r}): expected a function, got a {type(fn).__name__}")
+
+
 def require_plain(fn: object, operator: str) -> None:
     """Refuse what is not a plain function.
 
     Raises:
         PlanError: `fn` is not callable, or async.
     """
-    if not callable(fn):
-        raise PlanError(f"{operator}({fn!r}): expected a function, got a {type(fn).__name__}")
+    require_callable(fn, operator)
     if is_async(fn):
         raise PlanError(
             f"{operator}({function_name(fn)}): async functions are not supported here yet; make it a plain function, "

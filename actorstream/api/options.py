@@ -19,6 +19,8 @@ from actorstream.protocol.restart import Restart
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from actorstream.operators.retry import Retry
+
 Duration: TypeAlias = timedelta | float
 """A timedelta, or seconds."""
 
@@ -37,6 +39,26 @@ class Options(TypedDict, total=False):
     name: str
     parallelism: int
     new_chain: bool
+
+
+class CallOptions(Options, total=False):
+    """What can be said of an operator whose function is async.
+
+    Attributes:
+        concurrency: How many calls overlap in a subtask at most, 16 if nothing is said. A slot is held until the result
+            is emitted.
+        ordered: Whether results come in the order of the records, as they do if nothing is said; else as they come, but
+            none passes a watermark.
+        timeout: How long a call may take, with all of its attempts; then it has failed.
+        retry: Whether and when a call that raised is made again.
+        rate: How many calls are begun in a second at most, in the whole job.
+    """
+
+    concurrency: int
+    ordered: bool
+    timeout: Duration | None
+    retry: Retry | None
+    rate: float | None
 
 
 class RunOptions(TypedDict, total=False):

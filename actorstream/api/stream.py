@@ -11,21 +11,18 @@ Nothing runs, and no function is called, before `run`.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from actorstream.api.functions import class_name, errors_name, is_async, output_name, process_spec, require_plain
+from actorstream.api.functions import class_name, is_async, output_name, process_spec, require_plain
+from actorstream.api.record_steps import RecordSteps
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import (
     AssignSpec,
     Broadcast,
     CallSpec,
-    FilterSpec,
-    FlatMapSpec,
-    InspectSpec,
     Keyed,
     LoopSpec,
-    MapSpec,
     PartitionBy,
     Rebalance,
     SinkSpec,
@@ -36,7 +33,7 @@ from actorstream.graph.render import function_name
 from actorstream.model.connect import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Unpack
 
     from actorstream.api.draft import Origin
@@ -44,6 +41,7 @@ if TYPE_CHECKING:
     from actorstream.api.options import Duration, Options
     from actorstream.api.time import Time, WatermarkAlignment
     from actorstream.api.windowed import AllWindowedStream
+    from actorstream.graph.nodes import Spec
     from actorstream.operators.contexts import OutputTag
     from actorstream.operators.failures import Failure
     from actorstream.operators.generators import WatermarkGenerator
@@ -59,7 +57,7 @@ U = TypeVar("U")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Stream(Generic[T_co]):
+class Stream(RecordSteps[T_co]):
     """Records of one type.
 
     Functions given to a stream must be plain functions that do not block.
@@ -72,56 +70,8 @@ class Stream(Generic[T_co]):
         """Stand for the records of `origin`; pipelines and streams make streams, users do not."""
         self.origin = origin
 
-    def map(
-        self, fn: Callable[[T_co], R], *, errors: OutputTag[Failure[T_co]] | None = None, **options: Unpack[Options]
-    ) -> Stream[R]:
-        """Turn each record into one.
-
-        `fn` may be called again with the same record when another one of its batch fails. What raises fails the job;
-        with `errors=` it goes to that side output instead, as a Failure of its record: exactly once, like every record.
-
-        Raises:
-            PlanError: `fn` is async, or an option is misspelt.
-        """
-        require_plain(fn, "map")
-        return Stream(self.origin.then(MapSpec(fn, errors_name(errors, "map")), options))
-
-    def filter(
-        self, fn: Callable[[T_co], bool], *, errors: OutputTag[Failure[T_co]] | None = None, **options: Unpack[Options]
-    ) -> Stream[T_co]:
-        """Keep the records for which `fn` is true.
-
-        Raises:
-            PlanError: `fn` is async, or an option is misspelt.
-        """
-        require_plain(fn, "filter")
-        return Stream(self.origin.then(FilterSpec(fn, errors_name(errors, "filter")), options))
-
-    def flat_map(
-        self,
-        fn: Callable[[T_co], Iterable[R] | None],
-        *,
-        errors: OutputTag[Failure[T_co]] | None = None,
-        **options: Unpack[Options],
-    ) -> Stream[R]:
-        """Turn each record into any number: `fn` returns a list, is a generator, or returns None.
-
-        Raises:
-            PlanError: `fn` is async, or an option is misspelt.
-        """
-        require_plain(fn, "flat_map")
-        return Stream(self.origin.then(FlatMapSpec(fn, errors_name(errors, "flat_map")), options))
-
-    def inspect(self, fn: Callable[[T_co], object], **options: Unpack[Options]) -> Stream[T_co]:
-        """Show each record to `fn`, whose result nobody looks at: the same records come out.
-
-        For a print, a metric, a log. After a failure it sees records again, so what it does is done at least once.
-
-        Raises:
-            PlanError: `fn` is async, or an option is misspelt.
-        """
-        require_plain(fn, "inspect")
-        return Stream(self.origin.then(InspectSpec(fn), options))
+    def _then(self, spec: Spec, options: Options) -> Stream[Any]:
+        return Stream(self.origin.then(spec, options))
 
     def throttle(self, rate: float, **options: Unpack[Options]) -> Stream[T_co]:
         """Let at most `rate` records a second pass, over all subtasks, by the job's clock; the others wait.

@@ -10,7 +10,8 @@ A hop between actors costs up to a third of a plain keyed sum (ADR 002), so an
 operator joins the actor before it unless something speaks against it. What does:
 a rebalancing edge, another parallelism, several inputs (barriers align at the
 head of an actor only), or `new_chain`; a broadcast edge comes beside a keyed one.
-The head of a loop begins an actor, and an edge that leads back to it never joins.
+The head of a loop begins an actor, and an edge that leads back to it never joins. So does an async function: its actor
+takes records while others of them are awaited.
 So the root of a chain alone has inputs from elsewhere.
 
 A keyed edge distributes, so it ends a chain, but from one subtask to one there
@@ -33,6 +34,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.checks import check_graph
 from actorstream.graph.loops import loops_of
 from actorstream.graph.nodes import (
@@ -153,7 +155,7 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection
         sources = {edge.source for edge in node.inputs}
         chains = {heads[source] for source in sources}
         alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
-        apt = not node.new_chain and node.name not in apart and not isinstance(node.spec, LoopSpec)
+        apt = not node.new_chain and node.name not in apart and not isinstance(node.spec, LoopSpec | AsyncSpec)
         # A throttle holds records back in its actor, which one in a loop may not.
         apt = apt and not (isinstance(node.spec, ThrottleSpec) and not chains.isdisjoint(looping))
         if alike and apt:
@@ -172,7 +174,7 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection
                 halting.add(node.id)
             if expands:
                 expanding.add(node.id)
-        if isinstance(node.spec, FlatMapSpec):
+        if isinstance(node.spec, FlatMapSpec) or (isinstance(node.spec, AsyncSpec) and node.spec.kind == "flat_map"):
             expanding.add(node.id)
         heads[node.id] = head
         if node.id in members:

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from actorstream.errors import PlanError
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.loops import loop_problems
 from actorstream.graph.nodes import (
     Broadcast,
@@ -138,9 +139,10 @@ def _check_parallelism(graph: LogicalGraph, parallelism: int) -> Iterator[str]:
 
 def _check_state_names(graph: LogicalGraph) -> Iterator[str]:
     for node in graph.nodes:
-        if isinstance(node.spec, StatefulSpec) and not node.named:
+        what = "keeps state" if isinstance(node.spec, StatefulSpec) else "has calls in flight in checkpoints"
+        if isinstance(node.spec, StatefulSpec | AsyncSpec) and not node.named:
             yield (
-                f"{_label(node)} keeps state but has no name of its own, and the job has a store, where state is "
+                f"{_label(node)} {what} but has no name of its own, and the job has a store, where both are "
                 "found by name: say name=..., and keep that name when you change the pipeline"
             )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import AssignSpec, LoopSpec, SourceSpec, ThrottleSpec, TimedSpec, kind_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ def loop_problems(graph: LogicalGraph) -> Iterator[str]:
                 yield (
                     f"throttle {node.name!r} is inside loop {head.name!r}, where records would have to wait for those "
                     "behind them: put it before the loop or behind it"
+                )
+            elif isinstance(node.spec, AsyncSpec):
+                yield (
+                    f"async {kind_of(node.spec)} {node.name!r} is inside loop {head.name!r}, which counts what is in "
+                    "it by what comes through its lanes: await before the loop or behind it"
                 )
             elif isinstance(node.spec, AssignSpec):
                 yield (

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NewType, TypeAlias, assert_never
 
+from actorstream.graph.awaited import AsyncSpec
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -195,7 +197,7 @@ StatefulSpec: TypeAlias = RollingSpec | ProcessSpec | TimedSpec
 OutputSpec: TypeAlias = SinkSpec | CallSpec
 Spec: TypeAlias = (
     SourceSpec
-    | (MapSpec | FilterSpec | FlatMapSpec | InspectSpec | ThrottleSpec | AssignSpec | LoopSpec)
+    | (MapSpec | FilterSpec | FlatMapSpec | InspectSpec | AsyncSpec | ThrottleSpec | AssignSpec | LoopSpec)
     | (StatefulSpec | OutputSpec)
 )
 
@@ -229,7 +231,7 @@ def asks_for_time(spec: Spec) -> bool:
 
 def errors_of(spec: Spec) -> str:
     """Name the side output of the records that an operator's function could not handle; "": they fail the job."""
-    return spec.errors if isinstance(spec, MapSpec | FilterSpec | FlatMapSpec | ProcessSpec) else ""
+    return spec.errors if isinstance(spec, MapSpec | FilterSpec | FlatMapSpec | AsyncSpec | ProcessSpec) else ""
 
 
 def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spec)
@@ -247,6 +249,8 @@ def kind_of(spec: Spec) -> str:  # noqa: C901, PLR0911, PLR0912  (one line a spe
             return "inspect"
         case ThrottleSpec():
             return "throttle"
+        case AsyncSpec(kind=kind):
+            return kind
         case AssignSpec():
             return "assign_timestamps"
         case LoopSpec():

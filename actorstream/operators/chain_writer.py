@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.errors import InvariantError
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import (
     AssignSpec,
     CallSpec,
@@ -30,6 +31,7 @@ from actorstream.graph.nodes import (
     is_keyed,
     one_for_all,
 )
+from actorstream.operators.failures import Aside
 from actorstream.operators.step_text import Line, Nested, Outlet
 from actorstream.operators.waiting_text import WaitingText
 
@@ -125,7 +127,7 @@ class ChainWriter(WaitingText):
                 item = self._named(item, depth)
                 self.emit(depth, f"{self.constant(f'f{node.id}', fn)}({item})")
                 self._children(node, item, depth)
-            case LoopSpec() | ThrottleSpec():
+            case LoopSpec() | ThrottleSpec() | AsyncSpec():
                 self._passing(node, item, depth)
             case AssignSpec():
                 self._assign(node, spec, item, depth)
@@ -137,8 +139,20 @@ class ChainWriter(WaitingText):
                 self._stateful(node, item, depth)
         self._operator = outer
 
+    def _awaited(self, node: Node, errors: str, item: Item, depth: int) -> None:
+        """Hand on what was awaited: a result, or what has become of a record that failed."""
+        item, failure = self._named(item, depth), self._variable()
+        self.emit(depth, f"if {item}.__class__ is {self.constant('Aside', Aside)}:")
+        self.emit(depth + 1, f"{failure} = {item}.value")
+        self._children(node, failure, depth + 1, errors)
+        self.emit(depth, "else:")
+        self._children(node, item, depth + 1)
+
     def _passing(self, node: Node, item: Item, depth: int) -> None:
-        """Hand on; count what passes a throttle."""
+        """Hand on; count what passes a throttle, and tell apart what was awaited."""
+        if errors := errors_of(node.spec):
+            self._awaited(node, errors, item, depth)
+            return
         throttle = self.bindings.throttles.get(node.id)
         if throttle is not None:
             self.begin(f"q{node.id} = 0")

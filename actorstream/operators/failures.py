@@ -82,6 +82,12 @@ def is_of_record(error: BaseException) -> bool:
     return isinstance(error, Exception) and not isinstance(error, MemoryError)
 
 
+class Aside(NamedTuple):
+    """A failure among results, on its way to its side output. Class and field are in checkpoints: they stay so."""
+
+    value: Failure[Any]
+
+
 class DeadLetters:
     """Writes the failures of one operator in one subtask.
 

@@ -268,7 +268,7 @@ class AtBarriers(OperatorLife):
             self.runner.calling = port.context.operator
             await port.pre_commit(checkpoint)
         self.runner.calling = None
-        newest, flies = self._newest_barrier, not whole or bool(self.mailbox.front)
+        newest, flies = self._newest_barrier, not whole or self.has_in_flight
         self._send(newest if newest is not None and newest.checkpoint == checkpoint else Barrier(checkpoint))
         generation = None
         # Without a store only this process restores, and what has ended stays so: nobody would read the state.
@@ -288,6 +288,11 @@ class AtBarriers(OperatorLife):
         took = self.deployment.pace.clock.monotonic() - since if since else 0.0
         self.statistics.alignment_seconds, self.statistics.in_flight_records = took, 0
         self.statistics.in_flight_bytes = 0
+
+    @property
+    def has_in_flight(self) -> bool:
+        """Tell whether something was taken that is not in the state yet."""
+        return bool(self.mailbox.front)
 
     async def _begin_in_flight(self, checkpoint: CheckpointId) -> None:
         if self.overtaking is None:

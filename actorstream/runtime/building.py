@@ -10,6 +10,7 @@ from itertools import chain as row
 from itertools import count
 from typing import TYPE_CHECKING
 
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import Forward, Keyed, PartitionBy, ProcessSpec
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
@@ -22,11 +23,12 @@ from actorstream.operators.throttle import Throttle
 from actorstream.protocol.coordinator import Coordinator
 from actorstream.runtime.aligned_sources import AlignedSources
 from actorstream.runtime.assembling import ManifestWriter
+from actorstream.runtime.async_subtask import AsyncSubtask
 from actorstream.runtime.built import Built
 from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
-from actorstream.runtime.encodable import check_encodable, check_loops_encodable
+from actorstream.runtime.encodable import check_awaited_encodable, check_encodable, check_loops_encodable
 from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
 from actorstream.runtime.flights import Flights, alignment_timeout_of, in_step, moved, places_of, plan_for
 from actorstream.runtime.gate import Gate
@@ -104,7 +106,7 @@ async def build(context: JobContext) -> Built:
     """Claim the next attempt and make its actors.
 
     Raises:
-        PlanError: Barriers may overtake records that have no encoding, or such records go round in a loop.
+        PlanError: Barriers may overtake records that have no encoding, or what goes round, or is awaited, has none.
         FencedError: Another process took the attempt's number.
         RestoreError: The newest checkpoint cannot be restored, or not into this plan.
         StoreError: A file of it is missing or damaged.
@@ -112,6 +114,7 @@ async def build(context: JobContext) -> Built:
     if alignment_timeout_of(context.plan, context.settings) is not None:
         check_encodable(context.plan)
     check_loops_encodable(context.plan)
+    check_awaited_encodable(context.plan)
     claim = await context.documents.run(claim_attempt, context)
     processes: dict[SubtaskId, object] = {}
     for chain in context.plan.chains:
@@ -253,6 +256,8 @@ class _Builder:
         if chain.loop is not None:
             member = self._loops.member_class(chain)(self._deployment, chain, identity, state, channels, process)
             return self._loops.entered(member, self._deployment.timers_at_end)
+        if order is None and isinstance(chain.head.spec, AsyncSpec):
+            other = AsyncSubtask
         return other(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
@@ -305,7 +310,11 @@ class _Builder:
         throttles = self._throttles(chain)
         bindings = Bindings(state=subtask.state, routers=routers, timed=timed, throttles=throttles)
         subtask.connect(outputs, bindings, time, sides)
-        if throttles or (self._alignment_timeout_us is not None and self._order is None):
+        if (
+            throttles
+            or isinstance(subtask, AsyncSubtask)
+            or (self._alignment_timeout_us is not None and self._order is None)
+        ):
             splits = subtask.parts if isinstance(subtask, SourceSubtask) else ()
             subtask.let_overtake(places_of(plan, senders, splits), in_step(senders))
 

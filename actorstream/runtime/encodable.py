@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from actorstream.codec.records import record_class
 from actorstream.codec.self_describing import NATIVE
 from actorstream.errors import PlanError
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import FilterSpec, FlatMapSpec, InspectSpec, MapSpec, ProcessSpec, ThrottleSpec
 from actorstream.runtime.flights import may_overtake
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from actorstream.graph.nodes import Node, NodeId
     from actorstream.graph.plan import Exchange, Plan
 
-_HANDED_ON = frozenset({abc.Iterable, abc.Iterator, abc.Generator, list, tuple, set})
+_HANDED_ON = frozenset(
+    {abc.Iterable, abc.Iterator, abc.Generator, abc.AsyncIterable, abc.AsyncIterator, abc.AsyncGenerator, abc.Sequence}
+    | {list, tuple, set}
+)
 
 
 def check_encodable(plan: Plan) -> None:
@@ -47,6 +51,24 @@ def check_encodable(plan: Plan) -> None:
                     f"checkpoint, but {nodes[exchange.sender].name!r} gives {given.__qualname__}, which has no "
                     "encoding: make it a dataclass, NamedTuple or Struct of types that have one, or take aligned "
                     "checkpoints (alignment_timeout=None)"
+                )
+
+
+def check_awaited_encodable(plan: Plan) -> None:
+    """Refuse a plan in which records are awaited that have no encoding.
+
+    Raises:
+        PlanError: Names the operator, the one before it, and the type.
+    """
+    nodes = {node.id: node for node in plan.graph.nodes}
+    for chain in plan.chains:
+        for exchange in chain.inputs if isinstance(chain.head.spec, AsyncSpec) else ():
+            given = _without_encoding(nodes, exchange)
+            if given is not None:
+                raise PlanError(
+                    f"what {chain.head.name!r} awaits becomes part of checkpoints, but {nodes[exchange.sender].name!r} "
+                    f"gives {given.__qualname__}, which has no encoding: make it a dataclass, NamedTuple or Struct of "
+                    "types that have one (docs/guides/schema.md)"
                 )
 
 
@@ -79,15 +101,18 @@ def _given_by(nodes: Mapping[NodeId, Node], node: Node, output: str) -> object:
     spec = node.spec
     if output:
         return None
-    if isinstance(spec, FilterSpec | InspectSpec | ThrottleSpec):
-        return _given_by(nodes, nodes[node.inputs[0].source], node.inputs[0].output)
-    if isinstance(spec, MapSpec):
-        return _said(spec.fn)
-    if isinstance(spec, FlatMapSpec):
-        return _item(_said(spec.fn))
-    if isinstance(spec, ProcessSpec) and spec.owner is not None:
-        return _item(_said(getattr(spec.owner, "on_element", None)))
-    return None
+    match spec:
+        case FilterSpec() | InspectSpec() | ThrottleSpec() | AsyncSpec(kind="filter"):
+            given = _given_by(nodes, nodes[node.inputs[0].source], node.inputs[0].output)
+        case MapSpec() | AsyncSpec(kind="map"):
+            given = _said(spec.fn)
+        case FlatMapSpec() | AsyncSpec():
+            given = _item(_said(spec.fn))
+        case ProcessSpec() if spec.owner is not None:
+            given = _item(_said(getattr(spec.owner, "on_element", None)))
+        case _:
+            given = None
+    return given
 
 
 def _said(function: object) -> object:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from actorstream.checkpoints.in_flight import InFlightChannel
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import RestoreError
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.loops import loops_of
 from actorstream.graph.nodes import Broadcast, Keyed, PartitionBy, ProcessSpec
@@ -31,6 +32,7 @@ from actorstream.model.ids import ChannelIndex, SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
 from actorstream.model.signals import Idle, Watermark
 from actorstream.operators.routing import Chooser
+from actorstream.runtime.call_items import Kept
 from actorstream.runtime.event_time import Told
 
 if TYPE_CHECKING:
@@ -191,8 +193,9 @@ class Flights:
             for index, split in enumerate(names)
         }
         for part in self._parts.values():
-            for index, item in part.items:
-                place = part.channels[index]
+            awaits = isinstance(self._chains[part.chain].head.spec, AsyncSpec)
+            for index, each in part.items:
+                place, item = part.channels[index], each if awaits else _as_sent(each)
                 if place.kind == "split":
                     yield from self._to_split(part, place, item, readers)
                 elif place.kind == "lane":
@@ -270,6 +273,14 @@ def _of(batch: Batch, keys: list[object] | None, chosen: list[int]) -> Batch:
         None if keys is None else [keys[place] for place in chosen],
         batch.origin,
     )
+
+
+def _as_sent(item: Carried) -> Carried:
+    """Give the records of a batch, without what had come of them when they were awaited: nobody awaits them now."""
+    if isinstance(item, Batch) and any(value.__class__ is Kept for value in item.values):
+        values = [value.value if isinstance(value, Kept) else value for value in item.values]
+        return Batch(values, item.timestamps, item.keys, item.origin, item.marks, item.watermark)
+    return item
 
 
 def _without_time(batch: Batch) -> Batch:

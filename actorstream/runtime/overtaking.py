@@ -211,13 +211,14 @@ class Overtaking:
         front = list(self._mailbox.front)
         for each in front:
             each.recorded = self.checkpoint
-        await self._record((each.channel, each.item) for each in front)
+        await self.record((each.channel, each.item) for each in front)
 
     async def record_ahead(self, channel: ChannelIndex) -> None:
         """Record what the last barrier, or end, has before it in its lane."""
-        await self._record((channel, item) for item in self.ahead)
+        await self.record((channel, item) for item in self.ahead)
 
-    async def _record(self, items: Iterable[tuple[ChannelIndex, ChannelItem]]) -> None:
+    async def record(self, items: Iterable[tuple[ChannelIndex, ChannelItem]]) -> None:
+        """Record items that were sent before the barriers, in slices."""
         clock, writer = self._pace.clock.monotonic, self._writer
         ends = clock() + SLICE_SECONDS
         for channel, item in items:

@@ -23,8 +23,10 @@ from heapq import heappop, heappush
 from itertools import accumulate, count
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.model.connect import offset_behind
 from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.runtime.async_subtask import AsyncTurnSubtask
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.replay_source import EndOfSplit, Ordered, ReplayedSource
 from actorstream.runtime.turns import Turn, TurnSubtask, with_turn_clock
@@ -190,7 +192,8 @@ class ReplayOrder:
         process: object | None,
     ) -> TurnSubtask:
         """Make the actor of what is behind sources."""
-        return TurnSubtask(with_turn_clock(deployment, self._now_us), chain, identity, state, channels, process)
+        actor = AsyncTurnSubtask if isinstance(chain.head.spec, AsyncSpec) else TurnSubtask
+        return actor(with_turn_clock(deployment, self._now_us), chain, identity, state, channels, process)
 
     def ask(self, message: TriggerCheckpoint | AbortCheckpoint) -> None:
         """Let all sources have a message before the next turn; each of them is told it and asks, once is enough."""

@@ -21,6 +21,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from actorstream.errors import ActorstreamError
+from actorstream.runtime.async_subtask import WithCalls
 from actorstream.runtime.source import SourceSubtask
 
 if TYPE_CHECKING:
@@ -91,10 +92,12 @@ def _reads_no_more(subtask: Subtask) -> bool:
     return isinstance(subtask, SourceSubtask) and full and subtask.is_throttled
 
 
-def _busy_actor(subtask: Subtask) -> str | None:
+def _busy_actor(subtask: Subtask) -> str | None:  # noqa: PLR0911  (one line a reason)
     mailbox, snapshots = subtask.mailbox, subtask.snapshots
     if subtask.runner.calling is not None:
         return f"is in a call of {subtask.runner.calling}, which awaits something outside"
+    if isinstance(subtask, WithCalls) and subtask.calls.running:
+        return f"is in {subtask.calls.running} calls of {subtask.chain.head.name}, which await something outside"
     if subtask.is_throttled and mailbox.arrival.is_waited_for:
         return None if snapshots.is_at_rest else "writes a snapshot"
     if mailbox.front or any(lane.items for lane in mailbox.lanes):

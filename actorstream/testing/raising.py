@@ -1,6 +1,7 @@
 """Users' functions and handlers of which the n-th call raises, whichever operator that is.
 
-    map filter flat_map sum reduce fold latest map_with_state assign_timestamps key_by     around the function
+    map filter flat_map map_batches sum reduce fold latest map_with_state                  around the function
+    assign_timestamps key_by                                                               around the function
     open on_element on_left on_right on_broadcast on_timer close                           in a class of its own
     windows and cogroups: what is computed of their records, on_window, triggers           around it, or in a class
     plain functions as sinks                                                               around the function
@@ -16,6 +17,7 @@ from functools import wraps
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
+from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import (
     AssignSpec,
     CallSpec,
@@ -55,6 +57,7 @@ _WITH_FUNCTION = (
     InspectSpec,
     ExtremeSpec,
     TopSpec,
+    AsyncSpec,
     SumSpec,
     ReduceSpec,
     FoldSpec,

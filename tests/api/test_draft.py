@@ -40,7 +40,7 @@ def test_what_the_user_says_is_kept() -> None:
 def test_a_misspelt_or_mistyped_option_is_refused_where_it_is_given(options: dict[str, object], message: str) -> None:
     """Ignoring it silently costs an evening."""
     with pytest.raises(PlanError, match=message) as caught:
-        Pipeline("shop").source([1]).map(str, **options)  # type: ignore[arg-type]
+        Pipeline("shop").source([1]).map(str, **options)  # type: ignore[call-overload]
     assert "map in pipeline 'shop'" in str(caught.value)
 
 

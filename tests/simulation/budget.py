@@ -26,10 +26,11 @@ SHARES = {
     "upgrades and forks": 0.2,
     "topologies with zombies": 0.1,
     "loops": 0.1,
-    "jobs": 0.4,
+    "jobs": 0.3,
     "zombies": 0.06,
     "event time": 0.3,
-    "evolution": 0.44,
+    "evolution": 0.34,
+    "async functions": 0.2,
 }
 """What each suite has of the time of one worker; together, that of all."""
 
