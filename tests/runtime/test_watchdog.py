@@ -40,6 +40,7 @@ class Listener(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
+        self.holder = "wait_and_hold"
         self.job: Job | None = None
         self.said: list[str] = []
         self.explained: list[str] = []
@@ -48,12 +49,14 @@ class Listener(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         said = record.getMessage()
+        if "stands still" in said and self.holder not in said:
+            return  # a busy machine held the loop up somewhere else
         self.said.append(said)
         if "stands still" in said:
             if self.job is not None:
                 self.explained.append(self.job.explain())
             self.stands_still.set()
-        elif "goes on" in said:
+        elif "goes on" in said and self.stands_still.is_set():
             self.goes_on.set()
 
     def wait_and_hold(self, *_: Any) -> None:
@@ -156,6 +159,8 @@ async def test_code_of_the_host_is_told_apart_from_the_jobs(listener: Listener) 
 
 async def test_c_code_that_keeps_the_interpreter_is_named_when_it_returns(listener: Listener) -> None:
     """No thread of Python runs meanwhile: the watchdog is late, but the stack is still that of the call."""
+
+    listener.holder = "backtracks"
 
     def backtracks(number: int) -> int:
         size = 18
@@ -319,6 +324,7 @@ class TestLook:
     def test_one_that_goes_on_for_long_is_told_again_whenever_that_has_doubled(
         self, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> None:
+        listener.holder = "_report"
         clock = ManualClock()
         dog = _Watchdog(loop, clock)
         dog._seconds = 1.0
