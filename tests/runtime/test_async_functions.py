@@ -216,7 +216,7 @@ def test_retries_wait_longer_and_longer() -> None:
         ({"timeout": -1}, "timeout is -1"),
         ({"rate": 0}, "rate is 0, expected calls a second, above 0"),
         ({"retry": 3}, "retry is 3, expected Retry"),
-        ({"concurency": 3}, "concurency"),
+        ({"concurrent": 3}, "concurrent"),
     ],
 )
 def test_words_that_make_no_sense_are_refused(options: dict[str, Any], told: str) -> None:

@@ -159,7 +159,6 @@ async def test_code_of_the_host_is_told_apart_from_the_jobs(listener: Listener) 
 
 async def test_c_code_that_keeps_the_interpreter_is_named_when_it_returns(listener: Listener) -> None:
     """No thread of Python runs meanwhile: the watchdog is late, but the stack is still that of the call."""
-
     listener.holder = "backtracks"
 
     def backtracks(number: int) -> int:

@@ -5,12 +5,12 @@ The pipelines are run by the public simulation, against the plain numbers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from actorstream import EventLog, Pipeline, Retry, Settings, idempotency_key
+from actorstream import EventLog, Pipeline, Retry, Settings, Tumbling, idempotency_key
 from actorstream.testing import simulate
 from tests.simulation.budget import SECONDS, seeds
 
@@ -77,32 +77,66 @@ KINDS: dict[str, tuple[Callable[[Stream[int]], Stream[int]], list[int]]] = {
 }
 
 
-@pytest.mark.parametrize("alignment_timeout", [None, 0.0], ids=["aligned", "overtaking"])
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_a_crash_with_calls_in_flight_changes_no_result(kind: str, alignment_timeout: float | None) -> None:
-    awaited, right = KINDS[kind]
+def asking(kind: str) -> Callable[[], Pipeline]:
+    """Count what comes of the numbers, by the last digit."""
 
     def build() -> Pipeline:
         pipeline = Pipeline("asking")
-        numbers = pipeline.source(list(NUMBERS), name="numbers")
-        awaited(numbers).key_by(lambda number: number % 10).count(name="out").sink(
-            EventLog(tuple[int, int], "counts"), name="counts"
-        )
+        awaited, _ = KINDS[kind]
+        rows = awaited(pipeline.source(list(NUMBERS), name="numbers")).key_by(lambda number: number % 10)
+        rows.count(name="out").sink(EventLog(tuple[int, int], "counts"), name="counts")
         return pipeline
 
-    def counts() -> list[tuple[int, int]]:
-        so_far: dict[int, int] = {}
-        given = []
-        for number in right:
-            so_far[number % 10] = so_far.get(number % 10, 0) + 1
-            given.append((number % 10, so_far[number % 10]))
-        return given
+    return build
 
+
+def counts(kind: str) -> list[tuple[int, int]]:
+    """Give what `asking` gives."""
+    _, right = KINDS[kind]
+    so_far: dict[int, int] = {}
+    given = []
+    for number in right:
+        so_far[number % 10] = so_far.get(number % 10, 0) + 1
+        given.append((number % 10, so_far[number % 10]))
+    return given
+
+
+def one_after_the_other() -> Pipeline:
+    """One source, one subtask: what comes out is what came in."""
+    pipeline = Pipeline("order")
+    numbers = pipeline.source(list(range(80)), name="numbers", parallelism=1)
+    asked = numbers.map(slowly, name="ask", parallelism=1, concurrency=8)
+    asked.sink(EventLog(int, "out"), name="out", parallelism=1)
+    return pipeline
+
+
+def in_windows() -> Pipeline:
+    """A watermark waits for the records before it: none is late behind a call."""
+    pipeline = Pipeline("windows")
+    numbers = pipeline.source(list(range(100)), name="numbers", parallelism=1)
+    timed = numbers.assign_timestamps(float, out_of_orderness=2).map(slowly, name="ask", ordered=False)
+    sums = timed.key_by(lambda number: number % 2).window(Tumbling(10)).count(name="counts")
+    sums.map(lambda row: row.value).sink(EventLog(int, "out"), name="out")
+    return pipeline
+
+
+def windows() -> list[int]:
+    """Give what `in_windows` gives."""
+    return [5] * 20
+
+
+def nothing(_: object) -> int:
+    return 0
+
+
+@pytest.mark.parametrize("alignment_timeout", [None, 0.0], ids=["aligned", "overtaking"])
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_crash_with_calls_in_flight_changes_no_result(kind: str, alignment_timeout: float | None) -> None:
     settings = Settings(alignment_timeout=alignment_timeout)
     report = simulate(
-        build,
-        seeds=seeds(4, "async functions", 13),
-        reference=counts,
+        asking(kind),
+        seeds=seeds(4, "async functions", 14),
+        reference=lambda: counts(kind),
         in_order_by=lambda row: row[0],
         settings=settings,
     )
@@ -111,23 +145,18 @@ def test_a_crash_with_calls_in_flight_changes_no_result(kind: str, alignment_tim
 
 
 def test_in_order_means_in_order_also_over_crashes() -> None:
-    """One source, one subtask: what comes out is what came in."""
-
-    def build() -> Pipeline:
-        pipeline = Pipeline("order")
-        numbers = pipeline.source(list(range(80)), name="numbers", parallelism=1)
-        numbers.map(slowly, name="ask", parallelism=1).sink(EventLog(int, "out"), name="out", parallelism=1)
-        return pipeline
-
-    def nothing(_: Any) -> int:
-        return 0
-
     report = simulate(
-        build,
-        seeds=seeds(4, "async functions", 13),
+        one_after_the_other,
+        seeds=seeds(4, "async functions", 14),
         reference=lambda: list(range(1, 81)),
         in_order_by=nothing,
         parallelism=1,
     )
+    report.check()
+    assert report.crashes
+
+
+def test_no_record_is_late_behind_a_call() -> None:
+    report = simulate(in_windows, seeds=seeds(4, "async functions", 14), reference=windows)
     report.check()
     assert report.crashes
