@@ -115,7 +115,7 @@ class InFlightWriter:
     Attributes:
         chain: Whose it is.
         items: How many items it holds.
-        overtaken: How many of them barriers had overtaken: all but those of back edges.
+        overtaken: How many of them barriers had overtaken: all but those of back edges, and those that are awaited.
         records: How many records are in them.
         size_bytes: About how much of a file they take.
     """
@@ -134,8 +134,10 @@ class InFlightWriter:
         self._entries: list[Entry] = []
         self._taken = 0
 
-    def add(self, channel: int, item: Carried) -> None:
+    def add(self, channel: int, item: Carried, *, awaited: bool = False) -> None:
         """Encode an item that was sent on a channel, behind all that were added of it before.
+
+        `awaited`: it had come before the barrier, and a call was or will be made for it.
 
         Nothing that becomes of the item later changes what was recorded (T125).
 
@@ -152,7 +154,7 @@ class InFlightWriter:
                 f"that can (docs/guides/schema.md){otherwise}"
             ) from error
         self.items += 1
-        self.overtaken += self._channels[channel].kind != "back"
+        self.overtaken += not awaited and self._channels[channel].kind != "back"
         self.records += len(item.values) if isinstance(item, Batch) else 0
         value = VALUE_TAG + _channel.pack(channel) + frame
         self.size_bytes += len(value)

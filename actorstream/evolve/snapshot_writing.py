@@ -225,7 +225,7 @@ def _refuse_in_flight(base: Snapshot) -> None:
     if manifest.in_flight:
         records = sum(entry.records for entry in manifest.in_flight)
         rounds = [entry.chain for entry in manifest.in_flight if entry.items > entry.overtaken]
-        what = f"records that went round in loop {rounds[0]!r}" if rounds else "records in flight"
+        what = f"records that were awaited by, or went round in loop {rounds[0]!r}" if rounds else "records in flight"
         make = "job.stop(savepoint=..., drain=True), which lets them all out" if rounds else "job.savepoint"
         raise StoreError(
             f"checkpoint {manifest.checkpoint} of job {manifest.job} holds {records:,} {what}, which cannot "

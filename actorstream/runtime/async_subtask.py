@@ -146,10 +146,10 @@ class AsyncSubtask(WithCalls):
         kept, bare = list(queue.in_flight()), list(queue.in_flight(with_results=False))
         for (channel, item), (_, without) in zip(kept, bare, strict=True):
             try:
-                await overtaking.record([(channel, item)])
+                await overtaking.record([(channel, item)], awaited=True)
             except CodecError:  # results that have no encoding: these calls are made again
-                await overtaking.record([(channel, without)])
-        await overtaking.record_front()
+                await overtaking.record([(channel, without)], awaited=True)
+        await overtaking.record_front(awaited=True)
 
 
 class AsyncTurnSubtask(WithCalls, TurnSubtask):

@@ -206,18 +206,18 @@ class Overtaking:
             writer.add(channel, item)
             self.taken = checkpoint
 
-    async def record_front(self) -> None:
-        """Record what comes before all lanes."""
+    async def record_front(self, *, awaited: bool = False) -> None:
+        """Record what comes before all lanes; `awaited`: calls will be made for it."""
         front = list(self._mailbox.front)
         for each in front:
             each.recorded = self.checkpoint
-        await self.record((each.channel, each.item) for each in front)
+        await self.record(((each.channel, each.item) for each in front), awaited=awaited)
 
     async def record_ahead(self, channel: ChannelIndex) -> None:
         """Record what the last barrier, or end, has before it in its lane."""
         await self.record((channel, item) for item in self.ahead)
 
-    async def record(self, items: Iterable[tuple[ChannelIndex, ChannelItem]]) -> None:
+    async def record(self, items: Iterable[tuple[ChannelIndex, ChannelItem]], *, awaited: bool = False) -> None:
         """Record items that were sent before the barriers, in slices."""
         clock, writer = self._pace.clock.monotonic, self._writer
         ends = clock() + SLICE_SECONDS
@@ -226,7 +226,7 @@ class Overtaking:
                 if clock() > ends:
                     await self._pace.give_way()
                     ends = clock() + SLICE_SECONDS
-                writer.add(channel, item)
+                writer.add(channel, item, awaited=awaited)
 
     def finish(self) -> InFlightWriter | None:
         """Give all that was recorded, and record no more."""

@@ -163,12 +163,12 @@ def check_restorable(manifest: Manifest, plan: Plan, columns: Mapping[str, Seque
 def _check_in_flight(manifest: Manifest, present: Collection[str]) -> None:
     for entry in manifest.in_flight:
         if entry.chain not in present:
-            # A savepoint holds what goes round, unless the loop had run out before it.
+            # A savepoint holds what is awaited, and what goes round, unless all of it had run out before it.
             none = "start from a savepoint, which holds none"
             none = none if entry.overtaken else "let them all out first (job.stop(savepoint=..., drain=True))"
             raise RestoreError(
                 f"checkpoint {manifest.checkpoint} holds {entry.records:,} records "
-                f"{'in flight to operator' if entry.overtaken else 'that went round in loop'} "
+                f"{'in flight to operator' if entry.overtaken else 'that were awaited by, or went round in loop'} "
                 f"{entry.chain!r}, which the pipeline does not have (it has {sorted(present)}): keep the operator's "
                 f"name, say what it is called now (restore_as={{{entry.chain!r}: ...}}), {none}, or give these records "
                 f"up (allow_dropped=[{entry.chain!r}])"

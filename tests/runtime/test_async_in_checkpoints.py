@@ -11,6 +11,7 @@ from actorstream import (
     EventLog,
     Pipeline,
     PlanError,
+    RestoreError,
     idempotency_key,
 )
 from tests.runtime.awaiting import NUMBERS, dying, let_run, until, written
@@ -152,3 +153,21 @@ async def test_what_was_awaited_may_be_plain_in_the_next_version(tmp_path: Path)
     numbers.map(lambda number: number * 10, name="ask").sink(EventLog(int, tmp_path / "out"), name="out")
     async with pipeline.run(store=tmp_path / "store"):
         assert await written(tmp_path, 20) == [number * 10 for number in NUMBERS[:20]]
+
+
+async def test_a_savepoint_holds_calls_in_flight_too(tmp_path: Path) -> None:
+    """It goes on elsewhere; a version without the operator is refused, and told what to do."""
+    async with EventLog(int, tmp_path / "in") as log:
+        await log.extend(NUMBERS[:40])
+    before, after = Service(), Service()
+    async with dying(asking(before, tmp_path, concurrency=50), store=tmp_path / "store") as job:
+        await until(lambda: len(before.asked) == 40)
+        savepoint = await job.savepoint("v1")
+    without = Pipeline("p")
+    without.source(EventLog(int, tmp_path / "in"), name="in").sink(EventLog(int, tmp_path / "out"), name="out")
+    with pytest.raises(RestoreError, match=r"records that were awaited by, .*'ask', which the pipeline does not have"):
+        await without.run(store=tmp_path / "other", restore=savepoint)
+    after.open.set()
+    async with asking(after, tmp_path, concurrency=50).run(store=tmp_path / "then", restore=savepoint):
+        assert sorted(await written(tmp_path, 40)) == [number * 10 for number in NUMBERS[:40]]
+    assert sorted(after.asked) == sorted(each for each in before.asked if each[0] % 5 == 0)

@@ -85,9 +85,7 @@ async def left(pipeline: Pipeline, store: Path, savepoint: str | None = None, **
 
 def refusals() -> list[tuple[Pipeline, str]]:
     """Pipelines in which the loop is gone, also where an operator has its name, and what is said."""
-    gone = (
-        r"5 records that went round in loop 'loop', which the pipeline does not have.*drain=True.*allow_dropped=\['loop"
-    )
+    gone = r"5 records that were awaited by, or went round in loop 'loop', which the pipeline does not have.*drain=True.*allow_dropped=\['loop"
     return [
         (straight(), gone),
         (straight("loop"), r"went round in loop 'loop', which is no loop any more.*allow_dropped"),
@@ -125,7 +123,7 @@ async def test_offline_tools_read_a_checkpoint_of_a_loop_and_write_no_savepoint_
     with open_snapshot(tmp_path / "p") as snapshot:
         assert sum(entry.records for entry in snapshot.manifest.in_flight) == RECORDS
         base = str(tmp_path / "p" / "checkpoints" / str(snapshot.manifest.checkpoint))
-    match = r"5 records that went round in loop 'loop', which cannot.*drain=True"
+    match = r"5 records that were awaited by, or went round in loop 'loop', which cannot.*drain=True"
     written = write_savepoint(looping(Going(on=False)), str(tmp_path / "written"), base=base)
     with pytest.raises(StoreError, match=match), written:
         pass
