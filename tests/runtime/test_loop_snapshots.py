@@ -85,8 +85,10 @@ async def left(pipeline: Pipeline, store: Path, savepoint: str | None = None, **
 
 def refusals() -> list[tuple[Pipeline, str]]:
     """Pipelines in which the loop is gone, also where an operator has its name, and what is said."""
-    gone = r"5 records that were awaited by, or went round in loop 'loop', which the pipeline does not have"
+    gone = (
+        r"5 records that were awaited by, or went round in loop 'loop', which the pipeline does not have"
         r".*drain=True.*allow_dropped=\['loop"
+    )
     return [
         (straight(), gone),
         (straight("loop"), r"went round in loop 'loop', which is no loop any more.*allow_dropped"),
