@@ -11,10 +11,10 @@ They are there from `open` to `close`, in every handler. How they are stored say
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, Self, TypeVar, overload
 
 from actorstream.codec.evolution import Evolution
-from actorstream.errors import StateAccessError
+from actorstream.errors import PlanError, StateAccessError
 from actorstream.operators.state_declarations import Declaration
 
 if TYPE_CHECKING:
@@ -74,18 +74,30 @@ class BroadcastState(UnkeyedDeclaration, Generic[S, V]):
 class OperatorListState(UnkeyedDeclaration, Generic[V]):
     """A list that each subtask has a part of, kept as one value: every snapshot after a change writes that part.
 
-    At another parallelism the parts are put one behind the other, in the order of their subtasks, and dealt out:
-    element n goes to subtask n modulo the parallelism.
+    At another parallelism the parts are put one behind the other, in the order of their subtasks. Then they are dealt
+    out, element n to subtask n modulo the parallelism; with `rescale="union"` each subtask gets all of it, and keeps in
+    `open` what it wants: what it leaves in the list is in the next union as often as there are subtasks.
     """
 
     def __init__(
         self,
         *,
+        rescale: Literal["split", "union"] = "split",
         version: int = 1,
         migrate: Mapping[int, Migration] | None = None,
         rename: Mapping[str, str] | None = None,
     ) -> None:
-        """Take how stored elements become newer ones: see `ValueState`; `migrate` takes one element."""
+        """Take who gets what at another parallelism, and how stored elements become newer ones: see `ValueState`.
+
+        `migrate` takes one element.
+
+        Raises:
+            PlanError: `rescale` is neither of the two.
+        """
+        given: object = rescale
+        if given not in {"split", "union"}:
+            raise PlanError(f"OperatorListState: rescale is {given!r}, expected 'split' or 'union'")
+        self.rescale = rescale
         self.evolution = Evolution(version, migrate or {}, rename or {}, each=True)
 
     @overload

@@ -3,13 +3,13 @@
 broadcast   every subtask takes all; the one that keeps it stores what `on_broadcast` writes
 list        at the same parallelism each takes its own; else all are dealt out, one element after the other
 
-            a b c | d e     of 2 subtasks      to 3:     a d | b e | c
+            a b c | d e     of 2 subtasks      to 3:     a d | b e | c           rescale="union": a b c d e to each
 """
 
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from actorstream.operators.broadcast_view import BroadcastView
 from actorstream.operators.operator_list import OperatorList
@@ -46,16 +46,19 @@ class UnkeyedStates:
                 view = self.broadcast[name] = BroadcastView(declaration, owner, state.unkeyed[name] if keeps else None)
                 view.writer.fill(restored.broadcast.get(name, ()))
             elif isinstance(declaration, OperatorListState):
-                self.lists[name] = _list(f"{owner.__name__}.{name}", name, state, place, restored)
+                self.lists[name] = _list(declaration, owner, state, place, restored)
         self.attributes: Mapping[str, object] = {**self.broadcast, **self.lists}
 
 
-def _list(shown: str, name: str, state: OperatorState, place: tuple[int, int], restored: Unkeyed) -> OperatorList:
+def _list(
+    declaration: OperatorListState[Any], owner: type, state: OperatorState, place: tuple[int, int], restored: Unkeyed
+) -> OperatorList:
     """Make one list, and have entries removed that lie among our key groups, and are not where lists are kept now."""
     subtask, parallelism = place
+    name, shares = declaration.name, declaration.rescale == "split"
     slot = slot_of(subtask, state.key_groups, state.max_parallelism)
     table, stored = state.unkeyed[name], restored.lists.get(name, ())
-    own = OperatorList(shown, table, slot)
+    own = OperatorList(f"{owner.__name__}.{name}", table, slot)
     for each in stored:
         if each.slot != slot and group_of(each.slot, state.max_parallelism) in range(*state.key_groups):
             table.delete(each.slot, LIST_ITEM)
@@ -65,6 +68,7 @@ def _list(shown: str, name: str, state: OperatorState, place: tuple[int, int], r
         own.restore(chain.from_iterable(each.items for each in mine), moved=any(each.slot != slot for each in mine))
     else:
         everything = chain.from_iterable(each.items for each in stored)
-        own.restore((item for n, item in enumerate(everything) if n % parallelism == subtask), moved=bool(stored))
+        dealt = (item for n, item in enumerate(everything) if not shares or n % parallelism == subtask)
+        own.restore(dealt, moved=bool(stored))
     state.before_freeze.append(own.store)
     return own

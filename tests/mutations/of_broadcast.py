@@ -70,9 +70,9 @@ def _all_lists() -> Sequence[AbstractContextManager[object]]:
     _everything: list[object] = []
     real = unkeyed_states._list
 
-    def one(shown: str, name: str, state: Any, place: Any, restored: Unkeyed) -> OperatorList:
-        _everything[:] = chain.from_iterable(each.items for each in restored.lists.get(name, ()))
-        return real(shown, name, state, place, restored)
+    def one(declaration: Any, owner: type, state: Any, place: Any, restored: Unkeyed) -> OperatorList:
+        _everything[:] = chain.from_iterable(each.items for each in restored.lists.get(declaration.name, ()))
+        return real(declaration, owner, state, place, restored)
 
     return [patch.object(OperatorList, "restore", restore), patch.object(unkeyed_states, "_list", one)]
 

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actorstream import BroadcastContext, BroadcastProcess, BroadcastState, Context, OperatorListState, ValueState
+from actorstream import (
+    BroadcastContext,
+    BroadcastProcess,
+    BroadcastState,
+    Context,
+    OperatorListState,
+    PlanError,
+    ValueState,
+)
 from actorstream.graph.nodes import Node, NodeId, ProcessSpec
 from actorstream.model.ids import OperatorNumber, StateNumber
 from actorstream.model.key_groups import KeyGroupRange, range_of
@@ -210,8 +218,18 @@ def test_every_subtask_has_all_that_is_broadcast_and_lists_are_shared_out_t33_t1
     check(seed)
 
 
-def test_the_rule_by_which_lists_are_shared_out() -> None:
-    """Part behind part, then element n goes to subtask n modulo the parallelism: as Flink's even split."""
+class United(Score):
+    """The same, with a list that all get."""
+
+    waiting: OperatorListState[list[int]] = OperatorListState(rescale="union")
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected"),
+    [(Score, [["a", "d"], ["b", "e"], ["c"]]), (United, [["a", "b", "c", "d", "e"]] * 3)],
+)
+def test_the_rule_by_which_lists_are_shared_out(owner: type[Score], expected: list[list[str]]) -> None:
+    """Part behind part, then element n goes to subtask n modulo the parallelism: as Flink's even split, and union."""
     stored = [StoredList((0, 3), ["a", "b", "c"]), StoredList((1, 0), ["d", "e"])]
     found = []
     for number in range(3):
@@ -224,10 +242,15 @@ def test_the_rule_by_which_lists_are_shared_out() -> None:
             stack=LayerStack.covering(groups),
         )
         binding = ProcessBinding(
-            "score", Score(), state, current_world().clock, (number, 3), Unkeyed(2, {}, {"waiting": stored})
+            "score", owner(), state, current_world().clock, (number, 3), Unkeyed(2, {}, {"waiting": stored})
         )
         found.append(list(binding.process.waiting))  # type: ignore[attr-defined]
-    assert found == [["a", "d"], ["b", "e"], ["c"]]
+    assert found == expected
+
+
+def test_a_list_that_is_shared_out_in_no_known_way_is_refused() -> None:
+    with pytest.raises(PlanError, match="rescale is 'broadcast', expected 'split' or 'union'"):
+        OperatorListState(rescale="broadcast")  # type: ignore[arg-type]
 
 
 @given(parallelism=st.integers(1, 128), subtask=st.integers(0, 127))
@@ -243,9 +266,11 @@ def test_a_subtask_keeps_its_lists_among_its_own_key_groups(parallelism: int, su
 # ---- the test proves itself: each of these bugs is found
 
 
-def _keep_old(shown: str, name: str, state: OperatorState, place: tuple[int, int], restored: Unkeyed) -> OperatorList:
-    with patch.object(type(state.unkeyed[name]), "delete", lambda *_: None):
-        return _list(shown, name, state, place, restored)
+def _keep_old(
+    declaration: OperatorListState[Any], owner: type, state: OperatorState, place: tuple[int, int], restored: Unkeyed
+) -> OperatorList:
+    with patch.object(type(state.unkeyed[declaration.name]), "delete", lambda *_: None):
+        return _list(declaration, owner, state, place, restored)
 
 
 def _no_copy(self: OperatorList) -> None:
