@@ -15,6 +15,7 @@ import os
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from actorstream.codec.documents import decode_json
 from actorstream.connectors.sqlite_rows import Statements, quoted, row_type
 from actorstream.errors import CodecError, FencedError, PlanError, RestoreError, StoreError
 from actorstream.system.current import current_world
@@ -155,14 +156,14 @@ class SQLiteWriter(Generic[T]):
             FencedError: A newer attempt has taken over.
             StoreError: The rows are not there, the table refuses one, or the database is out of reach.
         """
-        await self._offload.run(self._show, _decode(token))
+        await self._offload.run(self._show, decode_token_of_rows(token))
 
     async def abort(self, token: bytes | None, /) -> None:
         """Drop what `token` names; None: what lower attempts left behind.
 
         Of other subtasks, which may be no more, only what no restored checkpoint can name: theirs to commit are others.
         """
-        await self._offload.run(self._drop, None if token is None else _decode(token))
+        await self._offload.run(self._drop, None if token is None else decode_token_of_rows(token))
 
     # ---- in a thread
 
@@ -333,10 +334,15 @@ def _columns(db: sqlite3.Connection, table: str) -> set[str]:
     return {row[1] for row in db.execute(f"PRAGMA table_info({quoted(table)})")}
 
 
-def _decode(token: bytes) -> _Token:
+def decode_token_of_rows(token: bytes) -> _Token:
+    """Read what `pre_commit` gave.
+
+    Raises:
+        StoreError: It did not give that.
+    """
     try:
-        return _Token(*json.loads(token))
-    except (ValueError, TypeError) as error:
+        return decode_json(_Token, token)
+    except CodecError as error:
         raise StoreError(f"{token!r:.80} is no token of an SQLiteSink: it is of another sink of that name") from error
 
 

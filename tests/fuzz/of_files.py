@@ -13,6 +13,7 @@ from actorstream.connectors.files.fencing import FENCES, Fences
 from actorstream.connectors.files.file_bytes import FileBytes
 from actorstream.connectors.files.part_tokens import PartToken, decode_part_token, encode_part_token
 from actorstream.connectors.files.parts import part_of
+from actorstream.connectors.sqlite import decode_token_of_rows
 from actorstream.errors import InputError
 from tests.connectors.files.setting import Identity
 from tests.fuzz.decoder import ALLOWED, Decoder, each_of
@@ -100,6 +101,7 @@ FILES_AND_PARTS = [
         path="a.jsonl.gz",
         errors=_ERRORS,
     ),
+    Decoder("token of rows", decode_token_of_rows, [b'["job","out",0,1,2,3]'], json=True),
     Decoder("token of parts", _token, [encode_part_token(TOKEN)], json=True),
     Decoder("name of a part", _name, [name.encode().encode() for name in (_PART, _PART.committed())]),
     Decoder("fences", _fences, [b"one", b"job%2D1-2", b"job%2D1-out-0-7"]),
