@@ -51,7 +51,8 @@ class Feed:
         writer.write(body.encode()[: self.per_connection])
         with suppress(ConnectionError):
             await writer.drain()
-            writer.close()
+        writer.close()
+        with suppress(ConnectionError):
             await writer.wait_closed()
 
 
@@ -94,15 +95,20 @@ async def test_messages_of_a_socket_go_through_the_log_into_a_job(tmp_path: Path
         connections += 1
         writer.writelines(b"%d\n" % number for number in range(10 * connections, 10 * connections + 10))
         writer.close()
-        await writer.wait_closed()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async with serving(serve) as port, EventLog(int, tmp_path / "messages") as log:
 
         async def connect(_: int | None) -> AsyncIterator[int]:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            async for line in reader:
-                yield int(line)
-            writer.close()
+            try:
+                async for line in reader:
+                    yield int(line)
+            finally:  # also where the job has all that it wants
+                writer.close()
+                with anyio.CancelScope(shield=True), suppress(ConnectionError):
+                    await writer.wait_closed()
 
         seen: list[int] = []
         pipeline = Pipeline("messages")
