@@ -9,6 +9,7 @@ import random
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from actorstream.errors import InvariantError, StoreError
@@ -358,3 +359,11 @@ def test_interrupts_are_not_outcomes() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_simulated(main)
     assert gc.isenabled()
+
+
+def test_garbage_of_processes_does_not_pile_up() -> None:
+    """The collector is off while one runs: what had outlived its process by chance was never looked at again."""
+    for number in range(150):
+        run_simulated(anyio.lowlevel.checkpoint, seed=number)
+        assert gc.get_count()[1] <= 11
+    assert gc.get_count()[2] <= 11
