@@ -16,16 +16,24 @@ from actorstream.protocol.attempts import next_claim
 from actorstream.runtime.beginning import look_up
 from actorstream.testing.disk import temporary_disk
 from actorstream.testing.loop import SimulatedCrash
+from actorstream.testing.simulation_plan import parse
 from tests.checkpoints.stores import JOB, manifest_of
+from tests.simulation.lanes import late_row
+from tests.simulation.stages import Event, Result
+from tests.simulation.topologies import Topology
+from tests.simulation.topology_lateness import Lateness
+from tests.simulation.topology_running import SimulatedTopology
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
+    from actorstream.testing.committed import Rows
     from actorstream.testing.faults import AttachedFiles
 
 pytestmark = pytest.mark.simulation
 
+LATE = "700373 policy='fifo' early_freezes=0.004 pause=0.02 alignment=0.0"
 LARGE = 30_000
 """More keys than are taken apart at once."""
 
@@ -168,3 +176,25 @@ def _make(files: AttachedFiles, root: str) -> None:
     directory.open(JOB)
     claim = directory.claim(next_claim(directory.claims(), directory.checkpoint_ids()))
     directory.publish_savepoint(manifest_of(claim, 1), "a")
+
+
+def test_what_was_late_behind_a_watermark_in_flight_may_be_in_time_at_another_parallelism() -> None:
+    """Seed 700373 of `make simulate`: a documented limit (docs/design/checkpoints.md) that the oracle did not know."""
+    running = SimulatedTopology(Topology(700373, shape="chain", tail="window", events=40, wide=0, poison=False))
+    running.run(parse(f"{LATE} | parallelism=2 crash_operation=230 savepoints=(0.01,) | "))
+    assert running.lateness is not None
+    assert [(event.key, event.seq) for event in running.lateness.found] == [("k1", 23)]
+    running.run(parse(f"{LATE} | parallelism=2 crash_operation=230 savepoints=(0.01,) | parallelism=2"))
+    assert running.lateness is None, "at the same parallelism it is late in every run"
+
+
+def test_what_is_in_time_by_chance_is_in_one_place_only() -> None:
+    """It is in its window or late; a window has nothing else that it should not have."""
+    late, window = Event("a", "k", 5, 30), Event("window", "k", 0, 0)
+    lateness = Lateness({"windows-out": [Result("k", window, 0, 100)], "late-out": [late_row(late)]})
+    as_expected = {"windows-out": [[Result("k", window, 0, 100)]], "late-out": [[], [], [late_row(late)]]}
+    assert lateness.shown({"windows-out": [[Result("k", window, 0, 130)]]}) == as_expected
+    twice = lateness.shown({"windows-out": [[Result("k", window, 0, 130)]], "late-out": [[late_row(late)], []]})
+    assert twice["late-out"] == [[late_row(late)], [], [late_row(late)]]
+    wrong: Mapping[str, Rows] = {"windows-out": [[Result("k", window, 0, 129)]], "late-out": [[], []]}
+    assert lateness.shown(wrong) == wrong

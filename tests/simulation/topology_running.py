@@ -27,6 +27,7 @@ from tests.simulation.stages import STATE_KEYS
 from tests.simulation.topologies import SHAPES, table_in
 from tests.simulation.topology_evolving import evolving
 from tests.simulation.topology_forks import ForkedOutput
+from tests.simulation.topology_lateness import Lateness, is_chance
 from tests.simulation.topology_versions import LEAF, settings_for, shown, unwrapped, version_of
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class SimulatedTopology:
         )
         self._version = self._newest = self.marked = 0
         self._unseen: Mapping[str, Sequence[Event]] = {}
+        self.lateness: Lateness | None = None
         self._forks: dict[str, ForkedOutput] = {}
         self.simulated = SimulatedPipeline(self._make, topology.expected(), watch=watch)
         self._inputs = {source: [events] for source, events in topology.inputs().items()}
@@ -103,6 +105,7 @@ class SimulatedTopology:
         """
         self._probe.forget()
         self._version = self._newest = self.marked = 0
+        self.lateness = Lateness(self.topology.outputs(self.topology.inputs())) if is_chance(plan) else None
         self._unseen = {}
         self._forks.clear()
         answers, compared = self.answers, self._compared
@@ -133,11 +136,11 @@ class SimulatedTopology:
 
     def _shown(self, rows: Mapping[str, Rows]) -> Mapping[str, Rows]:
         self.marked = max(self.marked, sum(version_of(row) > 0 for part in rows["out"] for row in part))
-        return shown(rows)
+        return shown(self.lateness.shown(rows) if self.lateness else rows)
 
     def _check_fork(self, disk: SimulatedDisk, savepoint: str, rows: Mapping[str, Rows], at_the_end: bool) -> None:
         if savepoint not in self._forks:
-            self._forks[savepoint] = ForkedOutput(self.topology, disk, savepoint)
+            self._forks[savepoint] = ForkedOutput(self.topology, disk, savepoint, self.lateness)
         try:
             self._forks[savepoint].check(rows, at_the_end=at_the_end)
         except BrokenPromiseError as broken:
