@@ -18,18 +18,16 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from xxhash import xxh3_128_hexdigest
-
-from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import StateAccessError, UserCodeError
 from actorstream.operators.call_scope import current_call
 from actorstream.operators.failures import Aside, DeadLetters, is_of_record
+from actorstream.runtime.awaiting import any_number, end_all, to_await
 from actorstream.runtime.call_items import PENDING, CallItem, Kept
 from actorstream.runtime.call_queue import CallQueue
-from actorstream.system.log import log
+from actorstream.runtime.twins import Twins
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
     from actorstream.graph.awaited import AsyncSpec
     from actorstream.model.batch import Batch
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from actorstream.runtime.call_queue import Signal
     from actorstream.runtime.operator_life import OperatorPlace
 
-CLOSE_SECONDS: Final = 4.0
-"""So long an actor waits at its end for calls that were cancelled."""
 BEGIN_MAX: Final = 256
 """So many calls are begun before others have a turn."""
 
@@ -56,12 +52,12 @@ class Calls:
 
     def __init__(self, spec: AsyncSpec, place: OperatorPlace, job: str, world: World, wake: Callable[[], None]) -> None:
         """Begin with nothing taken; `wake` is called when something is to be asked again."""
-        self.queue = CallQueue(spec.kind, self._let_go, ordered=spec.ordered)
+        self._twins = Twins(job, place.name)
+        self.queue = CallQueue(spec.kind, self._twins.let_go, ordered=spec.ordered)
         self.failure: Exception | None = None
         self.flush = False
         self._spec = spec
         self._place = place
-        self._job = job
         self._world = world
         self._wake = wake
         self._loop = asyncio.get_running_loop()
@@ -72,7 +68,6 @@ class Calls:
         self._next_begin = 0.0
         self._gathered_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._twins: dict[str, set[int]] = {}
         self._origin: tuple[str, object] | None = None
         self._letters = DeadLetters(place.name, place.subtask, lambda: self._origin) if spec.errors else None
         self._grouped = spec.kind == "map_batches"
@@ -100,10 +95,7 @@ class Calls:
 
     def _take_over(self, item: CallItem, place: int, kept: Kept) -> None:
         item.values[place] = kept.value
-        if kept.twin >= 0:
-            digest = _digest(kept.value)
-            item.twins[place] = digest, kept.twin
-            self._twins.setdefault(digest, set()).add(kept.twin)
+        self._twins.take_over(item, place, kept)
         if kept.results is not None:
             item.results[place] = kept.results[0]
 
@@ -186,7 +178,7 @@ class Calls:
             elif self._spec.is_async:
                 coroutine = self._fn(argument)
                 if type(coroutine) is not CoroutineType:
-                    coroutine = _to_await(coroutine)
+                    coroutine = to_await(coroutine)
             else:
                 self.note(call, self._fn(argument))
                 return
@@ -205,7 +197,7 @@ class Calls:
         while True:
             try:
                 given = self._fn(argument)
-                return await (given if type(given) is CoroutineType else _to_await(given))
+                return await (given if type(given) is CoroutineType else to_await(given))
             except Exception as error:
                 if retry is None or attempt >= retry.attempts or not isinstance(error, retry.on):
                     raise
@@ -250,7 +242,7 @@ class Calls:
             elif self._spec.kind == "filter":
                 self.queue.finish(call.item, call.place, bool(result))
             else:
-                self.queue.finish(call.item, call.place, _any_number(result))
+                self.queue.finish(call.item, call.place, any_number(result))
         except Exception as error:  # noqa: BLE001  (whatever the user's objects do)
             self.fail(call, error)
 
@@ -293,21 +285,7 @@ class Calls:
                 "idempotency_key() was used in map_batches, where a recovery may put records together anew: give each "
                 "record an id of its own, or use map"
             )
-        item, place = call.item, call.place
-        if place not in item.twins:
-            digest = _digest(item.values[place])
-            taken = self._twins.setdefault(digest, set())
-            twin = next(number for number in range(len(taken) + 1) if number not in taken)
-            taken.add(twin)
-            item.twins[place] = digest, twin
-        digest, twin = item.twins[place]
-        return xxh3_128_hexdigest(f"{self._job}/{self._place.name}/{twin}/{digest}".encode())
-
-    def _let_go(self, digest: str, twin: int) -> None:
-        taken = self._twins[digest]
-        taken.discard(twin)
-        if not taken:
-            del self._twins[digest]
+        return self._twins.key_of(call.item, call.place)
 
     # ---- the end
 
@@ -315,13 +293,7 @@ class Calls:
         """Cancel what is running, and wait for it, but not for ever."""
         if self._timer is not None:
             self._timer.cancel()
-        tasks = [task for task in self._tasks if not task.done()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
-            if left:
-                log.warning("calls do not end", operator=self._place.name, subtask=self._place.subtask, calls=len(left))
+        await end_all(self._tasks, self._place.name, self._place.subtask)
 
 
 class _Call:
@@ -355,29 +327,6 @@ class _Call:
         return self._calls.key_of(self)
 
 
-def _to_await(given: object) -> Coroutine[Any, Any, object]:
-    """Give a coroutine for whatever an async function gave: an object to await, or one to iterate over."""
-    if hasattr(given, "__aiter__"):
-        return _gathered(cast("AsyncIterable[object]", given))
-    if hasattr(given, "__await__"):
-        return _awaited(cast("Awaitable[object]", given))
-    raise TypeError(f"gave {type(given).__name__}, expected something to await")
-
-
-async def _gathered(given: AsyncIterable[object]) -> list[object]:
-    return [each async for each in given]
-
-
-async def _awaited(given: Awaitable[object]) -> object:
-    return await given
-
-
-def _any_number(result: object) -> list[object]:
-    if isinstance(result, str | bytes):
-        raise TypeError(f"gave a {type(result).__name__}, expected a list of results, or None")
-    return [] if result is None else list(cast("Sequence[object]", result))
-
-
 def _one_each(result: object, count: int) -> Sequence[object]:
     if isinstance(result, str | bytes) or not hasattr(result, "__len__") or not hasattr(result, "__iter__"):
         raise TypeError(f"gave {type(result).__name__}, expected a sequence of {count} results")
@@ -385,7 +334,3 @@ def _one_each(result: object, count: int) -> Sequence[object]:
     if len(results) != count:
         raise TypeError(f"gave {len(results)} results for {count} records, expected one for each")
     return results
-
-
-def _digest(value: object) -> str:
-    return xxh3_128_hexdigest(SELF_DESCRIBING.encode(value))
