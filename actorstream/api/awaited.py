@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from actorstream.api.functions import is_async, require_callable
+from actorstream.api.handler_calls import CONCURRENCY_MAX, handler_calls
 from actorstream.api.options import CallOptions, Options
 from actorstream.api.settings import duration_us
 from actorstream.errors import PlanError
 from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.nodes import FilterSpec, FlatMapSpec, MapSpec
 from actorstream.graph.render import function_name
-from actorstream.operators.retry import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from actorstream.graph.awaited import AsyncKind
     from actorstream.graph.nodes import Spec
 
-CONCURRENCY: Final = 16
-"""So many calls overlap in a subtask if nothing is said."""
-CONCURRENCY_MAX: Final = 1_000_000
 _WORDS: Final = frozenset(CallOptions.__optional_keys__) - Options.__optional_keys__
 
 
@@ -79,14 +76,9 @@ def async_spec(kind: AsyncKind, fn: Any, words: Mapping[str, Any], errors: str =
         PlanError: A word makes no sense.
     """
     what = f"{kind}({function_name(fn)})"
-    concurrency, ordered = words.get("concurrency", CONCURRENCY), words.get("ordered", True)
-    timeout, retry, rate = words.get("timeout"), words.get("retry"), words.get("rate")
-    if type(concurrency) is not int or not 1 <= concurrency <= CONCURRENCY_MAX:
-        raise PlanError(f"{what}: concurrency is {concurrency!r}, expected 1 to {CONCURRENCY_MAX:,}")
+    calls, ordered, rate = handler_calls(what, words), words.get("ordered", True), words.get("rate")
     if not isinstance(ordered, bool):
         raise PlanError(f"{what}: ordered is {ordered!r}, expected True or False")
-    if retry is not None and not isinstance(retry, Retry):
-        raise PlanError(f"{what}: retry is {retry!r}, expected Retry(attempts, backoff=...)")
     if rate is not None and (
         isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf")
     ):
@@ -94,10 +86,10 @@ def async_spec(kind: AsyncKind, fn: Any, words: Mapping[str, Any], errors: str =
     return AsyncSpec(
         kind,
         fn,
-        concurrency,
+        calls.concurrency,
         ordered,
-        None if timeout is None else duration_us(timeout, f"{what}: timeout", least_us=1),
-        retry,
+        calls.timeout_us,
+        calls.retry,
         None if rate is None else float(rate),
         errors=errors,
     )

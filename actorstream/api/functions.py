@@ -6,6 +6,7 @@ from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, get_origin
 
+from actorstream.api.handler_calls import handler_calls
 from actorstream.errors import PlanError
 from actorstream.graph.nodes import ProcessSpec
 from actorstream.graph.render import function_name
@@ -13,7 +14,7 @@ from actorstream.operators.contexts import OutputTag
 from actorstream.operators.process_roles import problem_of_class
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from actorstream.graph.nodes import ProcessRole
 
@@ -80,12 +81,19 @@ def errors_name(tag: object, operator: str) -> str:
 
 
 def process_spec(
-    op: object, handlers: Sequence[str] = ("on_element",), role: ProcessRole = "keyed", errors: object = None
+    op: object,
+    handlers: Sequence[str] = ("on_element",),
+    role: ProcessRole = "keyed",
+    errors: object = None,
+    calls: Mapping[str, object] | None = None,
 ) -> ProcessSpec:
     """Make the spec of a process from its class, or from a function that builds one; `handlers`: one for each input.
 
+    `calls` is what was said of the calls of async handlers. A function that builds one is called once, to see what.
+
     Raises:
-        PlanError: `op` is an instance, no process class, or its handler is async; `errors` is no OutputTag.
+        PlanError: `op` is an instance, no process class, or its handlers must not be async, or `calls` makes no sense;
+            `errors` is no OutputTag.
     """
     built = op
     while isinstance(built, partial):
@@ -106,13 +114,29 @@ def process_spec(
         raise PlanError(f"process({owner.__name__}): the class has no {first}; derive it from {base}")
     if owner is not None and (problem := problem_of_class(role, owner)) is not None:
         raise PlanError(f"process({owner.__name__}): the class {problem}")
-    for handler in (*handlers, "on_timer"):
-        if owner is not None and is_async(getattr(owner, handler, None)):
-            raise PlanError(
-                f"process({owner.__name__}): {handler} is async, which is not supported yet; make it a plain method "
-                "that returns a list or yields"
-            )
-    return ProcessSpec(op, owner, len(handlers), role, errors=errors_name(errors, "process"))
+    made = owner or _made_by(op)
+    awaited = [name for name in (*handlers, "on_timer") if made is not None and is_async(getattr(made, name, None))]
+    if awaited and role != "keyed":
+        raise PlanError(
+            f"process({made and made.__name__}): {awaited[0]} is async, which a {base} cannot be: await before it, in "
+            "a map or flat_map, or make it a KeyedProcess"
+        )
+    said = {word: value for word, value in (calls or {}).items() if value is not None}
+    if said and not awaited:
+        raise PlanError(
+            f"process({function_name(op)}): {', '.join(f'{word}=' for word in said)} is for async handlers, and this "
+            "has plain ones: make them async def, and await in_thread(fn)(...) where they block"
+        )
+    limits = handler_calls(f"process({function_name(op)})", said) if awaited else None
+    return ProcessSpec(op, owner, len(handlers), role, errors=errors_name(errors, "process"), calls=limits)
+
+
+def _made_by(factory: object) -> type | None:
+    """Give the class of what a function builds; None where it does not: whoever runs the job will hear why."""
+    try:
+        return type(factory()) if callable(factory) else None
+    except Exception:  # noqa: BLE001  (whatever the user's code does)
+        return None
 
 
 def class_name(spec: ProcessSpec) -> str | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from actorstream.operators.failures import Failure
     from actorstream.operators.joins.interval import How
     from actorstream.operators.keyed_process import BroadcastProcess, KeyedCoProcess
+    from actorstream.operators.retry import Retry
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.results import WindowResult
 
@@ -59,21 +60,29 @@ class ConnectedStreams(Generic[K, T_co, U]):
         op: Callable[[], KeyedCoProcess[K, T_co, U, R]],
         /,
         *,
+        concurrency: int | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
         errors: OutputTag[Failure[T_co | U]] | None = None,
         **options: Unpack[Options],
     ) -> Stream[R]:
-        """Run a class of your own on the records of each key of both.
+        """Run a class of your own on the records of each key of both; its handlers may be async.
 
         Args:
-            op: The class, or a function that builds one: it is called once for each subtask.
+            op: The class, or a function that builds one: it is called once for each subtask, and once more to see
+                what it builds.
+            concurrency: Of async handlers, as the next two: see `KeyedStream.process`.
+            timeout: How long one may take.
+            retry: When one that raised is called again.
             errors: The side output of records, and timers, whose handler raises: what it did to states and timers, and
                 what it gave, is undone. Without it the job fails.
             options: The name defaults to the class's.
 
         Raises:
-            PlanError: `op` is an instance or has an async handler, or an option is misspelt.
+            PlanError: `op` is an instance, or an option is misspelt or makes no sense.
         """
-        spec = process_spec(op, ("on_left", "on_right"), errors=errors)
+        calls = {"concurrency": concurrency, "timeout": timeout, "retry": retry}
+        spec = process_spec(op, ("on_left", "on_right"), errors=errors, calls=calls)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
 

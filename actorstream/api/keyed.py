@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from actorstream.operators.contexts import OutputTag
     from actorstream.operators.failures import Failure
     from actorstream.operators.keyed_process import KeyedProcess
+    from actorstream.operators.retry import Retry
     from actorstream.operators.ttl import TTL
     from actorstream.operators.windows.assigners import WindowAssigner
     from actorstream.operators.windows.definition import Emit
@@ -228,21 +229,34 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
         op: Callable[[], KeyedProcess[K, T_co, R]],
         /,
         *,
+        concurrency: int | None = None,
+        timeout: Duration | None = None,
+        retry: Retry | None = None,
         errors: OutputTag[Failure[T_co]] | None = None,
         **options: Unpack[Options],
     ) -> Stream[R]:
         """Run a class of your own on the records of each key.
 
+        Handlers may be async: those of one key never overlap, those of different keys do. Each works on copies of its
+        key's states; what it changed becomes state in the step in which its results are emitted, in the order of the
+        records. So an async process gives what the same plain one would give. After a recovery calls are made again:
+        see `idempotency_key`.
+
         Args:
-            op: The class, or a function that builds one: it is called once for each subtask.
+            op: The class, or a function that builds one: it is called once for each subtask, and once more to see
+                what it builds.
+            concurrency: Of async handlers: how many run in a subtask at once, 16 if nothing is said.
+            timeout: Of async handlers: how long one may take, all attempts together.
+            retry: Of async handlers: when one that raised is called again, with states that are as they were.
             errors: The side output of records, and timers, whose handler raises: what it did to states and timers, and
                 what it gave, is undone. Without it the job fails.
             options: The name defaults to the class's.
 
         Raises:
-            PlanError: `op` is an instance or has an async handler, or an option is misspelt.
+            PlanError: `op` is an instance, or an option is misspelt or makes no sense.
         """
-        spec = process_spec(op, errors=errors)
+        calls = {"concurrency": concurrency, "timeout": timeout, "retry": retry}
+        spec = process_spec(op, errors=errors, calls=calls)
         return Stream(self.origin.then(spec, options, class_name(spec)))
 
     def union(self, other: KeyedStream[K, U], /) -> KeyedStream[K, T_co | U]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-AsyncKind: TypeAlias = Literal["map", "filter", "flat_map", "map_batches"]
+AsyncKind: TypeAlias = Literal["map", "filter", "flat_map", "map_batches", "process"]
 
 
 class RetryPolicy(Protocol):
@@ -53,3 +53,12 @@ class AsyncSpec:
     max_delay_us: int = 0
     is_async: bool = True
     errors: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerCalls:
+    """How the async handlers of a process are called: so many of a subtask at a time, `timeout_us` for all attempts."""
+
+    concurrency: int = 16
+    timeout_us: int | None = None
+    retry: RetryPolicy | None = None

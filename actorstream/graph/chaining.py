@@ -50,6 +50,7 @@ from actorstream.graph.nodes import (
     ThrottleSpec,
     TimedSpec,
     asks_for_time,
+    awaits,
 )
 from actorstream.graph.plan import Chain, Exchange, Plan
 
@@ -155,7 +156,12 @@ def _heads(graph: LogicalGraph, degrees: Mapping[NodeId, int], apart: Collection
         sources = {edge.source for edge in node.inputs}
         chains = {heads[source] for source in sources}
         alike = len(chains) == 1 and {degrees[source] for source in sources} == {degrees[node.id]}
-        apt = not node.new_chain and node.name not in apart and not isinstance(node.spec, LoopSpec | AsyncSpec)
+        apt = (
+            not node.new_chain
+            and node.name not in apart
+            and not isinstance(node.spec, LoopSpec)
+            and not awaits(node.spec)
+        )
         # A throttle holds records back in its actor, which one in a loop may not.
         apt = apt and not (isinstance(node.spec, ThrottleSpec) and not chains.isdisjoint(looping))
         if alike and apt:

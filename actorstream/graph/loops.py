@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actorstream.graph.awaited import AsyncSpec
-from actorstream.graph.nodes import AssignSpec, LoopSpec, SourceSpec, ThrottleSpec, TimedSpec, kind_of
+from actorstream.graph.nodes import AssignSpec, LoopSpec, SourceSpec, ThrottleSpec, TimedSpec, awaits, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +57,7 @@ def loop_problems(graph: LogicalGraph) -> Iterator[str]:
                     f"throttle {node.name!r} is inside loop {head.name!r}, where records would have to wait for those "
                     "behind them: put it before the loop or behind it"
                 )
-            elif isinstance(node.spec, AsyncSpec):
+            elif awaits(node.spec):
                 yield (
                     f"async {kind_of(node.spec)} {node.name!r} is inside loop {head.name!r}, which counts what is in "
                     "it by what comes through its lanes: await before the loop or behind it"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NewType, TypeAlias, assert_never
 
-from actorstream.graph.awaited import AsyncSpec
+from actorstream.graph.awaited import AsyncSpec, HandlerCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -136,7 +136,7 @@ class ProcessSpec:
 
     `owner` is the class itself where the factory is one: queries by `Class.state` find it so. `role`: "keyed" is a
     `KeyedProcess` or `KeyedCoProcess`, "broadcast" a `BroadcastProcess`, whose second input has no keys, "unkeyed" a
-    `Process`, which has none at all. `word` is the method that added it.
+    `Process`, which has none at all. `word` is the method that added it. `calls`: its handlers are async.
     """
 
     factory: Callable[[], object]
@@ -145,6 +145,7 @@ class ProcessSpec:
     role: ProcessRole = "keyed"
     word: str = "process"
     errors: str = ""
+    calls: HandlerCalls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,11 @@ def asks_for_time(spec: Spec) -> bool:
     if isinstance(spec, TimedSpec):
         return spec.definition.takes_time
     return isinstance(spec, ProcessSpec) or bool(errors_of(spec))
+
+
+def awaits(spec: Spec) -> bool:
+    """Tell whether an operator awaits functions of the user's, and so takes records ahead of those it is done with."""
+    return isinstance(spec, AsyncSpec) or (isinstance(spec, ProcessSpec) and spec.calls is not None)
 
 
 def errors_of(spec: Spec) -> str:

@@ -195,14 +195,15 @@ class RecordContext(UnkeyedContext):
 
     def set_timer(self, at: datetime | float, name: str = "", *, domain: Domain = "event") -> None:
         """Set or move a timer of the current key."""
-        timers = self._binding.set_timers or self._timers()
+        timers = self._binding.set_timers or self.timers()
         timers.set(self.key, name, domain, time_us(at, "set_timer"))
 
     def cancel_timer(self, name: str = "", *, domain: Domain = "event") -> None:
         """Let a timer of the current key not fire."""
-        self._timers().cancel(self.key, name, domain)
+        self.timers().cancel(self.key, name, domain)
 
-    def _timers(self) -> ProcessTimers | HeldTimers:
+    def timers(self) -> ProcessTimers | HeldTimers:
+        """Give what timers are set by."""
         timers = self._binding.set_timers
         if timers is None:
             raise StateAccessError(

@@ -59,6 +59,21 @@ class ExpiringStates:
         lifetime = self._lifetimes.get(declaration.name)
         return MapView(declaration, table) if lifetime is None else ExpiringMapView(declaration, table, lifetime)
 
+    def lifetimes(self, event_now: int, event_written: int) -> Mapping[str, Lifetime]:
+        """Give those of states for one async handler: by clocks of its own, which stand still while it waits."""
+        if not self._lifetimes:
+            return self._lifetimes
+        self.reach()
+        times: dict[int, TtlTime] = {}
+        for shared in (self._clock_time, self.event_time):
+            if shared is not None:
+                own = times[id(shared)] = TtlTime()
+                own.now, own.written = shared.now, shared.written
+        if self.event_time is not None:
+            own = times[id(self.event_time)]
+            own.now, own.written = event_now, event_written
+        return {name: lifetime.by(times[id(lifetime.time)]) for name, lifetime in self._lifetimes.items()}
+
     def reach(self) -> None:
         """Let processing time be what the clock says, unless it was set back (T129)."""
         if self._clock_time is not None:

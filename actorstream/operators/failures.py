@@ -93,9 +93,10 @@ class DeadLetters:
 
     Attributes:
         written: How many there were since the start of the attempt.
+        attempts: How often the function of the next one was called.
     """
 
-    __slots__ = ("_operator", "_position", "_subtask", "written")
+    __slots__ = ("_operator", "_position", "_subtask", "attempts", "written")
 
     def __init__(self, operator: str, subtask: int, position: Callable[[], tuple[str, object] | None]) -> None:
         """Name the place; `position` tells where the records at hand were read."""
@@ -103,6 +104,7 @@ class DeadLetters:
         self._subtask = subtask
         self._position = position
         self.written = 0
+        self.attempts = 1
 
     def write(
         self,
@@ -111,7 +113,7 @@ class DeadLetters:
         at_us: int | None = None,
         key: object = None,
         timer: str | None = None,
-        attempts: int = 1,
+        attempts: int | None = None,
     ) -> Failure[Any]:
         """Give the failure of a record, or of a timer.
 
@@ -121,13 +123,14 @@ class DeadLetters:
         if not is_of_record(error):
             raise error
         self.written += 1
+        tries, self.attempts = attempts or self.attempts, 1
         told = TracebackException(type(error), error, _within(error.__traceback__))
         return Failure(
             value=value,
             operator=self._operator,
             error=_cut(_last_words(type(error), told), _ERROR_CHARS),
             traceback=_cut("".join(told.format()), _TRACEBACK_CHARS),
-            attempts=attempts,
+            attempts=tries,
             subtask=self._subtask,
             position=self._position(),
             key=key,

@@ -22,9 +22,10 @@ back with the end (T32); between two batches an `Outside` stands in each attribu
 from __future__ import annotations
 
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from actorstream.errors import InvariantError, PlanError, StateAccessError
+from actorstream.operators.awaited_timers import AwaitedTimers
 from actorstream.operators.broadcast_calls import BroadcastCalls
 from actorstream.operators.broadcast_view import BroadcastView
 from actorstream.operators.contexts import RecordContext, UnkeyedContext
@@ -40,7 +41,7 @@ from actorstream.operators.unkeyed_states import ALONE, UnkeyedStates
 from actorstream.state.memtable import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from actorstream.model.world import Clock
     from actorstream.operators.keyed_process import Keyed
@@ -96,7 +97,7 @@ class ProcessBinding:
     deleted, with the default that took their place. `unkeyed` has the states that belong to no key: they stay where
     they are for as long as the binding lasts. `set_timers` is what handlers set theirs by, `timers` what the loop takes
     them from. `trial` undoes what a call that raises did, `broadcast_trial` what `on_broadcast` did; None: the job
-    fails.
+    fails. `ended_handlers` stand in the place of handlers that were called before.
     """
 
     def __init__(  # noqa: PLR0913
@@ -109,6 +110,7 @@ class ProcessBinding:
         restored: Unkeyed | None = None,
         *,
         undoes: bool = False,
+        awaits: bool = False,
     ) -> None:
         """Give `process` its generated class, if it has none, and its views.
 
@@ -120,17 +122,20 @@ class ProcessBinding:
             place: Which subtask of how many.
             restored: What a snapshot had of the states without key.
             undoes: What a handler did is undone where it raises.
+            awaits: Handlers may be async: they are called before the chain comes to their records.
         """
         self.operator = operator
         self.process = process
         if _GENERATED not in vars(type(process)):
             process.__class__ = _class_of_its_own(type(process))
         self._class = type(process)
-        for name in _HANDLERS:
+        self.ended_handlers: Mapping[str, Callable[..., object]] = {}
+        for name in _HANDLERS if not awaits else ():
             handler = getattr(self._class, name, None)
             if iscoroutinefunction(handler) or isasyncgenfunction(handler):
                 raise PlanError(f"{self._class.__name__}.{name} is async: write it as a plain function or generator")
-        self.timers = ProcessTimers(state.timers) if state.timers is not None else None
+        of_timers = AwaitedTimers if awaits else ProcessTimers
+        self.timers = of_timers(state.timers) if state.timers is not None else None
         held = HeldTimers(self.timers) if undoes and self.timers is not None else None
         self.set_timers: ProcessTimers | HeldTimers | None = held or self.timers
         declared = declarations_of(self._class)
@@ -163,6 +168,10 @@ class ProcessBinding:
             setattr(self._class, name, _Bound(self, name))
             setattr(process, name, attribute)
         self._hidden = False
+
+    def handler(self, name: str) -> Callable[..., object]:
+        """Give what the chain calls: a handler, or what gives what it has come to."""
+        return self.ended_handlers.get(name) or cast("Callable[..., object]", getattr(self.process, name))
 
     def bind(self) -> None:
         """Make the states plain attributes: a batch begins.
@@ -206,7 +215,7 @@ class ProcessBinding:
         for views in (self.views, self.unkeyed.attributes):
             for name, view in views.items():
                 if getattr(self.process, name) is not view:
-                    raise self._replaced(name)
+                    raise self.replaced(name)
         self.release()
 
     def release(self) -> None:
@@ -234,7 +243,7 @@ class ProcessBinding:
     def delete(self, name: str) -> object:
         """Carry out `del self.<name>`, and give the default, which it is from here on."""
         if name in self.views or name in self.unkeyed.attributes:
-            raise self._replaced(name)
+            raise self.replaced(name)
         if name in self.expiring:
             self.expiring[name].pair = MISSING
             return MISSING
@@ -244,7 +253,8 @@ class ProcessBinding:
             self.deleted[name] = value
         return value
 
-    def _replaced(self, name: str) -> StateAccessError:
+    def replaced(self, name: str) -> StateAccessError:
+        """Say that a state that is changed in place was assigned or deleted."""
         found = self.unkeyed.attributes.get(name)
         return StateAccessError(
             f"{self._class.__name__}.{name} was assigned or deleted: {_CHANGED.get(type(found), _AS_A_MAP)}".replace(

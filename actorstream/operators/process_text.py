@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actorstream.operators.ttl import TtlTime
 
 
-def _handler(node: Node, side: int) -> str:
+def handler_of(node: Node, side: int) -> str:
     """Name the method that takes the records of an input."""
     if inputs_of(node.spec) == 1:
         return "on_element"
@@ -40,7 +40,7 @@ class ProcessText(RollingText):
 
     def _process(self, node: Node, item: str, depth: int) -> None:
         binding = self._bind_process(node)
-        self.constant("handle", getattr(binding.process, _handler(node, self.side)))
+        self.constant("handle", binding.handler(handler_of(node, self.side)))
         if not is_keyed(node.spec, self.side):
             self._process_without_key(node, binding, item, depth)
             return

@@ -12,6 +12,7 @@ result (T136). Processing time is read once for each piece of a batch, and never
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
@@ -139,6 +140,12 @@ class Lifetime:
         self.duration = ttl.duration_us
         self.by_read = ttl.refresh == "read"
         self._step = -(-self.duration // _STEPS)
+
+    def by(self, time: TtlTime) -> Lifetime:
+        """Give the same by another clock."""
+        made = copy(self)
+        made.time = time
+        return made
 
     def on_read(self, pair: tuple[object, int]) -> tuple[object, int]:
         """Give the pair that is left when user code has got its value: the same one, if nothing is to be written."""

@@ -262,7 +262,7 @@ class WaitingText(ProcessText):
 
     def _on_timer(self, node: Node, depth: int, watermark: str) -> None:
         binding = self._bind_process(node)
-        self.constant("on_timer", binding.process.on_timer)  # type: ignore[attr-defined]
+        self.constant("on_timer", binding.handler("on_timer"))
         self.emit(depth, "ctx.key = k")
         self.emit(depth, "ctx.event_time_us = tf")
         self.emit(depth, f"ctx.watermark_us = {watermark}")

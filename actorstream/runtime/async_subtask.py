@@ -3,13 +3,7 @@
     lanes ──take──> queue: begun | waiting for a slot ──finished, in order──> the chain behind the function ──> outputs
                       └── calls, as tasks ──┘
 
-What was taken and not emitted is still in flight, for everything that counts: event time enters with what is emitted,
-so a watermark waits for the records before it, and a snapshot records the queue as what it is, records of the channels
-that are not in the state yet (Chandy and Lamport), with the results that are there. So a snapshot never waits for a
-call, and a restore, at any parallelism too, gives these records back before anything new (flights.py).
-
-A barrier that comes in a lane while all slots are taken does not wait either: what is before it is taken into the
-queue, not begun.
+What was taken and not emitted is in flight (takes_ahead.py); a snapshot has it with the results that are there.
 """
 
 from __future__ import annotations
@@ -20,29 +14,17 @@ from typing import TYPE_CHECKING, cast
 from actorstream.errors import CodecError, InvariantError
 from actorstream.graph.awaited import AsyncSpec
 from actorstream.model.batch import Batch
-from actorstream.model.ids import ChannelIndex
-from actorstream.model.signals import Barrier, CancelBarrier, EndOfInput
-from actorstream.runtime.call_queue import Ended
 from actorstream.runtime.calls import Calls
 from actorstream.runtime.operator_life import OperatorPlace
 from actorstream.runtime.subtask import Subtask
+from actorstream.runtime.takes_ahead import TakesAhead
 from actorstream.runtime.turns import TurnSubtask
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from actorstream.graph.plan import Chain
-    from actorstream.model.ids import CheckpointId, SubtaskId
+    from actorstream.model.ids import ChannelIndex, CheckpointId
     from actorstream.model.signals import ChannelItem
-    from actorstream.runtime.deployment import Deployment
-    from actorstream.state.operator_state import OperatorState
-
-
-class _BeginMore:
-    """Taken where there is more to begin than fits into a turn: nothing is done with it."""
-
-
-_BEGIN_MORE = cast("ChannelItem", _BeginMore())
 
 
 class WithCalls(Subtask):
@@ -65,83 +47,16 @@ class WithCalls(Subtask):
         await super()._open(stack)
 
 
-class AsyncSubtask(WithCalls):
+class AsyncSubtask(WithCalls, TakesAhead):
     """Takes, begins, and emits what is finished."""
 
-    def __init__(
-        self,
-        deployment: Deployment,
-        chain: Chain,
-        identity: SubtaskId,
-        state: OperatorState | None,
-        channels: int,
-        process: object | None = None,
-    ) -> None:
-        """Take what the attempt restored for this subtask."""
-        super().__init__(deployment, chain, identity, state, channels, process)
-        self._ends_left = channels
-
-    def _take_next(self, *, room: bool) -> tuple[ChannelIndex, ChannelItem] | None:
-        calls = self.calls
-        while True:
-            more = calls.begin()
-            if calls.failure is not None:
-                raise calls.failure
-            if room and (ready := calls.queue.next_ready()) is not None:
-                return cast("tuple[ChannelIndex, ChannelItem]", ready)
-            if more:
-                return ChannelIndex(0), _BEGIN_MORE
-            if not calls.wants_more() and not self._barrier_waits():
-                return None
-            taken = super()._take_next(room=True)
-            if taken is None:
-                return None
-            channel, item = taken
-            if isinstance(item, Barrier | CancelBarrier | EndOfInput):
-                return taken
-            calls.add(channel, item)
-
-    def _barrier_waits(self) -> bool:
-        """Tell whether a barrier is in a lane from which may be taken, behind records for which there is no slot."""
-        return any(isinstance(item, Barrier) for lane in self.mailbox.lanes if not lane.blocked for item in lane.items)
-
-    def _put_back(self, channel: ChannelIndex, rest: Batch | None) -> None:
-        del channel
-        self.calls.queue.emitted(0 if rest is None else len(rest.values))
-
-    async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
-        if isinstance(item, _BeginMore):
-            return
-        if isinstance(item, EndOfInput):
-            await self._carry_out(self.alignment.on_end_of_input(channel))
-            self.calls.flush = self.alignment.all_ended
-            self.calls.add(channel, Ended())
-        elif isinstance(item, Ended):
-            await self._on_end_of(channel)
-        else:
-            await super()._on_item(channel, item)
-
-    async def _on_end_of(self, channel: ChannelIndex) -> None:
-        """A channel's last record is out."""
-        self._ends_left -= 1
-        time = self.runner.time
-        if time is not None:
-            time.on_end(channel)
-        if not self._ends_left:
-            await self._end()
-        elif time is not None:
-            await self._time_moved()
-
     @property
-    def has_in_flight(self) -> bool:
-        """Tell whether something was taken that is not in the state yet."""
-        return bool(self.calls.queue) or super().has_in_flight
+    def taken(self) -> Calls:
+        """What was taken, and its calls."""
+        return self.calls
 
     async def _begin_in_flight(self, checkpoint: CheckpointId) -> None:
-        overtaking = self.overtaking
-        if overtaking is None:
-            raise InvariantError(f"{self.identity} has no names for its channels")
-        overtaking.begin(checkpoint, self._channels_now())
+        overtaking = self._begin_recording(checkpoint)
         queue = self.calls.queue
         kept, bare = list(queue.in_flight()), list(queue.in_flight(with_results=False))
         for (channel, item), (_, without) in zip(kept, bare, strict=True):

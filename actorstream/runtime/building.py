@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from actorstream.graph.awaited import AsyncSpec
-from actorstream.graph.nodes import Forward, Keyed, PartitionBy, ProcessSpec
+from actorstream.graph.nodes import Forward, Keyed, PartitionBy, ProcessSpec, awaits
 from actorstream.model.ids import CheckpointId, LayerName, OperatorNumber, SubtaskId
 from actorstream.model.key_groups import range_of
 from actorstream.model.times import TIME_MIN
@@ -29,9 +29,10 @@ from actorstream.runtime.compactor import Compactor, OwnedStack
 from actorstream.runtime.coordinator import CoordinatorActor
 from actorstream.runtime.deployment import Deployment
 from actorstream.runtime.encodable import check_awaited_encodable, check_encodable, check_loops_encodable
-from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, Told
+from actorstream.runtime.event_time import NOTHING_TOLD, EventTime, TimeReport, Told
 from actorstream.runtime.flights import Flights, alignment_timeout_of, in_step, moved, places_of, plan_for
 from actorstream.runtime.gate import Gate
+from actorstream.runtime.key_subtask import KeySubtask, WithHandlers
 from actorstream.runtime.loop_head import LoopHead
 from actorstream.runtime.loop_wiring import LoopWiring
 from actorstream.runtime.mailbox import Front
@@ -44,6 +45,7 @@ from actorstream.runtime.retaining import Retaining
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.splits import assign_splits, blaming, silent_subtasks
 from actorstream.runtime.subtask import Subtask
+from actorstream.runtime.takes_ahead import TakesAhead
 from actorstream.runtime.turns import InTurns
 from actorstream.state.budget import Budget
 from actorstream.state.writer import LayerWriter
@@ -256,8 +258,8 @@ class _Builder:
         if chain.loop is not None:
             member = self._loops.member_class(chain)(self._deployment, chain, identity, state, channels, process)
             return self._loops.entered(member, self._deployment.timers_at_end)
-        if order is None and isinstance(chain.head.spec, AsyncSpec):
-            other = AsyncSubtask
+        if order is None and awaits(chain.head.spec):
+            other = AsyncSubtask if isinstance(chain.head.spec, AsyncSpec) else KeySubtask
         return other(self._deployment, chain, identity, state, channels, process)
 
     def _state(self, chain: Chain, identity: SubtaskId) -> OperatorState | None:
@@ -289,34 +291,41 @@ class _Builder:
                 timed.add(exchange)
         subtask = self._subtasks[identity]
         senders = plan.senders(chain, identity.subtask)
-        time = None
-        if chain.needs_timestamps or chain.assigns:
-            channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
-            parts = subtask.parts if isinstance(subtask, SourceSubtask | LoopHead) else channels
-            clock = subtask.period_clock if isinstance(subtask, InTurns) else self._context.world.clock
-            time = EventTime(chain, parts, clock, source=isinstance(subtask, SourceSubtask))
-            told_by = [
-                self._flights.told(chain, identity.subtask, exchange, sender)
-                or self._told(plan.chain_of[exchange.sender], sender, exchange)
-                for exchange, sender in senders
-            ]
-            if isinstance(subtask, LoopHead):
-                told_by = [Told(own.entering, idle=False)]
-            reached = self._restored.reached_by(chain, identity.subtask)
-            own_groups = range_of(identity.subtask, chain.parallelism, plan.graph.max_parallelism)
-            floors = self._restored.floors_of(chain, own_groups)
-            time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
+        time = self._event_time(chain, identity, subtask, own) if chain.needs_timestamps or chain.assigns else None
+        if isinstance(subtask, WithHandlers) and time is not None:
+            subtask.look_ahead(self._event_time(chain, identity, subtask, own))
         sides = [exchange.side for exchange, _ in senders]
         throttles = self._throttles(chain)
         bindings = Bindings(state=subtask.state, routers=routers, timed=timed, throttles=throttles)
         subtask.connect(outputs, bindings, time, sides)
         if (
             throttles
-            or isinstance(subtask, AsyncSubtask)
+            or isinstance(subtask, TakesAhead)
             or (self._alignment_timeout_us is not None and self._order is None)
         ):
             splits = subtask.parts if isinstance(subtask, SourceSubtask) else ()
             subtask.let_overtake(places_of(plan, senders, splits), in_step(senders))
+
+    def _event_time(self, chain: Chain, identity: SubtaskId, subtask: Subtask, own: TimeReport) -> EventTime:
+        """Make the clocks of a subtask, as they were."""
+        plan = self._context.plan
+        senders = plan.senders(chain, identity.subtask)
+        channels = [f"{exchange.input}/{sender}" for exchange, sender in senders]
+        parts = subtask.parts if isinstance(subtask, SourceSubtask | LoopHead) else channels
+        clock = subtask.period_clock if isinstance(subtask, InTurns) else self._context.world.clock
+        time = EventTime(chain, parts, clock, source=isinstance(subtask, SourceSubtask))
+        told_by = [
+            self._flights.told(chain, identity.subtask, exchange, sender)
+            or self._told(plan.chain_of[exchange.sender], sender, exchange)
+            for exchange, sender in senders
+        ]
+        if isinstance(subtask, LoopHead):
+            told_by = [Told(own.entering, idle=False)]
+        reached = self._restored.reached_by(chain, identity.subtask)
+        own_groups = range_of(identity.subtask, chain.parallelism, plan.graph.max_parallelism)
+        floors = self._restored.floors_of(chain, own_groups)
+        time.restore(own, self._restored.parts_of(chain), told_by, reached, floors)
+        return time
 
     def _router(self, exchange: Exchange, targets: int) -> Router | Chooser | None:
         match exchange.partitioning:

@@ -82,6 +82,10 @@ class Calls:
         queue = self.queue
         return queue.unbegun < self._spec.max_size and queue.open + queue.unbegun < self._room
 
+    def next_ready(self) -> tuple[ChannelIndex, Batch | Signal] | None:
+        """Give what may be emitted now."""
+        return self.queue.next_ready()
+
     def add(self, channel: ChannelIndex, item: Batch | Signal) -> None:
         """Take what came on a channel; what a checkpoint had kept of a record is taken over."""
         if self._grouped and self._gathered_since is None:

@@ -290,6 +290,16 @@ class ChainRunner(PieceSizes):
             now = min(now, self._waiting.due)
         return now if TIME_MIN < now < TIME_MAX else None
 
+    @property
+    def reached_us(self) -> tuple[int, int]:
+        """How far event time has come before the operator that waits for it, and what that has done of it."""
+        return self._stage.now, TIME_MIN if self.time is None else self.time.after.now
+
+    @property
+    def floors(self) -> Floors | None:
+        """How far event time has come for some keys, beyond where it is for the others; None: for none of them."""
+        return self._floors
+
     def end_clock(self) -> None:
         """Take no more timers of the clock from handlers: those that are pending are fired now."""
         if isinstance(self._waiting, ProcessTimers):

@@ -20,7 +20,7 @@ from actorstream.codec.records import record_class
 from actorstream.codec.self_describing import NATIVE
 from actorstream.errors import PlanError
 from actorstream.graph.awaited import AsyncSpec
-from actorstream.graph.nodes import FilterSpec, FlatMapSpec, InspectSpec, MapSpec, ProcessSpec, ThrottleSpec
+from actorstream.graph.nodes import FilterSpec, FlatMapSpec, InspectSpec, MapSpec, ProcessSpec, ThrottleSpec, awaits
 from actorstream.runtime.flights import may_overtake
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def check_awaited_encodable(plan: Plan) -> None:
     """
     nodes = {node.id: node for node in plan.graph.nodes}
     for chain in plan.chains:
-        for exchange in chain.inputs if isinstance(chain.head.spec, AsyncSpec) else ():
+        for exchange in chain.inputs if awaits(chain.head.spec) else ():
             given = _without_encoding(nodes, exchange)
             if given is not None:
                 raise PlanError(

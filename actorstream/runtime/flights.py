@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from actorstream.checkpoints.in_flight import InFlightChannel
 from actorstream.codec.ordered_keys import encode_key
 from actorstream.errors import RestoreError
-from actorstream.graph.awaited import AsyncSpec
 from actorstream.graph.chaining import plan_graph
 from actorstream.graph.loops import loops_of
-from actorstream.graph.nodes import Broadcast, Keyed, PartitionBy, ProcessSpec
+from actorstream.graph.nodes import Broadcast, Keyed, PartitionBy, ProcessSpec, awaits
 from actorstream.model.batch import Batch
 from actorstream.model.ids import ChannelIndex, SubtaskId
 from actorstream.model.key_groups import key_group_of, owner_of
@@ -193,9 +192,9 @@ class Flights:
             for index, split in enumerate(names)
         }
         for part in self._parts.values():
-            awaits = isinstance(self._chains[part.chain].head.spec, AsyncSpec)
+            is_awaited = awaits(self._chains[part.chain].head.spec)
             for index, each in part.items:
-                place, item = part.channels[index], each if awaits else _as_sent(each)
+                place, item = part.channels[index], each if is_awaited else _as_sent(each)
                 if place.kind == "split":
                     yield from self._to_split(part, place, item, readers)
                 elif place.kind == "lane":

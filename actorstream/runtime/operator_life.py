@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from anyio import CancelScope
 
 from actorstream.errors import InvariantError
-from actorstream.graph.nodes import SinkSpec, TimedSpec, errors_of
+from actorstream.graph.nodes import SinkSpec, TimedSpec, awaits, errors_of
 from actorstream.operators.process_binding import ProcessBinding, class_of
 from actorstream.runtime.sinks import SinkPort, WriterContext
 from actorstream.state.missing import MISSING
@@ -101,15 +101,21 @@ class OperatorLife:
             runner.calling = stateful.name
             place, restored = (self.identity.subtask, self.chain.parallelism), deployment.unkeyed.get(stateful.name)
             clock = deployment.world.clock
-            undoes = bool(errors_of(stateful.spec))
-            binding = ProcessBinding(stateful.name, self._process, self.state, clock, place, restored, undoes=undoes)
+            undoes, awaited = bool(errors_of(stateful.spec)), awaits(stateful.spec)
+            binding = ProcessBinding(
+                stateful.name, self._process, self.state, clock, place, restored, undoes=undoes, awaits=awaited
+            )
             self._bindings.process = binding
             stack.push_async_callback(self._close, binding)
             await self._process.open(OperatorPlace(stateful.name, self.identity.subtask, self.chain.parallelism))
+        await self._opened(stack)
         runner.calling = None
         if self.state is not None and (stored := self.state.stored_key()) is not MISSING:
             runner.keys.expect_like(stored)
         runner.bind(self._bindings)
+
+    async def _opened(self, stack: AsyncExitStack) -> None:
+        """All operators are open, none has records yet."""
 
     async def _let_go(self, stack: AsyncExitStack) -> None:
         """Close all that was opened; shielded, since it is cancellation that ends an actor, and closing may wait."""

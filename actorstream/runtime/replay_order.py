@@ -24,9 +24,11 @@ from itertools import accumulate, count
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.graph.awaited import AsyncSpec
+from actorstream.graph.nodes import awaits
 from actorstream.model.connect import offset_behind
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.runtime.async_subtask import AsyncTurnSubtask
+from actorstream.runtime.key_subtask import KeyTurnSubtask
 from actorstream.runtime.mailbox import Wakeup
 from actorstream.runtime.replay_source import EndOfSplit, Ordered, ReplayedSource
 from actorstream.runtime.turns import Turn, TurnSubtask, with_turn_clock
@@ -192,7 +194,9 @@ class ReplayOrder:
         process: object | None,
     ) -> TurnSubtask:
         """Make the actor of what is behind sources."""
-        actor = AsyncTurnSubtask if isinstance(chain.head.spec, AsyncSpec) else TurnSubtask
+        actor: type[TurnSubtask] = TurnSubtask
+        if awaits(chain.head.spec):
+            actor = AsyncTurnSubtask if isinstance(chain.head.spec, AsyncSpec) else KeyTurnSubtask
         return actor(with_turn_clock(deployment, self._now_us), chain, identity, state, channels, process)
 
     def ask(self, message: TriggerCheckpoint | AbortCheckpoint) -> None:

@@ -135,10 +135,10 @@ class Subtask(AtBarriers):
                 await self._on_control(mailbox.control.popleft())
             elif overtaking is not None and overtaking.is_due() and runner.may_pause and not self.held:
                 await self._overtake()
-            elif runner.is_due and room:
+            elif runner.is_due and room and self._may_fire(0):
                 await self._fire()
-            elif self.clock_is_due and room:
-                await runner.fire(self.deployment.world.clock.now_us())
+            elif self.clock_is_due and room and self._may_fire(1):
+                await runner.fire(self._fires_up_to())
                 await self._time_moved()
                 if self.clock_is_due:
                     await self._let_a_barrier_through()
@@ -169,6 +169,15 @@ class Subtask(AtBarriers):
         if now - idle > ROOM_FOR_THREADS or not pace.offload.busy:
             # Two actors that only take turns never rest: a thread of ours would starve beside them.
             self.runner.turn_ends = now + pace.share()
+
+    def _may_fire(self, number: int) -> bool:
+        """Tell whether what is due by event time, 0, or by the clock, 1, can be done now; its actor is woken else."""
+        del number
+        return True
+
+    def _fires_up_to(self) -> int:
+        """Give before what time by the clock things are done now."""
+        return self.deployment.world.clock.now_us()
 
     async def _fire(self) -> None:
         """Do a round of what is due. A barrier need not wait for its end: what is due then is snapshot too (T24)."""
@@ -211,7 +220,8 @@ class Subtask(AtBarriers):
         """The earliest time by the wall clock after which this actor does something by itself; TIME_MAX: none."""
         if self._ended:
             return TIME_MAX
-        due, time = self.runner.clock_due_us, self.runner.time
+        due = self.runner.clock_due_us if self._may_fire(1) else TIME_MAX
+        time = self.runner.time
         seconds = None if time is None or self._ending else time.seconds_to_wait()
         now_us = self.deployment.world.clock.now_us
         if seconds is not None:

@@ -150,6 +150,19 @@ class TimerTable(Epochs[TimerEpoch]):
         change = self.live.change_of(part, suffix)
         return change[0] if change is not None else self._before(part, suffix)
 
+    def first_of(self, key: object) -> int:
+        """Give the first event time at which a timer of a key fires; TIME_MAX: it has none."""
+        part = self._layout.encoded(key)
+        suffixes = {suffix for epoch in (self.live, *self.unsettled) for suffix in epoch.suffixes_of(part)}
+        suffixes.update(self._layout.suffixes_of(part))
+        found = TIME_MAX
+        for suffix in suffixes:
+            if suffix[:1] == DOMAINS[0]:
+                change = self.live.change_of(part, suffix)
+                at = change[0] if change is not None else self._before(part, suffix)
+                found = found if at is None else min(found, at)
+        return found
+
     def due(self, domain: Domain, up_to: int) -> Iterator[Timer | None]:
         """Take out the timers of a domain up to and including a time, one by one, in order.
 

@@ -9,6 +9,7 @@ import pytest
 
 from actorstream.api.functions import is_async, process_spec, require_plain
 from actorstream.errors import PlanError
+from actorstream.graph.awaited import HandlerCalls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -83,7 +84,7 @@ class Slow(Visits[int]):
     """One whose handler awaits."""
 
     async def on_element(self, value: int, ctx: object) -> list[int]:  # type: ignore[override]
-        """Not supported."""
+        """Await, perhaps."""
         return [value]
 
 
@@ -91,7 +92,7 @@ class Streaming(Visits[int]):
     """One whose handler is an async generator."""
 
     async def on_element(self, value: int, ctx: object) -> AsyncIterator[int]:  # type: ignore[override]
-        """Not supported."""
+        """Await, perhaps."""
         yield value
 
 
@@ -103,7 +104,7 @@ def test_a_process_class_is_found_behind_its_dress(op: object) -> None:
 
 
 def test_a_function_that_builds_one_hides_its_class() -> None:
-    """It is called once for each subtask, not now."""
+    """It is called for each subtask, and now only to see whether handlers are async."""
     assert process_spec(lambda: Visits(3)).owner is None
 
 
@@ -113,10 +114,25 @@ def test_an_instance_is_refused() -> None:
         process_spec(Visits(3))
 
 
-@pytest.mark.parametrize("op", [Slow, Streaming, partial(Slow, 3)])
-def test_an_async_handler_is_refused(op: object) -> None:
-    with pytest.raises(PlanError, match="on_element is async, which is not supported yet"):
-        process_spec(op)
+@pytest.mark.parametrize("op", [Slow, Streaming, partial(Slow, 3), lambda: Slow(3)])
+def test_async_handlers_are_seen_also_behind_a_function(op: object) -> None:
+    assert process_spec(op).calls == HandlerCalls(16)
+    assert process_spec(op, calls={"concurrency": 3, "timeout": 2, "retry": None}).calls == HandlerCalls(3, 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("op", "calls", "said"),
+    [
+        (Visits, {"concurrency": 3, "timeout": None}, "process(Visits): concurrency= is for async handlers, and this"),
+        (Slow, {"concurrency": 0}, "process(Slow): concurrency is 0, expected 1 to"),
+        (Slow, {"retry": 3}, "process(Slow): retry is 3, expected Retry"),
+        (Slow, {"timeout": -1}, "process(Slow): timeout is -1"),
+    ],
+)
+def test_what_is_said_of_calls_makes_sense(op: object, calls: dict[str, object], said: str) -> None:
+    with pytest.raises(PlanError) as refused:
+        process_spec(op, calls=calls)
+    assert said in str(refused.value)
 
 
 def test_a_class_without_a_handler_is_refused() -> None:

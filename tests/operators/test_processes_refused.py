@@ -63,11 +63,14 @@ class _Keyed(KeyedProcess[int, int, int]):
     ("build", "said"),
     [
         (lambda s: s.process(_Timed), "has on_timer, but a timer belongs to a key"),
-        (lambda s: s.process(_Async), "on_element is async, which is not supported yet"),
+        (lambda s: s.process(_Async), "on_element is async, which a Process cannot be: await before it"),
         (lambda s: s.process(_Keyed), "is a KeyedProcess, which does not fit here: derive it from Process, or put key"),
         (lambda s: s.process(Batches()), "which all subtasks would share"),
         (lambda s: s.key_by(abs).process(Batches), "is a Process, which does not fit here: derive it from KeyedProc"),
-        (lambda s: s.key_by(abs).connect(s.broadcast()).process(_AsyncRules), "on_broadcast is async"),
+        (
+            lambda s: s.key_by(abs).connect(s.broadcast()).process(_AsyncRules),
+            "on_broadcast is async, which a",
+        ),
         (lambda s: s.key_by(abs).connect(s.broadcast()).process(_Keyed), "derive it from BroadcastProcess"),
         (lambda s: s.key_by(abs).connect(s), "the other stream has no key"),
     ],

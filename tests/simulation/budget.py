@@ -30,7 +30,8 @@ SHARES = {
     "zombies": 0.06,
     "event time": 0.3,
     "evolution": 0.34,
-    "async functions": 0.2,
+    "async functions": 0.12,
+    "async handlers": 0.12,
 }
 """What each suite has of the time of one worker; together, that of all."""
 
