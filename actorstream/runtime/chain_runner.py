@@ -172,7 +172,7 @@ class ChainRunner(PieceSizes):
         self._statistics.records_in += count
         self.left = 0
         if self.breaks_off is None:  # else its actor has waited, or may overdraw
-            await self._wait_credit()
+            await self.wait_for_credit()
         timed = timestamps is not None and self.chain.needs_timestamps
         if not timed and self._lacks_time:
             raise self._missing_time()
@@ -229,7 +229,7 @@ class ChainRunner(PieceSizes):
             if stays is not None and stays():
                 self.left = rest
                 return took
-            await self._wait_credit()
+            await self.wait_for_credit()
 
     def allowance(self) -> int:
         """Tell how many records the next piece may have: throttles may let fewer pass."""
@@ -249,7 +249,7 @@ class ChainRunner(PieceSizes):
         """Tell whether every output may be sent to beyond its credit."""
         return all(exchange.may_overdraw() for exchange in self.outputs.values())
 
-    async def _wait_credit(self) -> None:
+    async def wait_for_credit(self) -> None:
         """Wait until every output may be sent to: a record once taken never stops half-way."""
         for exchange in self.outputs.values():
             if not exchange.has_credit():
@@ -310,7 +310,7 @@ class ChainRunner(PieceSizes):
 
         A round is about a burst: how much that is, the rounds before tell.
         """
-        await self._wait_credit()
+        await self.wait_for_credit()
         self._origin = None
         compiled = self._step_for("fire" if now_us is None else "fire by clock", timed=self.time is not None)
         seconds, results = self._run(compiled.step, (None, None, None, None), now_us or 0, 0)

@@ -129,6 +129,7 @@ class KeyTurnSubtask(WithHandlers, TurnSubtask):
         await super()._opened(stack)
         if self.timers is not None:
             self.timers.ahead = 1
+        self.runner.breaks_off = lambda: self._waits(0)
 
     async def _on_item(self, channel: ChannelIndex, item: ChannelItem) -> None:
         calls, runner = self.calls, self.runner
@@ -149,6 +150,7 @@ class KeyTurnSubtask(WithHandlers, TurnSubtask):
             part, rest = ready
             left = None
             if isinstance(rest, Batch):
+                await runner.wait_for_credit()
                 left = await runner.work(rest, part, self._sides[part])
                 if not runner.is_due:
                     runner.tell()
