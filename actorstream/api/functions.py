@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, get_origin
@@ -14,7 +15,7 @@ from actorstream.operators.contexts import OutputTag
 from actorstream.operators.process_roles import problem_of_class
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorstream.graph.nodes import ProcessRole
 
@@ -89,7 +90,8 @@ def process_spec(
 ) -> ProcessSpec:
     """Make the spec of a process from its class, or from a function that builds one; `handlers`: one for each input.
 
-    `calls` is what was said of the calls of async handlers. A function that builds one is called once, to see what.
+    `calls` is what was said of the calls of async handlers. A function that builds one is called once, to see
+    what: the first subtask gets that.
 
     Raises:
         PlanError: `op` is an instance, no process class, or its handlers must not be async, or `calls` makes no sense;
@@ -114,7 +116,8 @@ def process_spec(
         raise PlanError(f"process({owner.__name__}): the class has no {first}; derive it from {base}")
     if owner is not None and (problem := problem_of_class(role, owner)) is not None:
         raise PlanError(f"process({owner.__name__}): the class {problem}")
-    made = owner or _made_by(op)
+    seen = _Seen(op) if owner is None else None
+    made = owner if seen is None else seen.made
     awaited = [name for name in (*handlers, "on_timer") if made is not None and is_async(getattr(made, name, None))]
     if awaited and role != "keyed":
         raise PlanError(
@@ -128,15 +131,26 @@ def process_spec(
             "has plain ones: make them async def, and await in_thread(fn)(...) where they block"
         )
     limits = handler_calls(f"process({function_name(op)})", said) if awaited else None
-    return ProcessSpec(op, owner, len(handlers), role, errors=errors_name(errors, "process"), calls=limits)
+    return ProcessSpec(seen or op, owner, len(handlers), role, errors=errors_name(errors, "process"), calls=limits)
 
 
-def _made_by(factory: object) -> type | None:
-    """Give the class of what a function builds; None where it does not: whoever runs the job will hear why."""
-    try:
-        return type(factory()) if callable(factory) else None
-    except Exception:  # noqa: BLE001  (whatever the user's code does)
-        return None
+class _Seen:
+    """A function that builds process objects, which was called once to see what it builds: that one comes first.
+
+    Attributes:
+        made: The class of it; None where it raised: whoever runs the job will hear why.
+    """
+
+    def __init__(self, factory: Callable[[], object]) -> None:
+        self._factory = factory
+        self._first: list[object] = []
+        self.made: type | None = None
+        with suppress(Exception):
+            self._first = [factory()]
+            self.made = type(self._first[0])
+
+    def __call__(self) -> object:
+        return self._first.pop() if self._first else self._factory()
 
 
 def class_name(spec: ProcessSpec) -> str | None:

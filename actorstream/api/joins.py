@@ -69,8 +69,8 @@ class ConnectedStreams(Generic[K, T_co, U]):
         """Run a class of your own on the records of each key of both; its handlers may be async.
 
         Args:
-            op: The class, or a function that builds one: it is called once for each subtask, and once more to see
-                what it builds.
+            op: The class, or a function that builds one: it is called once for each subtask, the first
+                time right here, to see what it builds.
             concurrency: Of async handlers, as the next two: see `KeyedStream.process`.
             timeout: How long one may take.
             retry: When one that raised is called again.

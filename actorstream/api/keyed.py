@@ -243,8 +243,8 @@ class KeyedStream(Joins[K, T_co], Generic[K, T_co]):
         see `idempotency_key`.
 
         Args:
-            op: The class, or a function that builds one: it is called once for each subtask, and once more to see
-                what it builds.
+            op: The class, or a function that builds one: it is called once for each subtask, the first
+                time right here, to see what it builds.
             concurrency: Of async handlers: how many run in a subtask at once, 16 if nothing is said.
             timeout: Of async handlers: how long one may take, all attempts together.
             retry: Of async handlers: when one that raised is called again, with states that are as they were.

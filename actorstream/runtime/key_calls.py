@@ -16,9 +16,7 @@ for it. A slot is taken by a call that is running; those that have ended and wai
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from actorstream.errors import InvariantError
@@ -31,12 +29,12 @@ from actorstream.operators.private_context import PrivateContext
 from actorstream.operators.private_states import PrivateClass
 from actorstream.operators.process_timers import Timer
 from actorstream.operators.user_time import datetime_of
-from actorstream.runtime.awaiting import any_number, end_all, to_await
 from actorstream.runtime.call_items import Kept
 from actorstream.runtime.call_queue import Ended
 from actorstream.runtime.key_call import KeyCall
 from actorstream.runtime.key_queue import KeyQueue
 from actorstream.runtime.key_room import KeyRoom
+from actorstream.runtime.key_tasks import KeyTasks
 from actorstream.runtime.twins import Twins
 
 if TYPE_CHECKING:
@@ -67,7 +65,6 @@ class KeyCalls:
 
     Attributes:
         queue: The records, in order.
-        running: How many handlers are.
         flush: Nothing more comes.
         failure: None: what a handler raises is raised in its turn.
         floors: How far event time has come for some keys.
@@ -83,7 +80,6 @@ class KeyCalls:
         """Begin with nothing taken; `wake` is called when something is to be asked again."""
         self._twins = Twins(job, place.name)
         self.queue = KeyQueue(self._twins.let_go)
-        self.running = 0
         self.flush = False
         self.floors: Callable[[], Floors | None] = lambda: None
         self.reached: Callable[[], tuple[int, int]] = lambda: (TIME_MIN, TIME_MIN)
@@ -91,9 +87,7 @@ class KeyCalls:
         self._calls = calls
         self._place = place
         self._world = world
-        self._wake = wake
-        self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = KeyTasks(self, calls, place, world, wake)
         self._room = max(ROOM_MIN, ROOM * calls.concurrency)
         self._rooms: dict[object, KeyRoom] = {}
         self._asked: deque[KeyRoom] = deque()
@@ -214,8 +208,8 @@ class KeyCalls:
 
     def begin(self) -> bool:
         """Call whom there is a slot for; tell whether there are more, in another turn."""
-        asked, left, most = self._asked, BEGIN_MAX, self._calls.concurrency
-        while asked and left and self.running < most:
+        asked, tasks, left, most = self._asked, self._tasks, BEGIN_MAX, self._calls.concurrency
+        while asked and left and tasks.running < most:
             room = asked.popleft()
             room.asked = False
             call = room.next_call()
@@ -227,7 +221,7 @@ class KeyCalls:
             self._behind_time.discard(room)
             room.begin(call)
             left -= 1
-            self._start(call)
+            tasks.start(call)
         current_call.set(None)
         return not left and bool(asked)
 
@@ -246,30 +240,7 @@ class KeyCalls:
 
     # ---- one call
 
-    def _start(self, call: KeyCall) -> None:
-        current_call.set(call)
-        limits = self._calls
-        try:
-            given = self._attempts(call) if limits.retry is not None else self._called(call)
-            if given is None or isinstance(given, list):
-                self._end(call, given or [])
-                return
-            if type(given) is not CoroutineType:
-                if not hasattr(given, "__await__") and not hasattr(given, "__aiter__"):
-                    self._end(call, any_number(given))
-                    return
-                given = to_await(given)
-        except Exception as error:  # noqa: BLE001  (a function of the user's)
-            self._fail(call, error)
-            return
-        self.running += 1
-        task = self._loop.create_task(given)
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._on_done(call, done))
-        if limits.timeout_us is not None:
-            call.patience = self._loop.call_later(limits.timeout_us / 1e6, self._on_timeout, call, task)
-
-    def _called(self, call: KeyCall) -> Any:  # noqa: ANN401  (whatever a handler gives)
+    def attempt(self, call: KeyCall, /) -> Any:  # noqa: ANN401  (whatever a handler gives)
         """Call a handler, with states that are as they were before."""
         binding, owner = self._binding, self._class
         if binding is None or owner is None:
@@ -287,48 +258,8 @@ class KeyCalls:
         call.begin(private, states, context)
         return self._handlers[call.handler](private, call.argument, context)
 
-    async def _attempts(self, call: KeyCall) -> object:
-        retry = self._calls.retry
-        while True:
-            try:
-                given = self._called(call)
-                if type(given) is CoroutineType:
-                    return await given
-                if hasattr(given, "__await__") or hasattr(given, "__aiter__"):
-                    return await to_await(given)
-                return given
-            except Exception as error:
-                if retry is None or call.attempts >= retry.attempts or not isinstance(error, retry.on):
-                    raise
-            await asyncio.sleep(retry.seconds_before(call.attempts + 1, self._world.random.fraction()))
-
-    def _on_done(self, call: KeyCall, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        if call.ended:
-            if not task.cancelled():
-                task.exception()  # seen
-            return
-        self.running -= 1
-        if task.cancelled():
-            self._fail(call, RuntimeError("the call was cancelled, and not by the job"))
-        elif (raised := task.exception()) is not None:
-            self._fail(call, raised)
-        else:
-            try:
-                self._end(call, any_number(task.result()))
-            except Exception as error:  # noqa: BLE001  (whatever the user's objects do)
-                self._fail(call, error)
-        self._wake()
-
-    def _on_timeout(self, call: KeyCall, task: asyncio.Task[object]) -> None:
-        if not call.ended:
-            self.running -= 1
-            task.cancel()
-            seconds = cast("int", self._calls.timeout_us) / 1e6
-            self._fail(call, TimeoutError(f"no result within {seconds:g} s (timeout=)"))
-            self._wake()
-
-    def _end(self, call: KeyCall, results: list[object]) -> None:
+    def on_end(self, call: KeyCall, results: list[object], /) -> None:
+        """A handler has ended: the next of its key goes on with what it changed."""
         if call.states is None or call.context is None:
             raise InvariantError(f"a handler of {self._place.name} ended before it began")
         call.states.finish()
@@ -338,7 +269,8 @@ class KeyCalls:
         room.soonest = min(room.soonest, call.context.soonest)
         self._settle(call)
 
-    def _fail(self, call: KeyCall, error: BaseException) -> None:
+    def on_error(self, call: KeyCall, error: BaseException, /) -> None:
+        """A handler raised: what it changed is forgotten."""
         call.error = error
         call.states = None
         self._settle(call)
@@ -431,4 +363,4 @@ class KeyCalls:
 
     async def close(self) -> None:
         """Cancel what is running, and wait for it, but not for ever."""
-        await end_all(self._tasks, self._place.name, self._place.subtask)
+        await self._tasks.close()

@@ -23,7 +23,7 @@ Invariants:
   there were no others: timers may be set and cancelled, a freeze may come, and the rest
   may be left for later (T24, T26).
 - Memory holds what is in no layer yet, and at most `timer_index.MOST` timers a key group.
-- No timer of a domain is before its floor; that at a freeze is what marks are made of.
+- No timer is before the floor of its domain; that at a freeze is what marks are made of.
 """
 
 from __future__ import annotations
@@ -139,29 +139,25 @@ class TimerTable(Epochs[TimerEpoch]):
     def clear(self, key: object) -> None:
         """Cancel every timer of a key, in both domains."""
         part = self._layout.encoded(key)
-        suffixes = {suffix for epoch in (self.live, *self.unsettled) for suffix in epoch.suffixes_of(part)}
-        suffixes.update(self._layout.suffixes_of(part))
-        for suffix in suffixes:
+        for suffix in self._suffixes_of(part):
             self._take_out(part, suffix)
 
     def at(self, key: object, name: object, domain: Domain) -> int | None:
-        """Give when a timer fires; None if there is no such timer."""
-        part, suffix = self._layout.encoded(key), DOMAINS[_NUMBERS[domain]] + encode_key(name)
-        change = self.live.change_of(part, suffix)
-        return change[0] if change is not None else self._before(part, suffix)
+        """Give when a timer fires; None if there is none."""
+        return self._time_of(self._layout.encoded(key), DOMAINS[_NUMBERS[domain]] + encode_key(name))
+
+    def _time_of(self, part: bytes, suffix: bytes) -> int | None:
+        return self._before(part, suffix) if (change := self.live.change_of(part, suffix)) is None else change[0]
 
     def first_of(self, key: object) -> int:
         """Give the first event time at which a timer of a key fires; TIME_MAX: it has none."""
         part = self._layout.encoded(key)
-        suffixes = {suffix for epoch in (self.live, *self.unsettled) for suffix in epoch.suffixes_of(part)}
-        suffixes.update(self._layout.suffixes_of(part))
-        found = TIME_MAX
-        for suffix in suffixes:
-            if suffix[:1] == DOMAINS[0]:
-                change = self.live.change_of(part, suffix)
-                at = change[0] if change is not None else self._before(part, suffix)
-                found = found if at is None else min(found, at)
-        return found
+        times = [self._time_of(part, suffix) for suffix in self._suffixes_of(part) if suffix[:1] == DOMAINS[0]]
+        return min((time for time in times if time is not None), default=TIME_MAX)
+
+    def _suffixes_of(self, part: bytes) -> frozenset[bytes]:
+        epochs = [each.suffixes_of(part) for each in (self.live, *self.unsettled)]
+        return frozenset(self._layout.suffixes_of(part)).union(*epochs)
 
     def due(self, domain: Domain, up_to: int) -> Iterator[Timer | None]:
         """Take out the timers of a domain up to and including a time, one by one, in order.
@@ -236,8 +232,7 @@ class TimerTable(Epochs[TimerEpoch]):
 
         It may be too early a time where finding out takes long, never too late a one: ask again then.
         """
-        found, _ = self._first(_NUMBERS[domain])
-        return None if found is None else found[0]
+        return None if (found := self._first(_NUMBERS[domain])[0]) is None else found[0]
 
     def stored_behind(self, group: int, position: Position, up_to: int) -> tuple[list[At], Position | None]:
         """Give some event timers that layers hold of a key group, in order, and from where there may be more."""
