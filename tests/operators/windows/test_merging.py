@@ -48,6 +48,21 @@ def test_a_record_joins_the_sessions_that_it_touches_t52(shelf: Shelf) -> None:
     assert driver.stored() == {}
 
 
+def test_what_a_session_gives_is_the_receivers_t125(shelf: Shelf) -> None:
+    """It stays for its lateness, and goes on with what it holds."""
+
+    def both(held: list[str], value: str | list[str]) -> list[str]:
+        held.extend(value)
+        return held
+
+    driver = Driver(WindowDefinition(Session(us(10)), folding([], both, both), None, 50), shelf)
+    driver.record("a", "x", 0)
+    ((first, _),) = driver.advance(9)
+    first.value.clear()
+    driver.record("a", "y", 5)
+    assert values(driver.advance(14)) == [["x", "y"]]
+
+
 def test_sessions_of_other_keys_are_not_touched(shelf: Shelf) -> None:
     """A key's sessions are its own."""
     driver = Driver(SESSIONS, shelf)

@@ -45,6 +45,16 @@ def test_records_come_in_the_order_of_their_time(shelf: Shelf) -> None:
     assert driver.stored() == {}
 
 
+def test_many_records_of_one_time_stay_as_they_came(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sorted in several steps, by their time and by nothing else."""
+    monkeypatch.setattr(records_kept, "_SORTED_AT_ONCE", 10)
+    driver = Driver(ALL, shelf)
+    for number in range(35):
+        driver.record("a", -number, 7 - number // 20)
+    ((found, _),) = driver.advance(999)
+    assert found.value == [-number for number in (*range(20, 35), *range(20))]
+
+
 def test_a_checkpoint_does_not_write_a_large_window_again(shelf: Shelf) -> None:
     """But what came since, and the run that is not full."""
     driver = Driver(ALL, shelf)

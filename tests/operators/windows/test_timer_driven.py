@@ -80,6 +80,22 @@ def test_a_storm_is_sliced_t24(name: str) -> None:
     assert operator.due == TIME_MAX
 
 
+def test_what_has_fired_before_a_pause_is_given() -> None:
+    """Where the next timer is hard to find: many were cancelled before it."""
+    operator = bells()
+    operator.set_timer("a", "first", "event", 1)
+    for key in range(5_000):
+        operator.set_timer(key, "x", "event", 2)
+        operator.cancel_timer(key, "x", "event")
+    operator.set_timer("a", "last", "event", 3)
+    rounds = []
+    while operator.due <= 9:
+        rounds.append(list(operator.fire(9, 10)))
+    assert rounds[0] == [("first", 1)]
+    assert rounds[-1] == [("last", 3)]
+    assert len(rounds) > 1
+
+
 def test_no_timer_is_at_the_time_that_stands_for_none_t57() -> None:
     """What is beyond all time fires with the end of it."""
     operator = bells()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from actorstream.errors import PlanError
+from actorstream.operators.user_time import datetime_of
 from actorstream.operators.windows.aggregates import applying, counting
 from actorstream.operators.windows.assigners import Global, Session, Tumbling, Window
 from actorstream.operators.windows.definition import WindowDefinition
@@ -115,6 +117,36 @@ def test_every_by_the_clock(shelf: Shelf) -> None:
     assert driver.tick(500) == []
     assert driver.advance(19) == [result("a", 0, 20, 2)]
     assert driver.stored() == {}
+
+
+def test_every_has_done_with_a_period_that_fired_when_sessions_become_one(shelf: Shelf) -> None:
+    """What is waited for anew is what was still waited for."""
+    driver = driven(shelf, Trigger.every(us(5)), Session(us(30)))
+    driver.record("a", 1, 1)
+    assert driver.advance(4) == [result("a", 1, 31, 1, time=4)]
+    assert driver.record("a", 1, 26) == []
+    assert driver.advance(28) == [], "nothing has come in a period that ended since"
+    assert driver.advance(29) == [result("a", 1, 56, 2, time=29)]
+
+
+def test_a_purging_trigger_asks_with_the_window_and_goes_on_where_told(shelf: Shelf) -> None:
+    """Its timer is the inner one's: of the same window, and "continue" gives nothing and forgets nothing."""
+    asked: list[Window] = []
+
+    class Twice(Trigger[int]):
+        def on_element(self, value: int, window: Window, ctx: TriggerContext, /) -> Fire:
+            ctx.set_timer(window.end - timedelta(microseconds=value), str(value))
+            return "continue"
+
+        def on_timer(self, timer: Timer, window: Window, ctx: TriggerContext, /) -> Fire:
+            asked.append(window)
+            return "fire" if timer.name == "1" else "continue"
+
+    driver = driven(shelf, Twice().purging())
+    driver.records("a", (9, 3), (1, 4))
+    assert driver.advance(18) == []
+    assert driver.advance(100) == [result("a", 0, 20, 2)]
+    assert asked == [Window(datetime_of(0), datetime_of(20))] * 2
 
 
 def test_every_of_a_global_window(shelf: Shelf) -> None:

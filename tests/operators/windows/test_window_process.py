@@ -13,6 +13,7 @@ from actorstream.operators.user_time import datetime_of, time_us
 from actorstream.operators.windows.aggregates import processing
 from actorstream.operators.windows.assigners import Count, Session, Tumbling
 from actorstream.operators.windows.definition import WindowDefinition
+from actorstream.operators.windows.records_kept import RUN_RECORDS
 from actorstream.operators.windows.triggers import Trigger
 from actorstream.operators.windows.window_process import WindowProcess
 from actorstream.testing import harness
@@ -147,6 +148,14 @@ def test_what_a_window_gives_and_keeps_is_the_receivers_t125(shelf: Shelf) -> No
     ((first, _),) = driver.advance(12)
     first.value.clear()
     assert values(driver.record("a", 1, 0)) == [[1, 2]]
+
+
+def test_a_window_of_many_records_is_processed_whole(shelf: Shelf) -> None:
+    """Also those that are in runs of their own, written once."""
+    driver = driven(shelf, Calls)
+    driver.records("a", *[(1, number % 10) for number in range(3 * RUN_RECORDS)])
+    driver.crash_after_checkpoint()
+    assert values(driver.advance(9)) == [(1, 1, [3 * RUN_RECORDS])]
 
 
 def test_a_window_may_give_nothing_or_several_results(shelf: Shelf) -> None:
