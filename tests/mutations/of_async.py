@@ -16,7 +16,7 @@ from tests.mutations.hunting import by_seeds
 from tests.simulation.test_async_functions import asking, counts, in_windows, nothing, one_after_the_other, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from contextlib import AbstractContextManager
 
     from actorstream.api.pipeline import Pipeline
@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 AREA = Area("async")
 
 
-def of(pipeline: Callable[[], Pipeline], reference: Callable[[], Sequence[object]], *, ordered: bool = False) -> Hunt:
+def of(
+    pipeline: Callable[[], Pipeline],
+    reference: Callable[[], Sequence[object]],
+    *,
+    ordered: bool = False,
+    lane: Callable[[Any], Hashable] | None = None,
+) -> Hunt:
     """Hunt in a pipeline, by the public simulation."""
 
     def run_seed(seed: int, apply: Apply) -> None:
-        in_order = nothing if ordered else None
+        in_order = nothing if ordered else lane
         try:
             with apply():
                 report = simulate(pipeline, seeds=[seed], reference=reference, in_order_by=in_order)
