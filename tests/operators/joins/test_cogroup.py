@@ -148,6 +148,12 @@ def test_a_window_join_has_every_pair(shelf: Shelf) -> None:
     assert values(driver) == [("a", "x"), ("a", "x"), ("b", "x"), ("b", "x")]
 
 
+def test_a_pair_may_have_its_sides_in_different_slices(shelf: Shelf) -> None:
+    """What a side alone has in one of a window's slices is not given up for that."""
+    driver = Driver(window_join(Sliding(4 * US, slide=2 * US)), shelf).run([left("a", 1), right("x", 2), right("y", 5)])
+    assert values(driver) == [("a", "x")]
+
+
 def test_pairs_share_nothing_that_can_be_changed_t125(shelf: Shelf) -> None:
     """T125: one record is in several pairs; the driver spoils each as it comes."""
     events = [left(in_dict(1), 1), left(in_dict(2), 2), right(in_dict(3), 3), right(in_dict(4), 4)]
