@@ -33,7 +33,7 @@ verify: $(READY)  ## what takes too long for `make test`: more seeds, bugs put i
 mutants: $(READY)  ## bugs put into the real code, one at a time: by what each is found, after how many tries
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m mutants tests/mutations
 
-mutmut:  ## ordinary mutation testing of ROOM by TESTS, every EVERY-th mutant: hours for a whole room
+mutmut:  ## ordinary mutation testing of ROOM by TESTS, every EVERY-th mutant: 44 minutes for the largest room
 	.ci/mutmut $(or $(ROOM),operators/windows) $(or $(TESTS),tests/operators/windows) $(or $(EVERY),1)
 
 simulate: $(READY)  ## random topologies for SECONDS: seeds, crash-recoveries an hour, a line for each failure
