@@ -102,6 +102,11 @@ class KeyCalls:
         self._class: PrivateClass | None = None
         self._timers: AwaitedTimers | None = None
 
+    @property
+    def running(self) -> int:
+        """How many handlers are at work."""
+        return self._tasks.running
+
     def bind(
         self,
         binding: ProcessBinding,

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from actorstream.errors import ActorstreamError
 from actorstream.runtime.async_subtask import WithCalls
+from actorstream.runtime.key_subtask import WithHandlers
 from actorstream.runtime.source import SourceSubtask
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _busy_actor(subtask: Subtask) -> str | None:  # noqa: PLR0911  (one line a r
     mailbox, snapshots = subtask.mailbox, subtask.snapshots
     if subtask.runner.calling is not None:
         return f"is in a call of {subtask.runner.calling}, which awaits something outside"
-    if isinstance(subtask, WithCalls) and subtask.calls.running:
+    if isinstance(subtask, WithCalls | WithHandlers) and subtask.calls.running:
         return f"is in {subtask.calls.running} calls of {subtask.chain.head.name}, which await something outside"
     if subtask.is_throttled and mailbox.arrival.is_waited_for:
         return None if snapshots.is_at_rest else "writes a snapshot"
