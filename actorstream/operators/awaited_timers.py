@@ -18,8 +18,6 @@ from actorstream.codec.ordered_keys import encode_key
 from actorstream.operators.process_timers import ProcessTimers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from actorstream.operators.floors import Floors
     from actorstream.operators.process_timers import Domain
     from actorstream.state.timer_epoch import Place
@@ -38,15 +36,17 @@ class DueTimer:
         place: Its time, its key and name as they are encoded, and as they are.
         number: 0 where it goes by event time, 1 by the clock.
         ended: Its handler has.
+        is_back: It is in the table again, for a snapshot.
     """
 
-    __slots__ = ("call", "ended", "number", "place")
+    __slots__ = ("call", "ended", "is_back", "number", "place")
 
     def __init__(self, place: Place, number: int) -> None:
         """Begin with a handler that was not called."""
         self.place = place
         self.number = number
         self.ended = False
+        self.is_back = False
         self.call: object = None
 
     @property
@@ -89,13 +89,14 @@ class AwaitedTimers(ProcessTimers):
         listener: Calls the handlers.
     """
 
-    __slots__ = ("_due", "ahead", "listener")
+    __slots__ = ("_back", "_due", "ahead", "listener")
 
     def __init__(self, table: TimerTable) -> None:
         """Go on with the timers in `table`."""
         self._due: tuple[list[DueTimer], list[DueTimer]] = ([], [])
         self.ahead = AHEAD
         self.listener: DueListener | None = None
+        self._back: dict[tuple[int, int, bytes, bytes], DueTimer] = {}
         super().__init__(table)
         self.soonest = [*table.soonest]
         self._stand_between()
@@ -129,10 +130,8 @@ class AwaitedTimers(ProcessTimers):
         if due and due[-1].place[0] >= at_us:
             part = encode_key(key)
             for each in [each for each in due if each.place[0] >= at_us and encode_key(each.key) == part]:
-                due.remove(each)
                 self._all.set(each.key, each.name, domain, each.place[0])
-                if self.listener is not None:
-                    self.listener.on_gone(each)
+                self._drop(due, each)
 
     def cancel(self, key: object, name: str, domain: Domain) -> None:
         """Let a timer not fire."""
@@ -152,9 +151,13 @@ class AwaitedTimers(ProcessTimers):
         part, suffixes = encode_key(key), [encode_key(name) for name in names]
         for each in [each for each in due if encode_key(each.key) == part]:
             if not suffixes or encode_key(each.name) in suffixes:
-                due.remove(each)
-                if self.listener is not None:
-                    self.listener.on_gone(each)
+                self._drop(due, each)
+
+    def _drop(self, due: list[DueTimer], gone: DueTimer) -> None:
+        due.remove(gone)
+        gone.is_back = False
+        if self.listener is not None:
+            self.listener.on_gone(gone)
 
     def _see(self, number: int) -> None:
         """Note before which time nothing is due."""
@@ -175,6 +178,9 @@ class AwaitedTimers(ProcessTimers):
         fired = self._first_ended(number)
         if fired is not None:
             self._due[number].remove(fired)
+            if fired.is_back:
+                self._back.pop((number, *fired.place[:3]), None)
+                self._all.cancel(fired.key, fired.name, fired.domain)
         self._see(number)
         if fired is None:
             return None
@@ -189,6 +195,10 @@ class AwaitedTimers(ProcessTimers):
             place = table.take_due(number, up_to)
             if place is None:
                 return
+            again = self._back.pop((number, *place[:3]), None)
+            if again is not None and again.is_back:
+                again.is_back = False
+                continue
             timer = DueTimer(place, number)
             insort(due, timer, key=_order)
             if self.listener is not None:
@@ -211,20 +221,13 @@ class AwaitedTimers(ProcessTimers):
     # ---- snapshots
 
     def put_back(self) -> None:
-        """Let all timers be in their table: a snapshot is taken."""
-        for each in self._all_due():
-            self._all.set(each.key, each.name, each.domain, each.place[0])
-
-    def take_again(self) -> None:
-        """Go on after it."""
-        for each in self._all_due():
-            self._all.cancel(each.key, each.name, each.domain)
-        for number in (0, 1):
-            self._see(number)
-
-    def _all_due(self) -> Iterator[DueTimer]:
-        for due in self._due:
-            yield from due
+        """Let all timers be in their table: a snapshot is taken. They stay there, so the next one finds no change."""
+        for number, due in enumerate(self._due):
+            for each in due:
+                if not each.is_back:
+                    self._all.set(each.key, each.name, each.domain, each.place[0])
+                    each.is_back = True
+                    self._back[number, *each.place[:3]] = each
 
 
 def _order(timer: DueTimer) -> tuple[int, bytes, bytes]:

@@ -125,6 +125,7 @@ class Coordinator(Generic[R]):
         self._current: _InProgress[R] | None = None
         self._failures = 0
         self._finished: set[SubtaskId] = set()
+        self._unfed: set[SubtaskId] = set()
         self._requests: list[int] = []
         self._ending = Ending()
         self._final: CheckpointId | None = None
@@ -230,19 +231,18 @@ class Coordinator(Generic[R]):
         current = self._collecting(checkpoint) if subtask in self._known else None
         return [] if current is None else self._fail_current(now_us, current, f"{subtask} declined: {reason}")
 
-    def on_finished(self, now_us: int, subtask: SubtaskId) -> list[Effect[R]]:
-        """All input of `subtask` has ended and its end-of-input work is done.
+    def on_finished(self, now_us: int, subtask: SubtaskId, *, whole: bool = True) -> list[Effect[R]]:
+        """All input of `subtask` has ended and its end-of-input work is done; not `whole`: it goes on with that.
 
         Its barriers may never come: from now on it is triggered directly, also for what it has not acknowledged yet.
         """
         if subtask not in self._known or subtask in self._finished or self._is_closed():
             return []
-        self._finished.add(subtask)
-        current = self._current
-        if current is not None:
-            missing = not current.publishing and subtask not in current.reports
-            return [Trigger(current.checkpoint, (subtask,), current.stop)] if missing else []
-        return self._advance(now_us)
+        (self._finished if whole else self._unfed).add(subtask)
+        if (current := self._current) is None:
+            return self._advance(now_us)
+        missing = not current.publishing and subtask not in current.reports
+        return [Trigger(current.checkpoint, (subtask,), current.stop)] if missing else []
 
     def on_published(self, now_us: int, checkpoint: CheckpointId) -> list[Effect[R]]:
         """The manifest of `checkpoint` is durable."""
@@ -351,7 +351,7 @@ class Coordinator(Generic[R]):
         else:
             self._current = _InProgress(checkpoint, now_us, stop, final, self._requests)
             self._requests = []
-        direct = tuple(each for each in self._subtasks if each in self._sources | self._finished)
+        direct = tuple(each for each in self._subtasks if each in self._sources | self._finished | self._unfed)
         return [Trigger(checkpoint, direct, stop)]
 
     def _fail_current(self, now_us: int, current: _InProgress[R], reason: str) -> list[Effect[R]]:

@@ -27,6 +27,7 @@ from actorstream.runtime.messages import (
     Declined,
     DrainSource,
     Finished,
+    InputsEnded,
     Kept,
     ResumeReading,
     TriggerCheckpoint,
@@ -150,8 +151,8 @@ class CoordinatorActor:
                 return protocol.on_ack(now, subtask, checkpoint, report)
             case Declined(subtask, checkpoint, reason):
                 return protocol.on_decline(now, subtask, checkpoint, reason)
-            case Finished(subtask):
-                return protocol.on_finished(now, subtask)
+            case Finished(subtask) | InputsEnded(subtask):
+                return protocol.on_finished(now, subtask, whole=isinstance(message, Finished))
             case Committed(subtask, checkpoint):
                 return protocol.on_committed(now, subtask, checkpoint)
             case Kept(problem):

@@ -73,15 +73,9 @@ class WithHandlers(Subtask):
         return not self._waits(number)
 
     async def _snapshot(self, checkpoint: CheckpointId, *, whole: bool = True) -> None:
-        timers = self.timers
-        if timers is None:
-            await super()._snapshot(checkpoint, whole=whole)
-            return
-        timers.put_back()
-        try:
-            await super()._snapshot(checkpoint, whole=whole)
-        finally:
-            timers.take_again()
+        if self.timers is not None:
+            self.timers.put_back()
+        await super()._snapshot(checkpoint, whole=whole)
 
 
 class KeySubtask(WithHandlers, TakesAhead):

@@ -1,7 +1,7 @@
 """What actors and the coordinator say to each other: the whole control plane, as values.
 
 coordinator -> actor     Trigger  Abort  Complete  Resume  Drain      by the control lane
-actor -> coordinator     Acked  Declined  Finished  Committed
+actor -> coordinator     Acked  Declined  InputsEnded  Finished  Committed
 """
 
 from __future__ import annotations
@@ -144,6 +144,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class InputsEnded:
+    """All inputs of the subtask have ended, and it goes on working: no barrier comes to it any more."""
+
+    subtask: SubtaskId
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """Every output of the subtask up to this checkpoint is committed."""
 
@@ -173,4 +180,4 @@ class Kept:
     problem: str | None
 
 
-CoordinatorMessage: TypeAlias = Acked | Declined | Finished | Committed | CheckpointRequest | Kept
+CoordinatorMessage: TypeAlias = Acked | Declined | Finished | InputsEnded | Committed | CheckpointRequest | Kept

@@ -32,6 +32,7 @@ from actorstream.runtime.messages import (
     ControlMessage,
     DrainSource,
     Finished,
+    InputsEnded,
     ResumeReading,
     TriggerCheckpoint,
 )
@@ -362,6 +363,12 @@ class Subtask(AtBarriers):
             self.runner.time.finish()
         if not self.runner.is_due:
             await self._passed_time()
+        self._goes_on()
+
+    def _goes_on(self) -> None:
+        """Let the coordinator know if there is more to do though all inputs have ended: barriers do not come here."""
+        if not self._ended:
+            self.deployment.tell(InputsEnded(self.identity))
 
     async def _finish(self) -> None:
         """Pass the end on, and let the coordinator know."""

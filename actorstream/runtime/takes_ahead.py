@@ -133,6 +133,8 @@ class TakesAhead(Subtask):
             await self._carry_out(self.alignment.on_end_of_input(channel))
             self.taken.flush = self.alignment.all_ended
             self.taken.add(channel, Ended())
+            if self.alignment.all_ended:
+                self._goes_on()
         elif isinstance(item, Ended):
             await self._on_end_of(channel)
         else:

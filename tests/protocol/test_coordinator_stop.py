@@ -191,6 +191,21 @@ def test_subtask_that_finishes_during_the_stop_checkpoint_is_triggered_with_stop
     assert it.on_finished(0, SINK) == []
 
 
+def test_one_whose_inputs_have_ended_and_who_goes_on_is_triggered_and_ends_nothing() -> None:
+    """Timers that wait, or calls in flight: no barrier comes to it any more, and the checkpoint is not the last one."""
+    it = started()
+    assert it.on_finished(0, COUNT, whole=False) == []
+    assert it.on_finished(0, SOURCE) == []
+    assert it.on_time(SECOND) == [trigger(ONE, SOURCE, COUNT)]
+    it.on_ack(SECOND, SOURCE, ONE, "s")
+    assert it.on_finished(SECOND, SINK, whole=False) == [trigger(ONE, SINK)]
+    assert it.on_finished(SECOND, COUNT) == [trigger(ONE, COUNT)]  # it may have been told before it knew
+    it.on_ack(SECOND, COUNT, ONE, "c")
+    it.on_ack(SECOND, SINK, ONE, "k")
+    assert it.on_published(SECOND, ONE)[0] == Complete(ONE)
+    assert it.on_finished(SECOND, SINK) == [trigger(TWO, SOURCE, COUNT, SINK)]  # the last one
+
+
 def test_subtasks_that_finished_before_the_start_make_the_first_checkpoint_final() -> None:
     """A job restored from its own end takes one more, and ends."""
     it = coordinator()

@@ -9,15 +9,19 @@ import pytest
 
 from actorstream import (
     EventLog,
+    KeyedProcess,
     Pipeline,
     PlanError,
     RestoreError,
+    Settings,
     idempotency_key,
 )
 from tests.runtime.awaiting import NUMBERS, dying, let_run, until, written
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from actorstream import Context, Timer
 
 
 class Service:
@@ -171,3 +175,39 @@ async def test_a_savepoint_holds_calls_in_flight_too(tmp_path: Path) -> None:
     async with asking(after, tmp_path, concurrency=50).run(store=tmp_path / "then", restore=savepoint):
         assert sorted(await written(tmp_path, 40)) == [number * 10 for number in NUMBERS[:40]]
     assert sorted(after.asked) == sorted(each for each in before.asked if each[0] % 5 == 0)
+
+
+class Waits(KeyedProcess[int, int, int]):
+    """Sets a timer of the clock that is far away."""
+
+    async def on_element(self, value: int, ctx: Context[int]) -> None:
+        await asyncio.sleep(0)
+        ctx.set_timer(ctx.now.timestamp() + 1_000, domain="processing")
+
+    def on_timer(self, timer: Timer, ctx: Context[int]) -> None: ...
+
+
+class WaitsPlainly(Waits):
+    def on_element(self, value: int, ctx: Context[int]) -> None:  # type: ignore[override]
+        ctx.set_timer(ctx.now.timestamp() + 1_000, domain="processing")
+
+
+async def never(number: int) -> int:
+    await asyncio.Event().wait()
+    return number
+
+
+@pytest.mark.parametrize("how", ["call", "async handlers", "plain handlers"])
+async def test_checkpoints_and_a_stop_need_nobody_whose_inputs_have_ended_to_come_to_an_end(how: str) -> None:
+    """No barrier comes from sources that have ended: whoever goes on working is triggered itself."""
+    pipeline = Pipeline("p")
+    numbers = pipeline.source([1, 2, 3], name="in")
+    if how == "call":
+        numbers.map(never, name="never").sink(print)
+    else:
+        numbers.key_by(abs).process(Waits if how == "async handlers" else WaitsPlainly, new_chain=True).sink(print)
+    async with pipeline.run(settings=Settings(timers_at_end="wait"), checkpoint_interval=None) as job:
+        for _ in range(2):
+            await let_run()
+            await asyncio.wait_for(job.checkpoint(), 5)
+        await asyncio.wait_for(job.stop(), 5)
