@@ -6,6 +6,7 @@ import typer
 
 from benchmarks.cost import cost
 from benchmarks.event_log import log
+from benchmarks.files import files
 from benchmarks.latency import latency
 from benchmarks.loops import loops
 from benchmarks.operators import operators
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command("cost")(cost)
 app.command("operators")(operators)
+app.command("files")(files)
 app.command("latency")(latency)
 app.command("state")(state)
 app.command("log")(log)
