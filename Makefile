@@ -53,6 +53,7 @@ check: $(READY)  ## formatting, lint, types, layers, spelling
 bench: $(READY)  ## measure cost, latency, state, log, unaligned checkpoints and rescale: tables, and the plots in docs/plots
 	$(BIN)/python -m benchmarks cost
 	$(BIN)/python -m benchmarks operators
+	$(BIN)/python -m benchmarks files
 	$(BIN)/python -m benchmarks latency --plot docs/plots/latency.svg
 	$(BIN)/python -m benchmarks state --largest 10000000 --plot docs/plots/restart.svg
 	$(BIN)/python -m benchmarks state --only stalls --calm

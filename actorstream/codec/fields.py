@@ -103,13 +103,17 @@ class RecordFields(Generic[T]):
         make, parts = self.type._make, msgspec.structs.astuple
         return lambda rows: [make(parts(each)) for each in convert(rows, kind, strict=not lax)]
 
-    def row_encoder(self, *, plain: bool) -> Callable[[T], Mapping[str, Any]]:
-        """Give what makes a row of a record: `plain` of values that JSON has, else with dates and bytes as they are."""
-        builtins = None if plain else _ARROW_TYPES
-        to_builtins = msgspec.to_builtins
+    def rows_encoder(self, *, plain: bool) -> Callable[[Sequence[T]], list[dict[str, Any]]]:
+        """Give what makes rows of records: `plain` of values that JSON has, else with dates and bytes as they are."""
+        builtins, to_builtins = None if plain else _ARROW_TYPES, msgspec.to_builtins
         if self._twin is None:
-            return lambda value: to_builtins(value, builtin_types=builtins, str_keys=plain)
-        return lambda value: to_builtins(value._asdict(), builtin_types=builtins, str_keys=plain)  # type: ignore[attr-defined]
+            return lambda values: to_builtins(list(values), builtin_types=builtins, str_keys=plain)
+        names = self.type._fields
+        return lambda values: to_builtins(
+            [dict(zip(names, value, strict=True)) for value in values],  # type: ignore[call-overload]
+            builtin_types=builtins,
+            str_keys=plain,
+        )
 
 
 def _fields_of(type_: object) -> tuple[FieldOfRecord, ...] | None:

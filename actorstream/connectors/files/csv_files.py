@@ -172,12 +172,15 @@ def _is_nested(type_: object) -> bool:
     return isinstance(origin, type) and (issubclass(origin, _NESTED) or hasattr(origin, "__dataclass_fields__"))
 
 
+_AS_THEY_ARE: Final = frozenset({str, int, float})
+
+
 class CsvEncoder(Generic[T]):
     """Makes rows, the names of the columns before the first."""
 
     def __init__(self, format_: Csv[T], columns: Sequence[str] | None) -> None:
         """Begin a part; without columns, those of the first record."""
-        self._row = format_.record.row_encoder(plain=True)
+        self._rows_of = format_.record.rows_encoder(plain=True)
         self._encoding = format_.encoding
         self._columns = columns
         self._names_due = format_.header
@@ -194,7 +197,7 @@ class CsvEncoder(Generic[T]):
             TypeError: A value is no single one.
             ValueError: A record has other fields than there are columns, or has no place in the encoding.
         """
-        rows = [self._row(value) for value in values]
+        rows = self._rows_of(values)
         if self._columns is None and rows:
             self._columns = list(rows[0])
         columns = self._columns or ()
@@ -204,7 +207,9 @@ class CsvEncoder(Generic[T]):
             for row in rows:
                 if len(row) != len(columns):
                     raise ValueError(f"it has the fields {list(row)}, and the columns are {list(columns)}")
-                self._writer.writerow([_text(row, name) for name in columns])
+                self._writer.writerow(
+                    [row[name] if row.get(name).__class__ in _AS_THEY_ARE else _text(row, name) for name in columns]
+                )
             data = "".join(self._rows).encode(self._encoding)
         finally:
             self._rows.clear()

@@ -146,7 +146,8 @@ class ParquetEncoder(Generic[T]):
         """Begin a part."""
         self._arrow = arrow
         self._schema = format_.schema
-        self._row = format_.record.row_encoder(plain=False)
+        self._rows_of = format_.record.rows_encoder(plain=False)
+        self._names = frozenset(self._schema.names)
         self._out = _Writable()
         self._writer = arrow.parquet.ParquetWriter(self._out, self._schema, compression=format_.compression)
         self._batches: list[Any] = []
@@ -164,12 +165,12 @@ class ParquetEncoder(Generic[T]):
         Raises:
             ValueError: One does not fit the schema.
         """
-        names = self._schema.names
-        for value in values:
-            row = self._row(value)
-            unknown = [name for name in row if name not in names]
-            if unknown:
-                raise ValueError(f"it has {unknown[0]!r}, which is no column of the schema ({', '.join(names)})")
+        for row in self._rows_of(values):
+            if not row.keys() <= self._names:
+                unknown = next(name for name in row if name not in self._names)
+                raise ValueError(
+                    f"it has {unknown!r}, which is no column of the schema ({', '.join(self._schema.names)})"
+                )
             self._rows.append(row)
             if len(self._rows) == _BATCH_ROWS:
                 self._columns()
