@@ -10,6 +10,7 @@ What happens in it is counted where it happens, so a process that died before ha
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -99,6 +100,7 @@ class SimulatedProcess:
     _files: FailingFiles | None = None
     _runs: list[Run] = field(default_factory=list)
     _done: Counter[str] = field(default_factory=Counter)
+    _tasks_beside: list[Task[object]] = field(default_factory=list)
     _values: SettingValues = field(default_factory=dict)  # type: ignore[assignment]
 
     @property
@@ -132,6 +134,9 @@ class SimulatedProcess:
                 return await self._run_job()
             if not cancelled.cancel_called:
                 raise BrokenPromiseError("progress", f"a process has not ended within {seconds:g} virtual seconds")
+        if ours := [task for task in self._tasks_beside if not task.done()]:
+            with anyio.move_on_after(seconds):
+                await asyncio.wait(ours)  # they were cancelled, and may be of those whose turn comes last
         check_released(loop, self._disk)
         return "cancelled"
 
@@ -160,6 +165,7 @@ class SimulatedProcess:
                 simulated_loop().create_task(work, name=f"beside: {name}")  # type: ignore[arg-type]
                 for name, work in self._beside(job).items()
             ]
+            self._tasks_beside = beside
             try:
                 if session.stop_after is None:
                     await job.wait()

@@ -201,3 +201,11 @@ def test_what_is_in_time_by_chance_is_in_one_place_only() -> None:
     assert twice["late-out"] == [[late_row(late)], [], [late_row(late)]]
     wrong: Mapping[str, Rows] = {"windows-out": [[Result("k", window, 0, 129)]], "late-out": [[], []]}
     assert lateness.shown(wrong) == wrong
+
+
+def test_who_asks_a_cancelled_job_has_a_turn_to_end() -> None:
+    """Seed 900275: with strict priorities a task of the simulation's own was still to be cancelled. No job leaks it."""
+    topology = Topology(900275, shape="broadcast", tail="table", events=40, wide=1, poison=True)
+    plan = "900275 policy='pct' mailbox=3 pause=0.16 alignment=0.0 | parallelism=4 cancel_step={step} | "
+    for step in range(1_476, 1_487):
+        SimulatedTopology(topology).run(parse(plan.format(step=step)))
