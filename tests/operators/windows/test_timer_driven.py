@@ -9,7 +9,9 @@ import pytest
 from actorstream.codec.values import SELF_DESCRIBING
 from actorstream.errors import InvariantError
 from actorstream.model.ids import StateNumber
+from actorstream.model.key_groups import KeyGroupRange
 from actorstream.model.times import TIME_MAX
+from actorstream.operators.floors import Floor, Floors
 from actorstream.operators.windows.timer_driven import LAST, TimerDriven
 from actorstream.state.operator_state import StateColumn
 from tests.state.rig import state_over
@@ -94,6 +96,25 @@ def test_what_has_fired_before_a_pause_is_given() -> None:
     assert rounds[0] == [("first", 1)]
     assert rounds[-1] == [("last", 3)]
     assert len(rounds) > 1
+
+
+def test_a_timer_of_the_clock_sees_the_floor_of_its_key_t33() -> None:
+    """After a rescale: how far time had come where the key was before, as long as that is further."""
+    seen: list[int] = []
+
+    class Told(Bells):
+        def on_timer(self, timer: Timer, watermark: int, given: list[Emitted]) -> None:
+            seen.append(watermark)
+
+    operator = Told(state_over(columns=[TIMERS]).timers)
+    operator.on_floors(Floors([Floor(KeyGroupRange(7, 8), 90)], {"a": 7, "b": 8}.__getitem__), 30)
+    for key in ("a", "b"):
+        operator.set_timer(key, "x", "processing", 5)
+    operator.fire_clock(6, 30, 10)
+    operator.on_floors(None, 100)
+    operator.set_timer("a", "x", "processing", 6)
+    operator.fire_clock(7, 100, 10)
+    assert seen == [90, 30, 100]
 
 
 def test_no_timer_is_at_the_time_that_stands_for_none_t57() -> None:
