@@ -4,8 +4,8 @@
     a, b        chain     parallelism 1-4    none
                 union                        two-input join
                 diamond                      window, with late and equal timestamps
-                exchange
-                fan
+                exchange                     async functions with dead letters
+                fan                          max, min_by, top_n, distinct, reducing and aggregating states
                 broadcast
                 loop
 
@@ -47,6 +47,7 @@ from tests.simulation.lanes import (
     window_row,
     windowed,
 )
+from tests.simulation.small_tails import ask_all, asked, put_small_ones, small_rows
 from tests.simulation.stages import Event, Result, make_events
 from tests.simulation.topology_versions import LEAF, TO_LEAF, LeafModel, count_one, upgraded
 from tests.simulation.unkeyed_stages import Checked, CheckedModel
@@ -61,6 +62,7 @@ Sinks: TypeAlias = "Mapping[str, Sink[Result]]"
 Inputs: TypeAlias = Mapping[str, Sequence[Event]]
 
 _NOTHING_LATE = 1_000
+_NEWER = ("asking", "small")  # drawn last: other seeds stay what they were
 _SIDES = ("left", "right")
 
 
@@ -164,11 +166,13 @@ def draw_topology(seed: int, **fixed: object) -> Topology:
     drawn = Topology(
         seed,
         shape=rng.choice(sorted(SHAPES)),
-        tail=rng.choice(sorted(TAILS)),
+        tail=rng.choice(sorted(TAILS.keys() - set(_NEWER))),
         events=rng.choice((10, 25, 40)),
         wide=rng.choice((0, 0, 1, 2, 4)),
         poison=rng.random() < 0.2,
     )
+    if rng.random() < 0.3:
+        drawn = replace(drawn, tail=rng.choice(_NEWER))
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
 
@@ -373,9 +377,23 @@ def _table_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[ob
     return {**_tally_model(topology, inputs), "rows.output": _counts(_fed(topology, inputs))}
 
 
+def _beside(
+    put: Callable[[Stream[Event]], None], rows: Callable[[Sequence[Event]], Mapping[str, Sequence[object]]]
+) -> Tail:
+    """Put operators whose rows have no sink beside the tally."""
+
+    def build(topology: Topology, ends: Ends) -> None:
+        _tallied_to_log(topology, ends)
+        put(ends.events)
+
+    return Tail(build, lambda topology, inputs: {**_tally_model(topology, inputs), **rows(_fed(topology, inputs))})
+
+
 TAILS: Mapping[str, Tail] = {
     "none": Tail(_tallied_to_log, _tally_model),
     "table": Tail(_table, _table_model),
     "join": Tail(_join, _join_model, ("out", "pairs")),
     "window": Tail(_window, _window_model, ("out", "windows", "late")),
+    "asking": _beside(ask_all, asked),
+    "small": _beside(put_small_ones, small_rows),
 }
