@@ -30,7 +30,7 @@ SHARES = {
     "zombies": 0.06,
     "event time": 0.3,
     "evolution": 0.34,
-    "async functions": 0.12,
+    "async functions": 0.08,
     "async handlers": 0.12,
 }
 """What each suite has of the time of one worker; together, that of all."""
