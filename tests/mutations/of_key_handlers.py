@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from actorstream.runtime.key_call import KeyCall
     from actorstream.state.map_table import MapTable
 
-AREA = Area("async handlers")
+AREA = Area("key_handlers")
 BOOKS = of(books(AsyncBook), plain_rows, lane=lambda row: row[0])
 TALLIES = of(tallies, tallied, lane=lambda row: row if row[0] < 0 else row[0])
 

@@ -107,7 +107,7 @@ def test_a_timer_of_the_clock_sees_the_floor_of_its_key_t33() -> None:
             seen.append(watermark)
 
     operator = Told(state_over(columns=[TIMERS]).timers)
-    operator.on_floors(Floors([Floor(KeyGroupRange(7, 8), 90)], {"a": 7, "b": 8}.__getitem__), 30)
+    operator.on_floors(Floors([Floor(KeyGroupRange(7, 8), 90)], lambda key: 7 if key == "a" else 8), 30)
     for key in ("a", "b"):
         operator.set_timer(key, "x", "processing", 5)
     operator.fire_clock(6, 30, 10)
