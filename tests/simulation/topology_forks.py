@@ -3,7 +3,7 @@
     all that comes out of the whole input  -  what had come out of the input up to the savepoint's positions
 
 Both by the models alone. Of windows one cannot tell from positions which of those that were nearly due had fired, and
-of what async functions gave not which calls were in flight: a savepoint holds these, and a fork gives what they come to.
+not which calls were in flight: a savepoint holds these, and a fork gives what they come to.
 """
 
 from __future__ import annotations
