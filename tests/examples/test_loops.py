@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.util
 import random
 import re
-import sys
 import time
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from actorstream import Pipeline
 from actorstream.evolve import open_snapshot
-from tests.test_guides import BLOCK, run_console
+from tests.examples.loading import EXAMPLES, load, run_page
+from tests.test_guides import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / "examples" / "loops"
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"example_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where types of state are looked up
-    spec.loader.exec_module(module)
-    return module
+FOLDER = EXAMPLES / "loops"
 
 
 def by_power_iteration(edges: list[tuple[str, str]], damping: float) -> dict[str, float]:
@@ -50,7 +39,7 @@ def by_power_iteration(edges: list[tuple[str, str]], damping: float) -> dict[str
 
 
 async def test_page_rank_of_edges_that_come_one_by_one_is_that_of_the_whole_graph() -> None:
-    example, rng = load("page_rank"), random.Random(5)
+    example, rng = load("loops", "page_rank"), random.Random(5)
     vertices = [f"v{number}" for number in range(12)]
     edges = [(source, target) for source in vertices for target in rng.sample(vertices, 3) if source != target]
     rng.shuffle(edges)
@@ -69,7 +58,7 @@ def by_search(edges: list[tuple[int, int]]) -> dict[int, int]:
 async def test_components_of_edges_that_come_one_by_one_are_those_of_the_whole_graph(seed: int) -> None:
     rng = random.Random(seed)
     edges = [(rng.randrange(30), rng.randrange(30)) for _ in range(24)]
-    assert await load("components").components(edges) == by_search(edges)
+    assert await load("loops", "components").components(edges) == by_search(edges)
 
 
 def test_the_guide_shows_what_the_example_of_components_does() -> None:
@@ -88,7 +77,7 @@ def steps_of(text: str) -> list[str]:
 
 
 async def test_what_fails_is_tried_again_later_and_given_up_at_last() -> None:
-    example = load("retry")
+    example = load("loops", "retry")
     calls: dict[str, list[float]] = {}
 
     def call(name: str) -> bool:
@@ -106,7 +95,7 @@ async def test_what_fails_is_tried_again_later_and_given_up_at_last() -> None:
 
 async def test_a_retry_survives_a_crash_while_it_waits(tmp_path: Path) -> None:
     """Attempt and timer are in the checkpoint: the next process calls for the second time, not for the first."""
-    example = load("retry")
+    example = load("loops", "retry")
     called, calls = asyncio.Event(), 0
 
     def pipeline(call: Callable[[str], bool]) -> Pipeline:
@@ -140,5 +129,4 @@ def test_the_page_shows_what_the_examples_print(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(FOLDER)
     blocks = [block for kind, block in BLOCK.findall((FOLDER / "README.md").read_text()) if kind == "console"]
     assert len(blocks) == len(list(FOLDER.glob("*.py")))
-    for block in blocks:
-        run_console(block)
+    run_page("loops")
