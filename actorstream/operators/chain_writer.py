@@ -121,7 +121,9 @@ class ChainWriter(WaitingText):
                 self._children(node, item, depth + 1)
             case FlatMapSpec(fn):
                 result = self._variable()
-                self._emit_around(depth, f"for {result} in {self.constant(f'f{node.id}', fn)}(", item, ") or ():")
+                self._emit_around(depth, f"{result} = {self.constant(f'f{node.id}', fn)}(", item, ")")
+                self._no_text(result, depth)
+                self.emit(depth, f"for {result} in {result} or ():")
                 self._children(node, result, depth + 1)
             case InspectSpec(fn):
                 item = self._named(item, depth)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.graph.nodes import errors_of
+from actorstream.operators.any_number import MANY, any_number, refuse_text
 from actorstream.operators.time_text import TimeText
 
 if TYPE_CHECKING:
@@ -62,10 +63,15 @@ class FailingText(TimeText):
         self.emit(depth, "else:")
         return depth + 1
 
-    @staticmethod
-    def _all_of(results: str) -> str:
+    def _all_of(self, results: str) -> str:
         """Give the line that takes all results of a call before the first is handed on."""
-        return f"if {results} is not None and {results}.__class__ is not list: {results} = list({results})"
+        many = self.constant("any_number", any_number)
+        return f"if {results} is not None and {results}.__class__ is not list: {results} = {many}({results})"
+
+    def _no_text(self, results: str, depth: int) -> None:
+        """Write what looks at results that may be a text; lists and generators hardly notice."""
+        unclear = f"{results}.__class__ is not list and {results}.__class__ not in {self.constant('many', MANY)}"
+        self.emit(depth, f"if {unclear}: {self.constant('refuse_text', refuse_text)}({results})")
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -113,6 +113,7 @@ class ProcessText(RollingText):
     def _hand_on(self, node: Node, binding: ProcessBinding, depth: int) -> None:
         """Write where the results of a call go."""
         self.emit(depth, "if r is not None:")
+        self._no_text("r", depth + 1)
         result = self._variable()
         self.emit(depth + 1, f"for {result} in r:")
         self._children(node, result, depth + 2)

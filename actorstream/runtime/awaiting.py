@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from actorstream.system.log import log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Coroutine, Iterable
 
 CLOSE_SECONDS: Final = 4.0
 """So long an actor waits at its end for calls that were cancelled."""
@@ -33,17 +33,6 @@ async def _gathered(given: AsyncIterable[object]) -> list[object]:
 
 async def _awaited(given: Awaitable[object]) -> object:
     return await given
-
-
-def any_number(result: object) -> list[object]:
-    """Give the results of a function that gives any number of them.
-
-    Raises:
-        TypeError: It gave no list, nor anything else to iterate over.
-    """
-    if isinstance(result, str | bytes):
-        raise TypeError(f"gave a {type(result).__name__}, expected a list of results, or None")
-    return [] if result is None else list(cast("Sequence[object]", result))
 
 
 async def end_all(tasks: Iterable[asyncio.Task[Any]], operator: str, subtask: int) -> None:

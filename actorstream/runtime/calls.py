@@ -19,9 +19,10 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from actorstream.errors import StateAccessError, UserCodeError
+from actorstream.operators.any_number import any_number
 from actorstream.operators.call_scope import current_call
 from actorstream.operators.failures import Aside, DeadLetters, is_of_record
-from actorstream.runtime.awaiting import any_number, end_all, to_await
+from actorstream.runtime.awaiting import end_all, to_await
 from actorstream.runtime.call_items import PENDING, CallItem, Kept
 from actorstream.runtime.call_queue import CallQueue
 from actorstream.runtime.twins import Twins

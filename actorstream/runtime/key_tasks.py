@@ -11,8 +11,9 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from actorstream.operators.any_number import any_number
 from actorstream.operators.call_scope import current_call
-from actorstream.runtime.awaiting import any_number, end_all, to_await
+from actorstream.runtime.awaiting import end_all, to_await
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -156,3 +156,47 @@ def test_errors_is_a_tag_with_a_name(tag: Any) -> None:
     """A name alone would say nothing of the type; an empty one is the main output."""
     with pytest.raises(PlanError, match="errors is"):
         Pipeline("odd").source([1]).map(inverse, errors=tag)
+
+
+@pytest.mark.parametrize("text", ["two words", "", b"bytes", bytearray(b"more")], ids=repr)
+def test_a_text_is_no_list_of_results(text: Any) -> None:
+    """It would be taken apart into characters; where errors go aside, only its record does."""
+
+    def mostly_lists(value: int) -> Any:
+        return [value] if value else text
+
+    given, failures = run(lambda stream: stream.flat_map(mostly_lists, errors=FAILED), [1, 0, 2])
+    assert (given, failures) == ([1, 2], [(0, "TypeError")])
+    with pytest.raises(TypeError, match=f"gave a {type(text).__name__}, expected a list of results"):
+        Rig(_flat_mapped(mostly_lists), "in").run([1, 0, 2], None, [0] * 3)
+
+
+def _flat_mapped(fn: Callable[[int], Any]) -> Pipeline:
+    pipeline = Pipeline("texts")
+    pipeline.source([1], name="in").flat_map(fn).sink(lambda value: None)
+    return pipeline
+
+
+class Wordy(Process[int, Any]):
+    """Gives a text for 0, which is no list of results."""
+
+    def on_element(self, value: int, ctx: ElementContext) -> Any:
+        """Give the value in a tuple, which is one."""
+        return (value,) if value else "words"
+
+
+def test_a_handler_that_gives_a_text_is_refused() -> None:
+    """As a function is."""
+    given, failures = run(lambda stream: stream.process(Wordy, errors=FAILED), [1, 0, 2])
+    assert (given, failures) == ([1, 2], [(0, "TypeError")])
+
+
+def test_whatever_else_can_be_iterated_over_is_a_list_of_results() -> None:
+    """Lists, tuples, generators, sets, ranges, None, and what is false."""
+    kinds: list[Any] = [[1], (2,), around(3), {4}, range(5, 6), None, False, iter([6])]
+
+    given, _ = run(
+        lambda stream: stream.flat_map(lambda at: kinds[at]).map(int, errors=FAILED), list(range(len(kinds)))
+    )
+
+    assert given == [1, 2, 3, 4, 4, 5, 6]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from actorstream.errors import PlanError
+from actorstream.operators.any_number import refuse_text
 from actorstream.operators.map_view import MapView
 from actorstream.operators.state_declarations import MapState
 from actorstream.operators.timed import Aside
@@ -112,8 +113,9 @@ class ProcessedRecords(KeptRecords):
         """Give what the process makes of the records; then, as `Aside`, what it gave to side outputs."""
         self._pane, self._watermark, self._global.key = pane, watermark, pane.key
         try:
-            values = self._process.on_window(pane.key, self._windows.of(pane.span), self.records(pane), self) or ()
-            results = [private_copy(value) if stays else value for value in values]
+            values = self._process.on_window(pane.key, self._windows.of(pane.span), self.records(pane), self)
+            refuse_text(values)
+            results = [private_copy(value) if stays else value for value in values or ()]
             return [*results, *self._asides]
         finally:
             self._pane, self._global.key, self._asides = None, MISSING, []

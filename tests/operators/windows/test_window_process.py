@@ -226,3 +226,16 @@ class Stamped(KeyedProcess[str, str, float]):
 
     def on_element(self, value: str, ctx: Context[str], /) -> Iterator[float]:
         yield ctx.timestamp.timestamp()
+
+
+def test_a_text_is_no_list_of_results(shelf: Shelf) -> None:
+    """It would be taken apart into characters, as that of a flat_map."""
+
+    class Wordy(WindowProcess[str, int, str]):
+        def on_window(self, key: str, window: Window, values: Sequence[int], ctx: WindowContext, /) -> Iterable[str]:
+            return "words"
+
+    driver = driven(shelf, Wordy)
+    driver.record("a", 1, 0)
+    with pytest.raises(TypeError, match="gave a str, expected a list of results"):
+        driver.end()
