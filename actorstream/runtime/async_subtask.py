@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from actorstream.errors import CodecError, InvariantError
 from actorstream.graph.awaited import AsyncSpec
 from actorstream.model.batch import Batch
+from actorstream.runtime.callers import known
 from actorstream.runtime.calls import Calls
 from actorstream.runtime.operator_life import OperatorPlace
 from actorstream.runtime.subtask import Subtask
@@ -44,6 +45,7 @@ class WithCalls(Subtask):
         place = OperatorPlace(self.chain.head.name, self.identity.subtask, self.chain.parallelism)
         self.calls = Calls(self.spec, place, self.deployment.job, self.deployment.world, self.mailbox.arrival.wake)
         stack.push_async_callback(self.calls.close)
+        stack.enter_context(known(self.calls, self))
         await super()._open(stack)
 
 

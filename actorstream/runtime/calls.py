@@ -292,7 +292,11 @@ class Calls:
             )
         return self._twins.key_of(call.item, call.place)
 
-    # ---- the end
+    # ---- from outside
+
+    def makes(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether a task is one of these calls; in any thread."""
+        return task in self._tasks
 
     async def close(self) -> None:
         """Cancel what is running, and wait for it, but not for ever."""

@@ -38,6 +38,7 @@ from actorstream.runtime.key_tasks import KeyTasks
 from actorstream.runtime.twins import Twins
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from actorstream.graph.awaited import HandlerCalls
@@ -364,7 +365,11 @@ class KeyCalls:
         timer = cast("DueTimer", call.timer)
         return self._twins.key_of_other([timer.key, timer.name, timer.place[0], timer.number])
 
-    # ---- the end
+    # ---- from outside
+
+    def makes(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether a task is one of these calls; in any thread."""
+        return self._tasks.makes(task)
 
     async def close(self) -> None:
         """Cancel what is running, and wait for it, but not for ever."""

@@ -18,6 +18,7 @@ from actorstream.model.batch import Batch
 from actorstream.model.times import TIME_MAX
 from actorstream.operators.awaited_timers import AwaitedTimers
 from actorstream.operators.process_text import handler_of
+from actorstream.runtime.callers import known
 from actorstream.runtime.key_calls import KeyCalls
 from actorstream.runtime.operator_life import OperatorPlace
 from actorstream.runtime.subtask import Subtask
@@ -51,6 +52,7 @@ class WithHandlers(Subtask):
         wake = self.mailbox.arrival.wake
         self.calls = KeyCalls(spec.calls, place, self.deployment.job, self.deployment.world, wake)
         stack.push_async_callback(self.calls.close)
+        stack.enter_context(known(self.calls, self))
         runner = self.runner
         self.calls.floors = lambda: runner.floors
         self.calls.reached = lambda: runner.reached_us

@@ -125,6 +125,10 @@ class KeyTasks:
             self._owner.on_error(call, TimeoutError(f"no result within {seconds:g} s (timeout=)"))
             self._wake()
 
+    def makes(self, task: asyncio.Task[Any]) -> bool:
+        """Tell whether a task is one of these calls; in any thread."""
+        return task in self._tasks
+
     async def close(self) -> None:
         """Cancel what is running, and wait for it, but not for ever."""
         await end_all(self._tasks, self._place.name, self._place.subtask)

@@ -7,7 +7,8 @@ One thread for each event loop that runs jobs, started with the first of them an
 `seconds` it asks the loop for a turn, which costs both some 50 µs together; only where no answer comes does it look at
 the loop's stack. It is a daemon: it keeps no process alive. A loop that is not running, and a process that was stopped
 (SIGSTOP), are not held by anybody. C code that keeps the interpreter to itself is named when it returns;
-under uvloop a callback that is C alone is not named, as a loop that waits for events looks the same.
+under uvloop a callback that is C alone is not named, as a loop that waits for events looks the same. A task that an
+async function has begun itself is told by its stack, without the operator.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from os.path import dirname
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actorstream.operators.generate import is_generated
+from actorstream.runtime.callers import begins_calls, caller_of
 from actorstream.runtime.source import SourceSubtask
 from actorstream.runtime.subtask import Subtask
 from actorstream.system.log import log
@@ -185,7 +187,7 @@ class _Watchdog:
         if frame is None or frame is self._beneath or frame.f_code.co_filename == selectors.__file__:
             return  # it waits for events: what it lacks is the processor
         since_us = self._clock.now_us() - round(self._held_seconds * 1e6)
-        block = _look_at(frame, since_us, self._held_seconds)
+        block = _look_at(frame, self._beneath, asyncio.current_task(self._loop), since_us, self._held_seconds)
         if self._answered:
             return  # it has gone on while we looked: what we saw may be another's
         self._tell(block)
@@ -209,16 +211,21 @@ class _Watchdog:
             watch.block = block
 
 
-def _look_at(innermost: FrameType, since_us: int, seconds: float) -> Block:
-    """Find whose code a stack is in."""
+def _look_at(
+    innermost: FrameType, beneath: FrameType | None, task: asyncio.Task[Any] | None, since_us: int, seconds: float
+) -> Block:
+    """Find whose code a stack is in: that of an actor, or of a call that runs as a task."""
     frames: list[FrameType] = []
     frame: FrameType | None = innermost
-    while frame is not None and frame.f_code not in (_ACTOR, _PUMP):
+    while frame is not None and frame is not beneath and frame.f_code not in (_ACTOR, _PUMP):
         frames.append(frame)
         frame = frame.f_back
     actor = None if frame is None else frame.f_locals.get("self")
     if frame is None or not isinstance(actor, Subtask):
-        return Block(since_us, seconds, _said(frames))
+        caller = None if task is None else caller_of(task)
+        if caller is None:
+            return Block(since_us, seconds, _said(frames))
+        return Block(since_us, seconds, _said(frames), caller.chain.head.name, caller.identity, caller.deployment.job)
     operator = actor.chain.head.name if frame.f_code is _PUMP else _operator_of(actor, frames)
     return Block(since_us, seconds, _said(frames), operator, actor.identity, actor.deployment.job)
 
@@ -227,6 +234,8 @@ def _operator_of(actor: Subtask, frames: list[FrameType]) -> str:
     """Name the operator whose function is called: by the line of the step, or because it is awaited."""
     runner, step = actor.runner, next((each for each in frames if is_generated(each.f_code.co_filename)), None)
     named = runner.calling if step is None else runner.operator_at(step.f_code.co_filename, step.f_lineno)
+    if named is None and step is None and begins_calls(actor):
+        named = actor.chain.head.name  # a call up to its first await, or a plain handler beside async ones
     return named or actor.chain.name
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable  # noqa: TC003  (a process class's annotations are evaluated)
 from typing import TYPE_CHECKING, ClassVar
 
-from actorstream import Context, KeyedProcess, OperatorContext, Pipeline, Timer, ValueState
+from actorstream import Context, KeyedProcess, OperatorContext, Pipeline, Retry, Timer, ValueState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -140,6 +141,55 @@ def in_a_source(pipeline: Pipeline, hold: Callable[[], None]) -> str:
     return "reads"
 
 
+def in_an_async(kind: str) -> Callable[[Pipeline, Callable[[], None]], str]:
+    def build(pipeline: Pipeline, hold: Callable[[], None]) -> str:
+        async def blocks(number: int) -> int:
+            await asyncio.sleep(0)
+            hold()
+            return number
+
+        async def gives(number: int) -> AsyncIterator[int]:
+            yield await blocks(number)
+
+        async def blocks_with_all(numbers: Sequence[int]) -> list[int]:
+            return [await blocks(number) for number in numbers]
+
+        def blocks_at_once(numbers: Sequence[int]) -> Sequence[int]:
+            hold()
+            return numbers
+
+        numbers = pipeline.source(NUMBERS).map(lambda number: number, name="before")
+        slow = {
+            "map": lambda: numbers.map(blocks, name="slow"),
+            "map that is tried again": lambda: numbers.map(blocks, retry=Retry(2), name="slow"),
+            "flat_map": lambda: numbers.flat_map(gives, ordered=False, name="slow"),
+            "map_batches": lambda: numbers.map_batches(blocks_with_all, name="slow"),
+            "map_batches of a plain one": lambda: numbers.map_batches(blocks_at_once, name="slow"),
+        }[kind]()
+        slow.filter(bool, name="behind").sink(lambda _: None)
+        return "blocks_at_once" if kind == "map_batches of a plain one" else "blocks"
+
+    return build
+
+
+class SlowAsync(KeyedProcess[bool, int, int]):
+    """Holds the loop in an async handler, by `hold`."""
+
+    hold: ClassVar[Callable[[], None]]
+    seen: ValueState[int] = ValueState(0)
+
+    async def on_element(self, value: int, ctx: Context[bool], /) -> list[int]:
+        await asyncio.sleep(0)
+        SlowAsync.hold()
+        return [value]
+
+
+def in_an_async_handler(pipeline: Pipeline, hold: Callable[[], None]) -> str:
+    SlowAsync.hold = hold
+    pipeline.source(NUMBERS).key_by(bool).process(SlowAsync, name="slow").map(abs, name="behind").sink(lambda _: None)
+    return "SlowAsync.on_element"
+
+
 PLACES: dict[str, Callable[[Pipeline, Callable[[], None]], str]] = {
     "map": in_map,
     "key": in_a_key,
@@ -149,4 +199,9 @@ PLACES: dict[str, Callable[[Pipeline, Callable[[], None]], str]] = {
     "source": in_a_source,
     **{f"process: {where}": in_process(where) for where in ("open", "on_element", "on_timer", "close")},
     **{f"sink: {where}": in_sink(where) for where in ("write", "pre_commit", "commit")},
+    **{
+        f"async {kind}": in_an_async(kind)
+        for kind in ("map", "map that is tried again", "flat_map", "map_batches", "map_batches of a plain one")
+    },
+    "async handler": in_an_async_handler,
 }

@@ -94,10 +94,11 @@ async def test_who_holds_the_loop_is_named_with_operator_and_stack(place: str, l
     assert "/actorstream/runtime/" not in said
 
 
-def test_who_holds_a_loop_without_frames_is_named_too(listener: Listener) -> None:
+@pytest.mark.parametrize("place", ["map", "async map"])
+def test_who_holds_a_loop_without_frames_is_named_too(place: str, listener: Listener) -> None:
     """That of uvloop is all C: what lies above who runs it is what it runs."""
     pipeline = Pipeline("p")
-    function = PLACES["map"](pipeline, listener.wait_and_hold)
+    function = PLACES[place](pipeline, listener.wait_and_hold)
 
     async def main() -> None:
         async with pipeline.run(settings=SOON) as job:
