@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import statistics
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actorstream import Pipeline, Stream, collect
 from actorstream.testing import harness, simulate
-from tests.test_guides import BLOCK, run_console
+from tests.examples.loading import EXAMPLES, load, run_page
 
-FOLDER = Path(__file__).parents[2] / "examples" / "anomalies"
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("example_anomalies", FOLDER / "anomalies.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where types of state are looked up
-    spec.loader.exec_module(module)
-    return module
-
-
-EXAMPLE = load()
+EXAMPLE = load("anomalies", "anomalies")
 
 Row = tuple[str, float, str]
 
@@ -125,6 +109,5 @@ async def test_a_silence_that_began_before_a_crash_is_told_after_it() -> None:
 
 
 def test_the_page_shows_what_the_example_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER)
-    (block,) = [block for kind, block in BLOCK.findall((FOLDER / "README.md").read_text()) if kind == "console"]
-    run_console(block)
+    monkeypatch.chdir(EXAMPLES / "anomalies")
+    run_page("anomalies")

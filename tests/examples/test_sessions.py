@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import random
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actorstream import Pipeline, Stream
 from actorstream.testing import harness, simulate
-from tests.test_guides import BLOCK, run_console
+from tests.examples.loading import EXAMPLES, load, run_page
 
-FOLDER = Path(__file__).parents[2] / "examples" / "sessions"
-
-
-def load() -> Any:
-    spec = importlib.util.spec_from_file_location("example_sessions", FOLDER / "sessions.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where types of state are looked up
-    spec.loader.exec_module(module)
-    return module
-
-
-EXAMPLE = load()
+EXAMPLE = load("sessions", "sessions")
 DISORDER, GAP, LATENESS = (int(span.total_seconds()) for span in (EXAMPLE.DISORDER, EXAMPLE.GAP, EXAMPLE.LATENESS))
 
 Visits = list[tuple[str, int, int, list[str]]]
@@ -148,6 +132,5 @@ async def test_a_click_after_a_crash_corrects_what_was_told_before_it() -> None:
 
 
 def test_the_page_shows_what_the_example_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(FOLDER)
-    (block,) = [block for kind, block in BLOCK.findall((FOLDER / "README.md").read_text()) if kind == "console"]
-    run_console(block)
+    monkeypatch.chdir(EXAMPLES / "sessions")
+    run_page("sessions")
