@@ -8,7 +8,8 @@ channels that are not in the state yet (Chandy and Lamport). So a snapshot never
 parallelism too, gives these records back before anything new (flights.py).
 
 A barrier that comes in a lane while all slots are taken does not wait either: what is before it is taken into the
-queue, not begun.
+queue, not begun. Nor does the end of an input: no barrier comes from who has ended, and whoever has not taken that is
+not triggered in its stead.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class TakesAhead(Subtask):
                 return ready
             if more:
                 return ChannelIndex(0), _BEGIN_MORE
-            if not calls.wants_more() and not self._barrier_waits():
+            if not calls.wants_more() and not self._signal_waits():
                 return None
             taken = super()._take_next(room=True)
             if taken is None:
@@ -118,9 +119,10 @@ class TakesAhead(Subtask):
         """Give what may be handed on now."""
         return cast("tuple[ChannelIndex, ChannelItem] | None", self.taken.next_ready())
 
-    def _barrier_waits(self) -> bool:
-        """Tell whether a barrier is in a lane from which may be taken, behind records for which there is no slot."""
-        return any(isinstance(item, Barrier) for lane in self.mailbox.lanes if not lane.blocked for item in lane.items)
+    def _signal_waits(self) -> bool:
+        """Tell whether a barrier, or an end, is in a lane from which may be taken, behind records without a slot."""
+        lanes = [lane for lane in self.mailbox.lanes if not lane.blocked]
+        return any(isinstance(item, Barrier | EndOfInput) for lane in lanes for item in lane.items)
 
     def _put_back(self, channel: ChannelIndex, rest: Batch | None) -> None:
         del channel

@@ -211,3 +211,14 @@ async def test_checkpoints_and_a_stop_need_nobody_whose_inputs_have_ended_to_com
             await let_run()
             await asyncio.wait_for(job.checkpoint(), 5)
         await asyncio.wait_for(job.stop(), 5)
+
+
+async def test_the_end_of_an_input_does_not_wait_for_a_slot() -> None:
+    """All that is left stands before it in the lane: until it was taken, a checkpoint had nobody to trigger."""
+    pipeline = Pipeline("p")
+    pipeline.source(range(20), name="in").map(never, concurrency=3, name="never").sink(print)
+    async with pipeline.run(checkpoint_interval=None) as job:
+        for _ in range(2):
+            await let_run()
+            await asyncio.wait_for(job.checkpoint(), 5)
+        await asyncio.wait_for(job.stop(), 5)
