@@ -54,6 +54,7 @@ bench: $(READY)  ## measure cost, latency, state, log, unaligned checkpoints and
 	$(BIN)/python -m benchmarks cost
 	$(BIN)/python -m benchmarks operators
 	$(BIN)/python -m benchmarks files
+	$(BIN)/python -m benchmarks async
 	$(BIN)/python -m benchmarks latency --plot docs/plots/latency.svg
 	$(BIN)/python -m benchmarks state --largest 10000000 --plot docs/plots/restart.svg
 	$(BIN)/python -m benchmarks state --only stalls --calm

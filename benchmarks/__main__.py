@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from benchmarks.async_functions import async_functions
 from benchmarks.cost import cost
 from benchmarks.event_log import log
 from benchmarks.files import files
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command("cost")(cost)
 app.command("operators")(operators)
 app.command("files")(files)
+app.command("async")(async_functions)
 app.command("latency")(latency)
 app.command("state")(state)
 app.command("log")(log)
