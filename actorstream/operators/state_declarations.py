@@ -225,12 +225,18 @@ class MapState(Declaration, Generic[S, V]):
 def declarations_of(owner: type) -> dict[str, Declaration]:
     """Give the states that a class declares, its bases' first, in order of their lines."""
     found: dict[str, Declaration] = {}
+    methods: dict[str, str] = {}
     for part in reversed(owner.__mro__):
         for name, value in vars(part).items():
             if isinstance(value, Declaration):
+                if name in methods:
+                    hidden = f"{methods[name]}.{name}"
+                    raise PlanError(f"{owner.__name__}.{name} is a state, and hides {hidden}: rename the state")
                 found[name] = value
             elif name in found:
                 raise PlanError(f"{owner.__name__}.{name} hides a state of the same name: rename one of them")
+            elif callable(value):
+                methods[name] = part.__name__
     return found
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from actorstream import BroadcastProcess, Context, KeyedCoProcess, KeyedProcess, Pipeline, Process
 from actorstream.errors import PlanError
-from actorstream.operators.keyed_process import KeyedProcess
 from actorstream.operators.state_declarations import (
     ListState,
     MapState,
@@ -50,6 +50,35 @@ def test_on_the_class_a_state_is_its_address() -> None:
     assert Base.first == StateRef(Base, "first")
     assert Derived.second == StateRef(Derived, "second")
     assert Derived.third == StateRef(Derived, "third")
+
+
+@pytest.mark.parametrize("base", [KeyedProcess, KeyedCoProcess, BroadcastProcess, Process])
+def test_state_that_hides_what_the_runtime_calls_is_refused(base: type) -> None:
+    """`open` is a natural name for the state of an order; it failed the job, with an error that spoke of keys."""
+    for name in ("open", "close"):
+        hiding = type("Hiding", (base,), {name: ValueState(0)})
+        with pytest.raises(PlanError, match=rf"Hiding\.{name} is a state, and hides \w+\.{name}.*rename the state"):
+            declarations_of(hiding)
+
+
+async def test_state_that_hides_a_method_is_refused_before_anything_runs() -> None:
+    class Hiding(KeyedProcess[str, str, str]):
+        open: ValueState[int] = ValueState(0)  # type: ignore[assignment]
+
+        def on_element(self, value: str, ctx: Context[str], /) -> None:
+            self.open = 1
+
+    pipeline = Pipeline("p")
+    pipeline.source(["a"]).key_by(lambda value: value).process(Hiding)
+    with pytest.raises(PlanError, match="rename the state"):
+        await pipeline.run()
+
+
+def test_state_may_be_declared_anew() -> None:
+    class Again(Base):
+        first: ValueState[int] = ValueState(7)
+
+    assert default_of(declarations_of(Again)["first"]) == (7, None)
 
 
 def test_plain_attribute_that_hides_a_state_is_refused() -> None:
