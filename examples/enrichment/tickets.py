@@ -39,7 +39,7 @@ class RefusedError(Exception):
 
 
 FAILED: OutputTag[Failure[Ticket]] = OutputTag("failed")
-RETRY = Retry(8, backoff=0.02, factor=1.5, jitter=0.5, on=(BusyError, httpx.TransportError))
+RETRY = Retry(12, backoff=0.02, factor=1.5, jitter=0.5, on=(BusyError, httpx.TransportError))
 
 
 async def post(client: httpx.AsyncClient, path: str, body: object, key: str) -> str:
@@ -72,10 +72,10 @@ class Desk:
         pipeline = Pipeline("tickets")
         raw = pipeline.source(self.raw, name="raw")
         labelled = raw.map(
-            label, name="label", concurrency=8, ordered=False, rate=500, timeout=5, retry=RETRY, errors=FAILED
+            label, name="label", concurrency=8, ordered=False, rate=500, timeout=30, retry=RETRY, errors=FAILED
         )
         labelled.side_output(FAILED).sink(self.dead, name="dead")
-        filed = labelled.map(file, name="file", concurrency=8, timeout=5, retry=RETRY)  # fails for good: loudly
+        filed = labelled.map(file, name="file", concurrency=8, timeout=30, retry=RETRY)  # fails for good: loudly
         filed.sink(self.done, name="done")
         return pipeline
 
