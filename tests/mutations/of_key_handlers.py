@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+from actorstream.model.times import TIME_MIN
 from actorstream.operators.awaited_timers import AwaitedTimers
 from actorstream.operators.private_states import KeyChanges
 from actorstream.operators.private_table import Overlay
-from actorstream.runtime.key_calls import KeyCalls
+from actorstream.runtime.chain_runner import ChainRunner
 from actorstream.runtime.key_room import KeyRoom
 from actorstream.state.missing import MISSING
 from tests.mutations.entering import Area
@@ -53,9 +54,9 @@ def _kept() -> Sequence[AbstractContextManager[object]]:
     return [patch.object(Overlay, "store", store)]
 
 
-@AREA.enter("a record does not wait for the timers of its key", BOOKS)
-def _before_its_timers() -> Sequence[AbstractContextManager[object]]:
-    return [patch.object(KeyCalls, "_is_behind_time", lambda self, call, room: False)]
+@AREA.enter("a timer that was set into the past is told of no time that has passed", BOOKS)
+def _untold() -> Sequence[AbstractContextManager[object]]:
+    return [patch.object(ChainRunner, "reached_us", property(lambda self: (TIME_MIN, TIME_MIN)))]
 
 
 @AREA.enter("timers whose handlers run are in no checkpoint", BOOKS)
