@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actorstream.model.times import TIME_MAX, TIME_MIN
+from actorstream.runtime.takes_ahead import TakesAhead
 
 if TYPE_CHECKING:
     from actorstream.runtime.attempt import Attempt
@@ -40,6 +41,8 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         metrics[f"{prefix}alignment_seconds"] = counted.alignment_seconds
         if started is not None and counted.barrier[0] == started[0] > 0:
             metrics[f"{prefix}start_delay_seconds"] = max(0.0, counted.barrier[1] - started[1])
+        if isinstance(subtask, TakesAhead):
+            metrics[f"{prefix}calls_running"] = subtask.taken.running
         metrics[f"{prefix}in_flight_records"] = counted.in_flight_records
         metrics[f"{prefix}in_flight_bytes"] = counted.in_flight_bytes
         if subtask.runner.time is not None:

@@ -19,18 +19,22 @@ BURST_SECONDS = 0.1
 
 
 class Throttle:
-    """Counts what has passed. Nothing in here waits: the actor asks before it takes more."""
+    """Counts what has passed. Nothing in here waits: the actor asks before it takes more.
+
+    Attributes:
+        rate: How many records may pass in a second.
+    """
 
     def __init__(self, rate: float, clock: Clock) -> None:
         """Let `rate` records a second pass, the first one now."""
-        self._rate = rate
+        self.rate = rate
         self._clock = clock
         self._due = clock.monotonic()
 
     def passed(self, count: int) -> None:
         """Note that so many records have passed."""
         if count:
-            self._due = max(self._due, self._clock.monotonic() - BURST_SECONDS) + count / self._rate
+            self._due = max(self._due, self._clock.monotonic() - BURST_SECONDS) + count / self.rate
 
     def seconds_to_wait(self) -> float:
         """Tell how long no record may pass; 0.0: one may now."""
@@ -39,4 +43,4 @@ class Throttle:
     def allowance(self) -> int:
         """Tell how many records may pass now."""
         spare = min(self._clock.monotonic() - self._due, BURST_SECONDS)
-        return int(spare * self._rate) + 1 if spare >= 0 else 0
+        return int(spare * self.rate) + 1 if spare >= 0 else 0

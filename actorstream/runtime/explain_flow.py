@@ -15,6 +15,13 @@ from actorstream.runtime.explain_words import counted, listed, since, span
 if TYPE_CHECKING:
     from actorstream.runtime.explain_picture import Actor, Call, Picture
 
+_HOLDING_BACK: Final = {
+    "layers": "takes no records until state has been merged",
+    "state memory": "takes no records until changed state is written",
+    "concurrency": "has no slot left for another call",
+    "rate": "begins no more calls than its rate= says",
+    "throttle": "holds records back to its rate",
+}
 SLOW_CALL_US: Final = 1_000_000
 """A call that has lasted so long holds things up; a shorter one is how a job works."""
 
@@ -81,6 +88,30 @@ def reader_is_full(picture: Picture) -> Finding | None:
     )
 
 
+def told_to_wait(picture: Picture) -> Finding | None:
+    """Records wait for a slot of an async function, or for a rate."""
+    found = [(actor.limited.waiting, actor, actor.limited) for actor in picture.actors if actor.limited is not None]
+    if not found:
+        return None
+    _, actor, limited = max(found, key=lambda each: each[0])
+    who = actor.named(limited.operator)
+    waiting = f"with {counted(limited.waiting, 'record') if limited.waiting else 'more'} in front of it"
+    if limited.by == "throttle":
+        text = f"{who} lets {limited.limit:g} records a second pass, as it was told to, {waiting}."
+    elif limited.by == "rate":
+        text = f"{who} begins {limited.limit:g} calls a second, as its rate= says, {waiting}."
+    else:
+        text = f"{who} has as many calls under way as concurrency={limited.limit:g} lets it, {waiting}."
+        if limited.ready > limited.running:
+            text += (
+                f" Only {limited.running} of them still run: {limited.ready} have their result and wait for one before "
+                "them, so look at how long the longest calls take; with ordered=False nobody waits for these."
+            )
+        else:
+            text += " What it asks is the slow part: raise concurrency= if that can take more at a time."
+    return Finding({"throttle": "throttled", "rate": "rate"}.get(limited.by, "slots taken"), text, limited.operator)
+
+
 def back_pressure(picture: Picture) -> Finding | None:
     """Somebody is slower than those before it."""
     waiting = [actor for actor in picture.actors if actor.waits_for]
@@ -98,7 +129,7 @@ def back_pressure(picture: Picture) -> Finding | None:
     when = "" if began is None else f" since {since(began, picture.now_us)}"
     others = len(waiting) - (len(way) - 1)
     more = f" {others} more actors wait for room, too." if others > 0 else ""
-    works = slowest.call is None and slowest.held is None and slowest.aligning is None
+    works = (slowest.call, slowest.held, slowest.aligning, slowest.limited) == (None, None, None, None)
     advice = " Give it more parallelism, or let it do less for each record." if works else ""
     return Finding(
         "back-pressure",
@@ -132,10 +163,8 @@ def doing_now(picture: Picture, actor: Actor) -> str:
     if actor.call is not None:
         where = "" if actor.call.operator == actor.identity.chain else f" of '{actor.call.operator}'"
         return _in_call(picture, actor.call, where)
-    if actor.held == "layers":
-        return "takes no records until state has been merged"
-    if actor.held is not None:
-        return "takes no records until changed state is written"
+    if why := actor.held or (actor.limited and actor.limited.by):
+        return _HOLDING_BACK[why]
     if actor.waits_for:
         names = [other.label for identity in actor.waits_for if (other := picture.actor(identity)) is not None]
         return f"waits for room in the mailbox of {listed(names)}" if names else "waits for room in a mailbox"

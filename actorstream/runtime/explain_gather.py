@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from actorstream.errors import UserCodeError
 from actorstream.graph.nodes import SinkSpec, SourceSpec, TimedSpec
+from actorstream.model.batch import Batch
 from actorstream.model.times import TIME_MIN
 from actorstream.operators.generators import BoundedOutOfOrderness
 from actorstream.operators.waiting_text import delay_of
+from actorstream.runtime.calls import Calls
 from actorstream.runtime.explain_picture import (
     Actor,
     Call,
@@ -26,13 +28,16 @@ from actorstream.runtime.explain_picture import (
     CheckpointUnderWay,
     Failure,
     Gauge,
+    Limited,
     LoopHeld,
     Part,
     Picture,
     Split,
     Waiting,
 )
+from actorstream.runtime.key_calls import KeyCalls
 from actorstream.runtime.source import SourceSubtask
+from actorstream.runtime.takes_ahead import TakesAhead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,6 +205,7 @@ class _Look:
             splits=self._splits(subtask) if isinstance(subtask, SourceSubtask) else (),
             gauges=() if runner.time is None else self._gauges(runner.time),
             waiting=self._waiting(runner),
+            limited=self._throttled(subtask) or self._calls(subtask),
         )
 
     def _held(self, subtask: Subtask) -> Held | None:
@@ -215,6 +221,40 @@ class _Look:
             None,
         )
         return Call(runner.calling, doing, self._wall(runner.calling_since))
+
+    def _throttled(self, subtask: Subtask) -> Limited | None:
+        """Give the throttle that lets nothing pass now, though records wait."""
+        bindings, mailbox = subtask.runner._bindings, subtask.mailbox
+        fronts = [front.item for front in mailbox.front]
+        waiting = mailbox.depth + sum(len(item.values) for item in fronts if isinstance(item, Batch))
+        is_fed = isinstance(subtask, SourceSubtask) and bool(subtask._ready)  # from memory, as much as may pass
+        if bindings is None or not (waiting or is_fed):
+            return None
+        names = {node.id: node.name for node in subtask.chain.nodes}
+        for node, throttle in bindings.throttles.items():
+            if throttle.seconds_to_wait() > 0:
+                return Limited(names[node], "throttle", throttle.rate * subtask.chain.parallelism, waiting)
+        return None
+
+    def _calls(self, subtask: Subtask) -> Limited | None:
+        """Give the async function or handlers of which no more may be called now, though records wait."""
+        if not isinstance(subtask, TakesAhead):
+            return None
+        name, calls, queue = subtask.chain.head.name, subtask.taken, subtask.taken.queue
+        waiting = queue.unbegun + subtask.mailbox.depth
+        if not waiting:
+            return None
+        limit = calls._calls.concurrency if isinstance(calls, KeyCalls) else 0
+        ready = 0
+        if isinstance(calls, Calls):
+            spec, limit = calls._spec, calls._spec.concurrency
+            if spec.rate and queue.unbegun and calls._next_begin > self._monotonic:
+                return Limited(name, "rate", spec.rate, waiting)
+            if spec.kind != "map_batches":
+                ready = queue.open - calls.running
+        if calls.running + ready < limit:
+            return None
+        return Limited(name, "concurrency", limit, waiting, calls.running, ready)
 
     def _full(self, runner: ChainRunner) -> tuple[SubtaskId, ...]:
         """Give those whose lanes from here have no credit."""

@@ -136,6 +136,22 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Limited:
+    """An operator that takes no more though records wait, since it was told how much it may: by `by`.
+
+    "concurrency": `limit` calls are under way at a time, of which `running` have no result yet, and `ready` have one
+    and wait for those before them. "rate": so many calls are begun a second. "throttle": so many records pass a second.
+    """
+
+    operator: str
+    by: Literal["concurrency", "rate", "throttle"]
+    limit: float
+    waiting: int
+    running: int = 0
+    ready: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Actor:
     """One subtask. `rests`: nothing is left for it to do until something comes.
 
@@ -170,6 +186,7 @@ class Actor:
     splits: tuple[Split, ...] = ()
     gauges: tuple[Gauge, ...] = ()
     waiting: Waiting | None = None
+    limited: Limited | None = None
 
     @property
     def label(self) -> str:

@@ -39,6 +39,7 @@ HOLDS: Final[Sequence[Case]] = (
     flow.reader_is_full,
     flow.layers_pile_up,
     flow.state_waits_for_disk,
+    flow.told_to_wait,
     flow.back_pressure,
     checkpoints.checkpoint_waits,
     checkpoints.commits_wait,

@@ -57,6 +57,11 @@ class TakenAhead(Protocol):
         """What was taken and not handed on."""
         ...
 
+    @property
+    def running(self) -> int:
+        """How many calls are running."""
+        ...
+
     def begin(self) -> bool:
         """Begin what there is room for; tell whether there is more to begin in another turn."""
         ...

@@ -16,6 +16,7 @@ from actorstream.runtime.explain_picture import (
     CheckpointUnderWay,
     Failure,
     Gauge,
+    Limited,
     LoopHeld,
     Part,
     Picture,
@@ -92,6 +93,10 @@ _actors = st.builds(
     splits=_some(_splits),
     gauges=_some(_gauges),
     waiting=st.none() | _waiting,
+    limited=st.none()
+    | st.builds(
+        Limited, _names, st.sampled_from(["concurrency", "rate", "throttle"]), _counts, _counts, _counts, _counts
+    ),
 )
 _under_way = st.builds(
     CheckpointUnderWay, _checkpoints, _times, _some(_identities), publishing=st.booleans(), final=st.booleans()
