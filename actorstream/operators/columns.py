@@ -165,7 +165,7 @@ def _hints(operator: str, owner: type) -> dict[str, Any]:
     except NameError as error:
         raise PlanError(
             f"{owner.__name__} ({operator}): an annotation cannot be resolved: {error}; "
-            "define the types of states at the top of a module"
+            "define the types of states at the top of a module, and import them outside of `if TYPE_CHECKING`"
         ) from error
 
 

@@ -126,7 +126,9 @@ def test_annotation_that_cannot_be_resolved_says_where_to_define_it() -> None:
     class Unknown(KeyedProcess[str, int, int]):
         count: ValueState[Nowhere] = ValueState(cast("Any", 0))  # type: ignore[name-defined]  # noqa: F821
 
-    with pytest.raises(PlanError, match="'Nowhere' is not defined; define the types of states at the top of a module"):
+    with pytest.raises(
+        PlanError, match=r"'Nowhere' is not defined; define .*, and import them outside of `if TYPE_CHECKING`"
+    ):
         declared(Unknown)
 
 
