@@ -20,6 +20,7 @@ from actorstream import (
     in_thread,
 )
 from actorstream.errors import StateAccessError
+from actorstream.runtime import awaiting
 from tests.runtime.awaiting import NUMBERS, dying, failure_of, let_run, until
 
 if TYPE_CHECKING:
@@ -179,6 +180,31 @@ async def test_calls_end_with_the_job_also_when_it_is_cancelled() -> None:
     async with dying(pipeline_of(call, concurrency=20)):
         await until(lambda: running == 20)
     assert running == 0
+
+
+async def test_one_that_swallows_its_cancellation_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is waited for, but not for ever; then it is named, and left."""
+    monkeypatch.setattr(awaiting, "CLOSE_SECONDS", 0.01)
+    begun, release, left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn(number: int) -> int:
+        begun.set()
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+        left.set()
+        return number
+
+    async with dying(pipeline_of(stubborn, concurrency=1)):
+        await begun.wait()
+    assert "calls do not end" in caplog.text
+    assert not left.is_set()
+    release.set()
+    await left.wait()
 
 
 async def test_a_call_is_made_again_after_the_errors_that_were_named() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -145,6 +145,33 @@ async def test_what_is_kept_outside_of_state_does_not_last() -> None:
         await h.send(source, "a")
 
         assert h.outputs(counts) == [1, 1]
+
+
+class Keeps(KeyedProcess[str, str, list[str]]):
+    """Keeps a key's list beyond the handler, and adds to that."""
+
+    items: ValueState[list[str]] = ValueState(factory=list)
+    kept: ClassVar[dict[str, list[str]]] = {}
+
+    def on_element(self, element: str, ctx: Context[str]) -> Iterator[list[str]]:
+        """Add one."""
+        self.kept.setdefault(ctx.key, self.items).append(element)
+        yield list(self.items)
+
+
+async def test_a_state_object_that_is_kept_is_not_the_states_any_more() -> None:
+    """What is done to it after its handler is lost, as it would be with the next restart."""
+    Keeps.kept.clear()
+    pipeline = Pipeline("p")
+    source: list[str] = []
+    lists = pipeline.source(source).key_by(lambda _: "k").process(Keeps)
+    async with harness(pipeline, isolate=True) as h:
+        await h.send(source, "a")
+        await h.send(source, "b")
+        await h.send(source, "c")
+
+        assert h.outputs(lists) == [["a"], ["a"], ["a"]]
+    assert Keeps.kept == {"k": ["a", "b", "c"]}
 
 
 async def test_records_that_could_not_cross_a_process_are_told_with_their_operator() -> None:

@@ -19,6 +19,7 @@ from actorstream.errors import InputError, PlanError
 from tests.connectors.files.setting import Click, Hit, fetched, records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -123,6 +124,45 @@ async def test_a_bad_row_is_named_with_its_place(tmp_path: Path, bad: bytes, wha
         Click("cid", 3),
     ]
     assert source.skipped == 1
+
+
+async def read_while(path: Path, change: Callable[[], object]) -> tuple[list[Click], int]:
+    """Read a table, and let something become of it once its reading has begun."""
+    got: list[Click] = []
+    position = 0
+    async for each in FileSource(path, Csv(Click)).read(str(path), None):
+        if not got:
+            change()
+        got += each.values
+        position = each.position
+    return got, position
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+async def test_a_table_that_grows_is_read_as_it_was_and_its_last_line_to_the_end(tmp_path: Path) -> None:
+    path = put(tmp_path, b"user,page,note\n" + b"ann,1,\n" * 20_000 + b'bob,2,"a')
+    got, position = await read_while(path, lambda: append(path, b'b"\ncid,3,\n'))
+    assert len(got) == 20_001
+    assert got[-1] == Click("bob", 2, "ab")
+    assert await records(path, Csv(Click), position) == [Click("cid", 3)]
+
+
+async def test_a_row_of_several_lines_that_stood_there_half_is_told(tmp_path: Path) -> None:
+    """Where its line ends it is not whole, and nobody knows how much of it there will be."""
+    path = put(tmp_path, b"user,page,note\n" + b"ann,1,\n" * 20_000 + b'bob,2,"a')
+    with pytest.raises(InputError, match=r"line 20002 \(byte 140015\): unexpected end of data"):
+        await read_while(path, lambda: append(path, b'\nb"\n'))
+    assert (await records(path, Csv(Click)))[-1] == Click("bob", 2, "a\nb")
+
+
+async def test_a_table_that_is_cut_short_while_it_is_read_is_no_end(tmp_path: Path) -> None:
+    path = put(tmp_path, b"user,page,note\n" + b"ann,1,\n" * 100_000)
+    with pytest.raises(InputError, match="had 700015 bytes when its reading began: it was cut short"):
+        await read_while(path, lambda: path.write_bytes(b"user,page,note\nann,1,\n"))
 
 
 async def test_another_encoding_is_read_when_it_is_said(tmp_path: Path) -> None:

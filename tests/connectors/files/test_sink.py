@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from actorstream.testing.conformance import check_sink
 from tests.connectors.files.setting import Click, Hit, Identity, records
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HITS = [Hit(f"user {number % 3}", number, "x,\r\n" if number % 2 else None) for number in range(40)]
@@ -47,12 +49,27 @@ async def staged_by(sink: FileSink[Hit], ctx: Identity, checkpoint: int, values:
         return token
 
 
+@contextmanager
+def unreachable(folder: str | Path) -> Iterator[None]:
+    """Let another thing stand where the folder was, as where a disk is not mounted; then it is back."""
+    away = f"{folder}.away"
+    os.rename(folder, away)
+    open(folder, "x").close()
+    yield
+    os.remove(folder)
+    os.rename(away, folder)
+
+
 @pytest.mark.parametrize("format_", FORMATS, ids=lambda each: type(each).__name__)
 async def test_it_stands_what_every_sink_must_stand(format_: Any) -> None:
-    """Cancelled and killed at every call, aborts, zombies, rescales, late and repeated notices."""
-    await check_sink(
-        lambda place: FileSink(place, format_, roll_records=3), lambda place: read_back(place, format_), HITS[:12]
+    """Cancelled and killed at every call, aborts, zombies, rescales, late and repeated notices, and an outage."""
+    report = await check_sink(
+        lambda place: FileSink(place, format_, roll_records=3),
+        lambda place: read_back(place, format_),
+        HITS[:12],
+        down=unreachable,
     )
+    assert report.trials["outage"] == 1
 
 
 async def test_parts_appear_whole_with_the_commit(tmp_path: Path) -> None:
