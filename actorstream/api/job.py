@@ -223,7 +223,9 @@ class Job:
         """Read every counter: `<chain>.<subtask>.<name>` for actors, `job.<name>` for the whole.
 
         An actor has a watermark, in Unix seconds, between the first one that comes and the end of its input, and a
-        `start_delay_seconds` from when the barrier of the newest checkpoint has come to it, which took so long.
+        `start_delay_seconds` from when the barrier of the newest checkpoint has come to it, which took so long. Its
+        `latency_seconds` is how long ago its source had read what it is through with: of a batch in 0.1 s, waits and
+        calls included, of timers and windows nothing.
         """
         self._raise_if_failed()
         return metrics_of(self._statistics, self._supervisor.attempt)

@@ -16,7 +16,9 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
     """Give every counter: `<chain>.<subtask>.<name>` of the actors of an attempt, `job.<name>` of the whole.
 
     An actor has a `start_delay_seconds` once the barrier of the newest checkpoint has come to it: how long it took, to
-    within a turn of the loop.
+    within a turn of the loop. Its `latency_seconds` is that of the newest batch that was timed (`SampledOrigin`): from
+    its source to when this actor was through with it, with all that it waited for, also calls of async functions. What
+    comes of a timer or a window has none.
     """
     metrics: dict[str, float] = {
         "job.checkpoints": statistics.checkpoints,
@@ -41,6 +43,8 @@ def metrics_of(statistics: JobStatistics, attempt: Attempt | None) -> dict[str, 
         metrics[f"{prefix}alignment_seconds"] = counted.alignment_seconds
         if started is not None and counted.barrier[0] == started[0] > 0:
             metrics[f"{prefix}start_delay_seconds"] = max(0.0, counted.barrier[1] - started[1])
+        if counted.latency_seconds is not None:
+            metrics[f"{prefix}latency_seconds"] = counted.latency_seconds
         if isinstance(subtask, TakesAhead):
             metrics[f"{prefix}calls_running"] = subtask.taken.running
         metrics[f"{prefix}in_flight_records"] = counted.in_flight_records

@@ -42,7 +42,14 @@ def encode_item(item: ChannelItem) -> bytes:  # noqa: PLR0911  (one for each kin
     """
     match item:
         case Batch():
-            content = [item.values, item.timestamps, item.keys, item.origin, item.marks, item.watermark]
+            content = [
+                item.values,
+                item.timestamps,
+                item.keys,
+                item.origin and tuple(item.origin),
+                item.marks,
+                item.watermark,
+            ]
             return _framed(_BATCH, SELF_DESCRIBING.encode(content))
         case Barrier(checkpoint, None):
             return _framed(_BARRIER, SELF_DESCRIBING.encode(checkpoint))

@@ -124,6 +124,7 @@ class DeadLetters:
             raise error
         self.written += 1
         tries, self.attempts = attempts or self.attempts, 1
+        position = self._position()
         told = TracebackException(type(error), error, _within(error.__traceback__))
         return Failure(
             value=value,
@@ -132,7 +133,7 @@ class DeadLetters:
             traceback=_cut("".join(told.format()), _TRACEBACK_CHARS),
             attempts=tries,
             subtask=self._subtask,
-            position=self._position(),
+            position=None if position is None else (position[0], position[1]),
             key=key,
             timestamp=None if at_us is None else datetime_of(at_us),
             timer=timer,

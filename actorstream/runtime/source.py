@@ -23,7 +23,7 @@ from anyio import CancelScope
 
 from actorstream.errors import ActorstreamError, InvariantError, UserCodeError
 from actorstream.graph.nodes import SourceSpec
-from actorstream.model.batch import Batch
+from actorstream.model.batch import Batch, SampledOrigin
 from actorstream.model.connect import InMemorySource
 from actorstream.model.ids import ChannelIndex
 from actorstream.model.signals import EndOfInput
@@ -31,6 +31,7 @@ from actorstream.protocol.idleness import ALIGNMENT
 from actorstream.runtime.mailbox import Mailbox, estimate_bytes
 from actorstream.runtime.messages import DrainSource, SnapshotReport, SplitPosition, SplitWatermark, TriggerCheckpoint
 from actorstream.runtime.operator_life import CLOSE_SECONDS
+from actorstream.runtime.statistics import SAMPLE_US
 from actorstream.runtime.subtask import Subtask
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class SourceSubtask(Subtask):
         self._ready: deque[ChannelIndex] = deque()
         self._groups: list[str] = []
         self._drained = False
+        self._sampled_us = -SAMPLE_US
         self.last_record_us: dict[str, int] = {}
         self._deferred: deque[ControlMessage] = deque()
         self._held_records = {split for split, place in splits.items() if place.position is not None}
@@ -237,8 +239,7 @@ class SourceSubtask(Subtask):
         if self.chain.needs_timestamps and fetched.timestamps is not None:
             timestamps = [round(seconds * _MICROSECONDS) for seconds in fetched.timestamps]
         if values:
-            self.last_record_us[split] = self.deployment.world.clock.now_us()
-            batch = Batch(values, timestamps, None, (split, fetched.position))
+            batch = Batch(values, timestamps, None, self._origin_of(split, fetched.position))
             self._put_back(channel, await self.runner.work(batch, channel))
         self.positions[split] = SplitPosition(fetched.position, finished=False)
         if time is not None:
@@ -247,6 +248,14 @@ class SourceSubtask(Subtask):
             elif fetched.caught_up and split not in self._held_records:
                 time.on_idle(channel)  # there is nothing to wait for: an empty partition holds nobody back
             await self._time_moved()
+
+    def _origin_of(self, split: str, position: object) -> tuple[str, object]:
+        """Say where a batch was read; now and then one is timed on its way."""
+        now_us = self.last_record_us[split] = self.deployment.world.clock.now_us()
+        if 0 <= now_us - self._sampled_us < SAMPLE_US:
+            return split, position
+        self._sampled_us = now_us
+        return SampledOrigin.begin(split, position, self.deployment.pace.clock.monotonic())
 
     async def _take(self, channel: ChannelIndex, split: str) -> None:
         """Do one piece of a split in memory: what fits into a burst, with no copy."""
@@ -260,8 +269,7 @@ class SourceSubtask(Subtask):
             await self._on_split_end(channel, split)
             return
         runner = self.runner
-        self.last_record_us[split] = self.deployment.world.clock.now_us()
-        batch = Batch(cast("list[object]", taken.values), None, None, (split, taken.position))
+        batch = Batch(cast("list[object]", taken.values), None, None, self._origin_of(split, taken.position))
         if runner.time is None:
             await runner.piece(batch, taken.start, taken.length)
         else:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SLOW_SECONDS = 0.05
 """Who holds the loop for so long with a single record is named."""
+SAMPLE_US = 100_000
+"""A source has one batch timed in each such span."""
 
 
 @dataclass(slots=True)
@@ -16,7 +18,8 @@ class SubtaskStatistics:
     a single record took at most, 0 unless that was over SLOW_SECONDS, and `slow_at` when one last did. Of the last
     snapshot: `alignment_seconds` is from its first barrier on, 0 where none overtakes; `in_flight_records` and
     `in_flight_bytes` are what was recorded. `barrier` is the checkpoint whose barrier came last, and until when at most
-    the turn of the loop lasted in which the first one did.
+    the turn of the loop lasted in which the first one did. `latency_seconds` is how long ago the newest batch that was
+    timed (`SampledOrigin`) had been read when the actor was through with it; None: there was none yet.
     """
 
     records_in: int = 0
@@ -31,6 +34,7 @@ class SubtaskStatistics:
     in_flight_records: int = 0
     in_flight_bytes: int = 0
     barrier: tuple[int, float] = (0, 0.0)
+    latency_seconds: float | None = None
 
 
 @dataclass(slots=True)

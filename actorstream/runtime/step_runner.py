@@ -21,6 +21,7 @@ from actorstream.errors import (
     UserCodeError,
 )
 from actorstream.graph.nodes import CallSpec, errors_of
+from actorstream.model.batch import SampledOrigin
 from actorstream.model.times import TIME_MAX, TIME_MIN
 from actorstream.operators.event_clock import EventClock
 from actorstream.operators.failures import DeadLetters
@@ -162,6 +163,8 @@ class StepRunner:
                 statistics.records_delivered += cast("int", lists)
             elif outlet.kind != "keyed":
                 await self._hand_over(outlet, cast("Lists", lists).values)
+        if isinstance(self._origin, SampledOrigin):
+            statistics.latency_seconds = self._pace.clock.monotonic() - self._origin.read_at
 
     async def _hand_over(self, outlet: Outlet, values: list[object]) -> None:
         if not values:
