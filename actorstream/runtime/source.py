@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
-
-from anyio import CancelScope
 
 from actorstream.errors import ActorstreamError, InvariantError, UserCodeError
 from actorstream.graph.nodes import SourceSpec
@@ -33,6 +32,7 @@ from actorstream.runtime.messages import DrainSource, SnapshotReport, SplitPosit
 from actorstream.runtime.operator_life import CLOSE_SECONDS
 from actorstream.runtime.statistics import SAMPLE_US
 from actorstream.runtime.subtask import Subtask
+from actorstream.system.cancelled_once import cancelled_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from actorstream.model.ids import SubtaskId
     from actorstream.model.signals import ChannelItem
     from actorstream.runtime.deployment import Deployment
+    from actorstream.runtime.mailbox import Lane
     from actorstream.runtime.messages import ControlMessage
     from actorstream.state.operator_state import OperatorState
 
@@ -124,13 +125,19 @@ class SourceSubtask(Subtask):
 
     async def pump(self, index: int) -> None:
         """Read one split into its lane until it ends."""
-        lane, split = self.mailbox.lanes[index], self._splits[index]
+        split = self._splits[index]
+        name = f"{self.chain.head.name}: split {split!r}"
+        lane = self.mailbox.lanes[index]
+        await cancelled_once(self.read_split(split, lane), partial(self.deployment.deadline, CLOSE_SECONDS), name=name)
+        lane.put(EndOfInput())
+
+    async def read_split(self, split: str, lane: Lane[ChannelItem]) -> None:
+        """Put what a split gives into its lane, as fast as that is emptied; close the reading, whatever ends it."""
         spec = self.chain.head.spec
         if not isinstance(spec, SourceSpec):
             raise InvariantError(f"{self.chain.head.name} is no source")
-        after = self.positions[split].position
-        reading = spec.source.read(split, after)
-        try:
+        reading = spec.source.read(split, self.positions[split].position)
+        async with aclosing(reading) if isinstance(reading, AsyncGenerator) else nullcontext():
             async for fetched in reading:
                 if isinstance(fetched, SplitWatermark):
                     lane.put(cast("ChannelItem", fetched), 1)
@@ -141,11 +148,6 @@ class SourceSubtask(Subtask):
                 lane.put(cast("ChannelItem", _Read(fetched)), max(1, len(values)), size_bytes)
                 if not lane.has_credit():
                     await lane.wait_credit()
-        finally:
-            if isinstance(reading, AsyncGenerator):
-                with CancelScope(shield=True, deadline=self.deployment.deadline(CLOSE_SECONDS)):
-                    await reading.aclose()
-        lane.put(EndOfInput())
 
     @property
     def pumps(self) -> range:

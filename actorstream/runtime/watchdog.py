@@ -45,7 +45,7 @@ _LEAST_SECONDS: Final = 0.01
 
 # A frame is known by its code.
 _ACTOR: Final[CodeType] = Subtask.run.__code__
-_PUMP: Final[CodeType] = SourceSubtask.pump.__code__
+_PUMP: Final[CodeType] = SourceSubtask.read_split.__code__
 _PACKAGE: Final = dirname(dirname(__file__)) + "/runtime/"
 _HANDLES: Final = asyncio.events.__file__
 

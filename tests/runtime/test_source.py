@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,30 @@ async def test_generator_is_closed_when_the_job_ends(tmp_path: Path) -> None:
     async with reading(source).run(store=tmp_path):
         await until(lambda: len(source.reads) == 2)
     assert source.closed == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_generator_may_wait_more_than_once_while_it_cleans_up(fails: bool) -> None:
+    """As the `async with` of any client's connection does, which knows asyncio's cancellation: that comes once."""
+    farewells: list[str] = []
+    reads = asyncio.Event()
+
+    async def feed() -> AsyncIterator[int]:
+        try:
+            yield 1
+            reads.set()
+            await anyio.sleep_forever()
+        finally:
+            for farewell in ("unsubscribe", "close", "closed"):
+                await asyncio.sleep(0.001)
+                farewells.append(farewell)
+
+    with contextlib.suppress(ValueError):
+        async with reading(feed).run():
+            await reads.wait()
+            if fails:
+                raise ValueError
+    assert farewells == ["unsubscribe", "close", "closed"]
 
 
 async def test_checkpoint_before_anything_is_read_holds_the_restored_positions(tmp_path: Path) -> None:
