@@ -103,8 +103,8 @@ SESSIONS = {
 def test_what_happens_is_counted_where_it_happens(fault: str) -> None:
     """Each kind can be met at all, and shows."""
     running = SimulatedTopology(draw_topology(2, shape="chain", tail="none", events=25, poison=False))
-    plan = Plan(2, sessions=(SESSIONS[fault], Session(2)), interval=0.03, pause=0.05)
-    assert running.run(plan).figures.faults[fault] > 0
+    plans = (Plan(2, sessions=(SESSIONS[fault], Session(2)), interval=0.03, pause=pause) for pause in (0.05, 0.1, 0.2))
+    assert any(running.run(plan).figures.faults[fault] for plan in plans)
 
 
 def test_what_lies_behind_the_end_is_not_counted() -> None:
