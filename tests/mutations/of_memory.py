@@ -148,7 +148,7 @@ def _walk_not_told() -> Sequence[AbstractContextManager[object]]:
     "a value of a waiting snapshot is handed out uncopied (T135)",
     job="exchanges",
     call_delay=0.1,
-    early_freezes=0.02,
+    early_freezes=0.2,
     timeout=60.0,
 )
 def _uncopied() -> Sequence[AbstractContextManager[object]]:

@@ -66,7 +66,9 @@ def _max_on_stop() -> Sequence[AbstractContextManager[object]]:
     real = SourceSubtask._on_control
 
     async def on_control(self: SourceSubtask, message: Any) -> None:
-        if isinstance(message, TriggerCheckpoint) and message.stop and self.runner.time is not None:
+        stops = isinstance(message, TriggerCheckpoint) and message.stop
+        settled = self._open_splits and not self._deferred and not self.mailbox.front  # else there is more to come
+        if stops and settled and self.runner.time is not None:
             self.runner.time.finish()
             while self.runner.is_due:
                 await self.runner.fire()
