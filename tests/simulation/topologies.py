@@ -4,13 +4,12 @@
     a, b        chain     parallelism 1-4    none
                 union                        two-input join
                 diamond                      window, with late and equal timestamps
-                exchange                     async functions with dead letters
+                exchange                     async functions with dead letters, time limits, by key
                 fan                          max, min_by, top_n, distinct, reducing and aggregating states
                 broadcast
                 loop
 
-A new kind of edge is one entry in SHAPES: how it is built, and what becomes of one event behind it. A new kind of end
-is one entry in TAILS.
+A new edge is one entry in SHAPES: how it is built, and what becomes of one event behind it. A new end is one in TAILS.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from actorstream.graph.nodes import Edge, Forward
 from actorstream.operators.windows.assigners import Tumbling
 from actorstream.testing.committed import Expected
 from actorstream.testing.ledger import outside
+from tests.simulation.calling_tails import call_all, called
 from tests.simulation.evolution_oracles import plain
 from tests.simulation.going_round import TurnsModel, going_round, rests
 from tests.simulation.jobs import Output, SimulatedJob, Stage, by_amount, tagged
@@ -60,9 +60,11 @@ if TYPE_CHECKING:
 Streams: TypeAlias = "Mapping[str, Stream[Event]]"
 Sinks: TypeAlias = "Mapping[str, Sink[Result]]"
 Inputs: TypeAlias = Mapping[str, Sequence[Event]]
+Rows: TypeAlias = Mapping[str, Sequence[object]]
 
 _NOTHING_LATE = 1_000
-_NEWER = ("asking", "small")  # drawn last: other seeds stay what they were
+_OLDEST = ("join", "none", "table", "window")
+_NEWER = ((0.3, ("asking", "small")), (0.15, ("calling",)))  # drawn last: other seeds stay what they were
 _SIDES = ("left", "right")
 
 
@@ -151,11 +153,11 @@ class Topology:
         """Give what is to come out: by the models alone."""
         return Expected(self.outputs(self.inputs()), lane_of)  # type: ignore[arg-type]
 
-    def pairs(self, fed: Inputs, taken: Inputs) -> Mapping[str, Sequence[object]]:
+    def pairs(self, fed: Inputs, taken: Inputs) -> Rows:
         """Give what a join has given when so much had come out of the shape, and so much from the source itself."""
         return {"pairs-out": paired(_fed(self, fed), taken["a"])} if self.tail == "join" else {}
 
-    def outputs(self, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+    def outputs(self, inputs: Inputs) -> Rows:
         """Give what comes of these inputs, by sink."""
         return {**SHAPES[self.shape].beside(inputs), **TAILS[self.tail].model(self, inputs)}
 
@@ -166,13 +168,14 @@ def draw_topology(seed: int, **fixed: object) -> Topology:
     drawn = Topology(
         seed,
         shape=rng.choice(sorted(SHAPES)),
-        tail=rng.choice(sorted(TAILS.keys() - set(_NEWER))),
+        tail=rng.choice(_OLDEST),
         events=rng.choice((10, 25, 40)),
         wide=rng.choice((0, 0, 1, 2, 4)),
         poison=rng.random() < 0.2,
     )
-    if rng.random() < 0.3:
-        drawn = replace(drawn, tail=rng.choice(_NEWER))
+    for share, tails in _NEWER:
+        if rng.random() < share:
+            drawn = replace(drawn, tail=rng.choice(tails))
     return replace(drawn, **fixed)  # type: ignore[arg-type]
 
 
@@ -252,7 +255,7 @@ def _broadcast(streams: Streams) -> Stream[Event]:
     return checked.map(lambda result: result.event)
 
 
-def _told(inputs: Inputs) -> Mapping[str, Sequence[object]]:
+def _told(inputs: Inputs) -> Rows:
     models: dict[str, CheckedModel] = {}
     events = [event for events in inputs.values() for event in events]
     return {
@@ -264,7 +267,7 @@ def _loop(streams: Streams) -> Stream[Event]:
     return going_round(streams["a"])
 
 
-def _rested(inputs: Inputs) -> Mapping[str, Sequence[object]]:
+def _rested(inputs: Inputs) -> Rows:
     return {"rest": rests(inputs["a"])}
 
 
@@ -356,7 +359,7 @@ def _window(topology: Topology, ends: Ends) -> None:
     windows.late.map(late_row).sink(ends.sinks["late"], name="late-out")
 
 
-def _window_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+def _window_model(topology: Topology, inputs: Inputs) -> Rows:
     if topology.shape == "chain":
         windows, late = windowed(inputs["a"], topology.delay, _passes)
     else:
@@ -364,22 +367,19 @@ def _window_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[o
     return {**_tally_model(topology, inputs), "windows-out": windows, "late-out": late}
 
 
-def _tally_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+def _tally_model(topology: Topology, inputs: Inputs) -> Rows:
     return {"out": tallied(_fed(topology, inputs), SHAPES[topology.shape].key)}
 
 
-def _join_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
-    pairs = paired(_fed(topology, inputs), inputs["a"])
-    return {**_tally_model(topology, inputs), "pairs-out": pairs}
+def _join_model(topology: Topology, inputs: Inputs) -> Rows:
+    return {**_tally_model(topology, inputs), "pairs-out": paired(_fed(topology, inputs), inputs["a"])}
 
 
-def _table_model(topology: Topology, inputs: Inputs) -> Mapping[str, Sequence[object]]:
+def _table_model(topology: Topology, inputs: Inputs) -> Rows:
     return {**_tally_model(topology, inputs), "rows.output": _counts(_fed(topology, inputs))}
 
 
-def _beside(
-    put: Callable[[Stream[Event]], None], rows: Callable[[Sequence[Event]], Mapping[str, Sequence[object]]]
-) -> Tail:
+def _beside(put: Callable[[Stream[Event]], None], rows: Callable[[Sequence[Event]], Rows]) -> Tail:
     """Put operators whose rows have no sink beside the tally."""
 
     def build(topology: Topology, ends: Ends) -> None:
@@ -396,4 +396,5 @@ TAILS: Mapping[str, Tail] = {
     "window": Tail(_window, _window_model, ("out", "windows", "late")),
     "asking": _beside(ask_all, asked),
     "small": _beside(put_small_ones, small_rows),
+    "calling": _beside(call_all, called),
 }

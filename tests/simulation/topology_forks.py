@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from actorstream.checkpoints.savepoints import find_snapshot, read_snapshot
 from actorstream.runtime.restoring import positions_in
 from actorstream.testing.committed import Committed, Expected, mark
+from tests.simulation.calling_tails import LATER
 from tests.simulation.going_round import inside_of
 from tests.simulation.lanes import WINDOW, lane_of, time_of
 from tests.simulation.stages import Result
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tests.simulation.topology_lateness import Lateness
 
 _WINDOWS = "windows-out"
-_OF_CALLS = frozenset({"answers.output", "letters.output"})
+_OF_CALLS = frozenset({"answers.output", "letters.output", *LATER})
 
 
 class ForkedOutput:
